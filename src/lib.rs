@@ -1,0 +1,3 @@
+//! A content-addressed, deduplicating archive for photos.
+pub mod error;
+pub mod id;
