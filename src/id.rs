@@ -76,6 +76,56 @@ id_type!(
     FileHash
 );
 
+/// What a chunk holds. The number is stored; another number is refused by readers.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum ChunkKind {
+    /// Bytes of a file.
+    Data = 0,
+    /// A page of a directory.
+    Tree = 1,
+    /// A page of a large file's list of chunks.
+    List = 2,
+}
+
+impl ChunkKind {
+    /// The kind with this stored number.
+    pub const fn from_number(number: u8) -> Option<Self> {
+        match number {
+            0 => Some(Self::Data),
+            1 => Some(Self::Tree),
+            2 => Some(Self::List),
+            _ => None,
+        }
+    }
+
+    /// The number as stored.
+    pub const fn number(self) -> u8 {
+        self as u8
+    }
+
+    /// Whether it belongs in metadata packs, which browsing reads, and not among photo data.
+    pub const fn is_metadata(self) -> bool {
+        !matches!(self, Self::Data)
+    }
+}
+
+impl ChunkId {
+    /// The id of these original bytes: plain BLAKE3 for file data (what `b3sum` prints), and BLAKE3 in its key
+    /// derivation mode for trees and lists, so that no file can pass itself off as a directory.
+    pub fn of(kind: ChunkKind, bytes: &[u8]) -> Self {
+        match kind {
+            ChunkKind::Data => Self(*blake3::hash(bytes).as_bytes()),
+            ChunkKind::Tree => Self(blake3::derive_key(TREE_CONTEXT, bytes)),
+            ChunkKind::List => Self(blake3::derive_key(LIST_CONTEXT, bytes)),
+        }
+    }
+}
+
+/// The key derivation context of tree ids, as the format names it.
+pub const TREE_CONTEXT: &str = "photo archive 2026 tree page";
+/// The key derivation context of chunk list ids, as the format names it.
+pub const LIST_CONTEXT: &str = "photo archive 2026 chunk list page";
+
 /// Names an archive, for ever: 16 random bytes drawn when it was made.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ArchiveId([u8; 16]);

@@ -1,0 +1,116 @@
+//! The header: an archive's identity and the parameters its writers keep to.
+//!
+//! It lies in the archive twice; each copy carries its own hash, so either one alone is enough.
+
+use super::bytes::{ENVELOPE_LEN, ObjectKind, Reader, envelope};
+use super::{damaged, unsupported};
+use crate::error::Result;
+use crate::id::ArchiveId;
+
+/// Bytes of a header object.
+pub const HEADER_LEN: usize = 96;
+/// The chunker that this version writes with: FastCDC 2020.
+const FASTCDC_2020: u8 = 1;
+
+/// How content is cut where no structure says it. Only writers need it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Chunker {
+    /// No chunk but the last of a region is shorter, in bytes.
+    pub min: u32,
+    /// The length that cuts aim at, in bytes.
+    pub average: u32,
+    /// No chunk is longer, in bytes.
+    pub max: u32,
+}
+
+/// An archive's identity and parameters, fixed when it was made.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Header {
+    /// The archive's name for ever.
+    pub archive: ArchiveId,
+    /// When it was made, in seconds since 1970 (UTC).
+    pub created: i64,
+    /// How content is cut.
+    pub chunker: Chunker,
+    /// A pack is closed when it has reached this many bytes.
+    pub pack_size: u32,
+    /// Recovery data for each data pack, in thousandths of its length.
+    pub parity_permille: u16,
+}
+
+impl Header {
+    /// The one encoding of this header.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(HEADER_LEN);
+        out.extend_from_slice(&envelope(ObjectKind::Header));
+        out.extend_from_slice(self.archive.as_bytes());
+        out.extend_from_slice(&self.created.to_le_bytes());
+        out.push(FASTCDC_2020);
+        out.push(0); // seal: none
+        out.extend_from_slice(&self.parity_permille.to_le_bytes());
+        out.extend_from_slice(&self.chunker.min.to_le_bytes());
+        out.extend_from_slice(&self.chunker.average.to_le_bytes());
+        out.extend_from_slice(&self.chunker.max.to_le_bytes());
+        out.extend_from_slice(&self.pack_size.to_le_bytes());
+        out.extend_from_slice(&[0; 4]);
+        let hash = blake3::hash(&out);
+        out.extend_from_slice(hash.as_bytes());
+        out
+    }
+
+    /// Reads a header object.
+    ///
+    /// # Errors
+    /// Damaged if it is not exactly as written; unsupported if it asks for something that is not known here.
+    pub fn decode(bytes: &[u8]) -> Result<Self> {
+        let mut reader = Reader::object(bytes, ObjectKind::Header)?;
+        if bytes.len() != HEADER_LEN {
+            return Err(damaged(format!("it has {} bytes instead of {HEADER_LEN}", bytes.len())));
+        }
+        let (fields, hash) = bytes.split_at(HEADER_LEN - 32);
+        if blake3::hash(fields).as_bytes() != hash {
+            return Err(damaged("its check sum does not match"));
+        }
+        let archive = ArchiveId::from_bytes(reader.array()?);
+        let created = reader.i64()?;
+        let chunker = reader.u8()?;
+        let seal = reader.u8()?;
+        let parity_permille = reader.u16()?;
+        let header = Self {
+            archive,
+            created,
+            parity_permille,
+            chunker: Chunker { min: reader.u32()?, average: reader.u32()?, max: reader.u32()? },
+            pack_size: reader.u32()?,
+        };
+        if seal != 0 {
+            return Err(unsupported(format!("its contents are sealed with seal {seal}, which is not known here")));
+        }
+        if chunker != FASTCDC_2020 {
+            return Err(unsupported(format!("its chunker is number {chunker}, which is not known here")));
+        }
+        if reader.u32()? != 0 {
+            return Err(unsupported("it uses flags that are not known here"));
+        }
+        header.check()?;
+        Ok(header)
+    }
+
+    fn check(&self) -> Result<()> {
+        let Chunker { min, average, max } = self.chunker;
+        let even = [min, average, max].iter().all(|size| size % 2 == 0);
+        let ordered = (64..=1 << 20).contains(&min) && min <= average && average <= 1 << 22 && average <= max;
+        if !even || !ordered || average < 256 || !(1024..=1 << 24).contains(&max) {
+            return Err(damaged("its chunk sizes are out of bounds"));
+        }
+        if !(1 << 16..=1 << 30).contains(&self.pack_size) {
+            return Err(damaged("its pack size is out of bounds"));
+        }
+        if self.parity_permille > 1000 {
+            return Err(damaged("its share of recovery data is out of bounds"));
+        }
+        Ok(())
+    }
+}
+
+const _: () = assert!(ENVELOPE_LEN + 16 + 8 + 4 + 12 + 4 + 4 + 32 == HEADER_LEN);

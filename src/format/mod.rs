@@ -1,0 +1,80 @@
+//! Bytes ↔ values of every stored object: pure functions, canonical, bounds-checked.
+//!
+//! `format-spec.md` is the truth and this room follows it; a test compares the numbers of both. Nothing here reads or
+//! writes anything, and every input is hostile: no length is believed before it is checked against what is there, a
+//! number that is not known is refused ([`Kind::Unsupported`]), and what is not written as the specification writes
+//! it is refused as damaged. Each value has exactly one encoding.
+
+mod bytes;
+mod cbor;
+mod header;
+mod list;
+mod pack;
+mod segment;
+mod snapshot;
+mod tree;
+
+pub use bytes::{ENVELOPE_LEN, ObjectKind};
+pub use header::{Chunker, HEADER_LEN, Header};
+pub use list::{ChunkRef, List, REF_LEN};
+pub use pack::{
+    DIRECTORY_ROW_LEN, FRAME_HEADER_LEN, FrameHeader, MAX_PLAIN_LEN, PackContent, Row, TRAILER_LEN, decode_directory,
+    decode_frame_header, decode_trailer, encode_directory, encode_frame_header, encode_pack_end, encode_pack_start,
+    frame_magic,
+    pack_content,
+};
+pub use segment::{Segment, SegmentPack};
+pub use snapshot::{Device, Snapshot, Source, Summary, Unread};
+pub use tree::{Child, Content, Entry, EntryKind, Meta, Time, Tree};
+
+use crate::error::{Error, Kind};
+
+/// Where an object of each kind lies in a store, and how to read its name back.
+pub mod names {
+    use crate::id::{PackId, SegmentId, SnapshotId};
+
+    /// The header and its second copy.
+    pub const HEADERS: [&str; 2] = ["header", "header.copy"];
+    /// The text for whoever finds the drive.
+    pub const README: &str = "README.txt";
+    /// The folder of packs, with a folder for each first byte beneath.
+    pub const PACKS: &str = "packs";
+    /// The folder of segments.
+    pub const SEGMENTS: &str = "segments";
+    /// The folder of snapshots.
+    pub const SNAPSHOTS: &str = "snapshots";
+
+    /// `packs/ab/abcd…`
+    pub fn pack(id: &PackId) -> String {
+        let hex = id.to_hex();
+        format!("{PACKS}/{}/{hex}", &hex[..2])
+    }
+
+    /// `segments/abcd…`
+    pub fn segment(id: &SegmentId) -> String {
+        format!("{SEGMENTS}/{}", id.to_hex())
+    }
+
+    /// `snapshots/abcd…`
+    pub fn snapshot(id: &SnapshotId) -> String {
+        format!("{SNAPSHOTS}/{}", id.to_hex())
+    }
+
+    /// The last component of an object's name.
+    pub fn last(name: &str) -> &str {
+        name.rsplit('/').next().unwrap_or(name)
+    }
+}
+
+/// Damage, told without an object: the caller names it with [`Error::within`].
+fn damaged(why: impl Into<String>) -> Error {
+    Error::new(Kind::Damaged, "decoding", why)
+}
+
+/// A number or field that this version does not know.
+fn unsupported(why: impl Into<String>) -> Error {
+    Error::new(Kind::Unsupported, "decoding", why)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,207 @@
+//! Round trips, refusals at every length, and one encoding only.
+
+use super::*;
+use crate::id::{ArchiveId, ChunkId, ChunkKind, FileHash, PackId, SnapshotId};
+
+fn chunk_id(seed: u8) -> ChunkId {
+    ChunkId::from_bytes([seed; 32])
+}
+
+fn header() -> Header {
+    Header {
+        archive: ArchiveId::from_bytes([7; 16]),
+        created: 1_700_000_000,
+        chunker: Chunker { min: 1 << 18, average: 1 << 20, max: 1 << 22 },
+        pack_size: 32 << 20,
+        parity_permille: 30,
+    }
+}
+
+fn rows() -> Vec<Row> {
+    let mut offset = ENVELOPE_LEN as u32;
+    (1..=3_u8)
+        .map(|seed| {
+            let stored_len = u32::from(seed) * 10;
+            let frame = FrameHeader {
+                kind: ChunkKind::Data,
+                codec: seed % 2,
+                codec_version: 0,
+                stored_len,
+                plain_len: stored_len + 5,
+                id: chunk_id(seed),
+            };
+            let row = Row { frame, offset };
+            offset += row.frame_len() as u32;
+            row
+        })
+        .collect()
+}
+
+fn entries() -> Vec<Entry> {
+    let meta = Meta {
+        mode: 0o644,
+        uid: 1000,
+        gid: 100,
+        mtime: Time { secs: -1, nanos: 999_999_999 },
+        ctime: Time { secs: 1 << 40, nanos: 0 },
+        inode: 12,
+        device: 0,
+        links: 2,
+        xattrs: vec![(b"user.a".to_vec(), b"1".to_vec()), (b"user.b".to_vec(), vec![0, 255])],
+    };
+    let hash = FileHash::from_bytes([9; 32]);
+    let content = Content::Chunks(vec![ChunkRef { id: chunk_id(1), len: 5 }, ChunkRef { id: chunk_id(2), len: 6 }]);
+    let file = EntryKind::File { size: 11, hash, content, sparse: true, unsettled: true };
+    let empty =
+        EntryKind::File { size: 0, hash, content: Content::Chunks(Vec::new()), sparse: false, unsettled: false };
+    let large = Content::List(chunk_id(3));
+    let large = EntryKind::File { size: 1 << 40, hash, content: large, sparse: false, unsettled: false };
+    let dir = EntryKind::Dir { tree: chunk_id(4), files: 3, bytes: 500 };
+    let link = EntryKind::Symlink { target: b"../\xff".to_vec() };
+    [file, empty, large, dir, link]
+        .into_iter()
+        .zip(1_u8..)
+        .map(|(kind, number)| Entry { name: vec![number, 0xff], kind, meta: meta.clone() })
+        .collect()
+}
+
+fn snapshot() -> Snapshot {
+    Snapshot {
+        sequence: 3,
+        time: Time { secs: 1_700_000_000, nanos: 5 },
+        offset_minutes: -90,
+        host: "desk".into(),
+        user: "anna".into(),
+        sources: vec![Source { name: b"Pictures".to_vec(), path: b"/home/anna/Pictures".to_vec(), devices: vec![Device(7)] }],
+        tree: chunk_id(5),
+        parent: Some(SnapshotId::from_bytes([6; 32])),
+        tags: vec!["a".into(), "b".into()],
+        note: Some("before organising".into()),
+        excludes: vec!["*.tmp".into()],
+        program: "snapkeep 0.1.0".into(),
+        summary: Summary { files: 1, millis: 1 << 33, ..Summary::default() },
+        unread: vec![Unread { path: b"/x".to_vec(), why: "input/output error".into() }],
+    }
+}
+
+/// Every proper prefix and every extension of a valid object is refused, and so is each flipped bit or its value differs.
+fn refuses_all_but<T: PartialEq + std::fmt::Debug>(bytes: &[u8], decode: impl Fn(&[u8]) -> crate::error::Result<T>) {
+    let value = decode(bytes).unwrap();
+    for len in 0..bytes.len() {
+        assert!(decode(&bytes[..len]).is_err(), "a prefix of {len} bytes was accepted");
+    }
+    let mut longer = bytes.to_vec();
+    longer.push(0);
+    assert!(decode(&longer).is_err(), "a byte too many was accepted");
+    for bit in 0..bytes.len() * 8 {
+        let mut flipped = bytes.to_vec();
+        flipped[bit / 8] ^= 1 << (bit % 8);
+        if let Ok(other) = decode(&flipped) {
+            assert_ne!(other, value, "bit {bit} is not part of the value");
+        }
+    }
+}
+
+#[test]
+fn every_object_comes_back_and_nothing_else_does() {
+    assert_eq!(Header::decode(&header().encode()).unwrap(), header());
+    refuses_all_but(&header().encode(), Header::decode);
+
+    let segment = Segment {
+        packs: vec![SegmentPack { id: PackId::from_bytes([1; 32]), content: PackContent::Data, rows: rows() }],
+    };
+    assert_eq!(Segment::decode(&segment.encode()).unwrap(), segment);
+    refuses_all_but(&segment.encode(), Segment::decode);
+
+    assert_eq!(Snapshot::decode(&snapshot().encode()).unwrap(), snapshot());
+    refuses_all_but(&snapshot().encode(), Snapshot::decode);
+
+    let tree = Tree::Entries(entries());
+    assert_eq!(Tree::decode(&tree.encode()).unwrap(), tree);
+    refuses_all_but(&tree.encode(), Tree::decode);
+
+    let children = vec![Child { first: b"a".to_vec(), id: chunk_id(1) }, Child { first: b"b".to_vec(), id: chunk_id(2) }];
+    let pages = Tree::Pages { level: 1, children };
+    refuses_all_but(&pages.encode(), Tree::decode);
+
+    let list = List::Chunks(vec![ChunkRef { id: chunk_id(1), len: 5 }]);
+    refuses_all_but(&list.encode(), List::decode);
+    let list = List::Pages { level: 2, pages: vec![(chunk_id(1), 1 << 40)] };
+    refuses_all_but(&list.encode(), List::decode);
+}
+
+#[test]
+fn what_decodes_encodes_to_the_same_bytes() {
+    // One value, one encoding: otherwise equal directories could have two ids.
+    let tree = Tree::Entries(entries()).encode();
+    for bit in 0..tree.len() * 8 {
+        let mut flipped = tree.clone();
+        flipped[bit / 8] ^= 1 << (bit % 8);
+        if let Ok(other) = Tree::decode(&flipped) {
+            assert_eq!(other.encode(), flipped, "bit {bit}");
+        }
+    }
+    let snapshot = snapshot().encode();
+    for bit in 0..snapshot.len() * 8 {
+        let mut flipped = snapshot.clone();
+        flipped[bit / 8] ^= 1 << (bit % 8);
+        if let Ok(other) = Snapshot::decode(&flipped) {
+            assert_eq!(other.encode(), flipped, "bit {bit}");
+        }
+    }
+}
+
+#[test]
+fn names_that_lead_out_of_a_directory_are_refused() {
+    for name in [&b""[..], b".", b"..", b"a/b", b"/etc", b"a\0b", &[b'x'; 256]] {
+        let mut entry = entries().remove(0);
+        entry.name = name.to_vec();
+        assert!(Tree::decode(&Tree::Entries(vec![entry]).encode()).is_err(), "{name:?}");
+    }
+    let twice = vec![entries().remove(0), entries().remove(0)];
+    assert!(Tree::decode(&Tree::Entries(twice).encode()).is_err());
+    let mut descending = entries();
+    descending.reverse();
+    assert!(Tree::decode(&Tree::Entries(descending).encode()).is_err());
+}
+
+#[test]
+fn a_pack_is_found_by_its_trailer_and_by_its_frames() {
+    let rows = rows();
+    let mut pack = encode_pack_start(PackContent::Data).to_vec();
+    for row in &rows {
+        assert_eq!(row.offset as usize, pack.len());
+        pack.extend_from_slice(&encode_frame_header(&row.frame));
+        pack.resize(pack.len() + row.frame.stored_len as usize, 0xAB);
+    }
+    let frames_end = pack.len() as u32;
+    encode_pack_end(&rows, frames_end, &mut pack);
+
+    assert_eq!(pack_content(&pack).unwrap(), PackContent::Data);
+    let (offset, count, hash) = decode_trailer(&pack[pack.len() - TRAILER_LEN..], pack.len() as u64).unwrap();
+    assert_eq!((offset, count), (frames_end, 3));
+    let directory = &pack[offset as usize..pack.len() - TRAILER_LEN];
+    assert_eq!(decode_directory(directory, offset, &hash).unwrap(), rows);
+    for row in &rows {
+        assert_eq!(decode_frame_header(&pack[row.offset as usize..]).unwrap(), row.frame);
+    }
+    assert!(decode_trailer(&pack[pack.len() - TRAILER_LEN..], pack.len() as u64 + 1).is_err());
+    assert!(decode_directory(directory, offset + 1, &hash).is_err());
+    for bit in 0..FRAME_HEADER_LEN * 8 {
+        let mut frame = encode_frame_header(&rows[0].frame);
+        frame[bit / 8] ^= 1 << (bit % 8);
+        assert!(decode_frame_header(&frame).is_err(), "bit {bit}");
+    }
+}
+
+#[test]
+fn what_is_newer_is_refused_as_newer_and_not_as_damaged() {
+    let mut newer = snapshot().encode();
+    newer[9] = 1;
+    assert_eq!(Snapshot::decode(&newer).unwrap_err().kind(), Kind::Unsupported);
+    let mut flagged = snapshot().encode();
+    flagged[10] = 1;
+    assert_eq!(Snapshot::decode(&flagged).unwrap_err().kind(), Kind::Unsupported);
+    let frame = FrameHeader { codec: 200, ..rows()[0].frame };
+    assert_eq!(decode_frame_header(&encode_frame_header(&frame)).unwrap().codec, 200);
+}
