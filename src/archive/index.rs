@@ -1,0 +1,487 @@
+//! The index: which chunks there are and where, which snapshots there are. The only file that knows redb.
+//!
+//! It is a cache on this machine, derived from segments, packs and snapshots, and disposable: whatever it says is checked
+//! against the pack before it counts, and what it does not say is unknown, not absent. redb does not check its pages
+//! when it reads them and may even panic on a damaged file, so every call is caught; the first fault gives the file up
+//! and the caller fills a new index. Where no file can be used at all, the index lives in memory.
+//!
+//! Processes share the file: any number read, one at a time writes, for no longer than one merge.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::{PoisonError, RwLock};
+
+use redb::{ConcurrencyMode, Database, ReadOnlyTable, ReadableDatabase, ReadableTable, TableDefinition};
+
+use crate::error::{Error, Kind, Result};
+use crate::format::{FrameHeader, PackContent, Row, SegmentPack};
+use crate::id::{ArchiveId, ChunkId, ChunkKind, ID_LEN, PackId, SegmentId, SnapshotId};
+
+/// An index of another schema, or of another version of the database, is made again.
+const SCHEMA: &str = "1 redb 4.5";
+/// What the database may keep of its file in memory, in bytes.
+const CACHE_BYTES: usize = 64 << 20;
+
+const CHUNK_KEY: usize = ID_LEN + 4;
+const CHUNK_VALUE: usize = 15;
+const PACK_VALUE: usize = ID_LEN + 9;
+
+const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
+const CHUNKS: TableDefinition<'_, &[u8; CHUNK_KEY], &[u8; CHUNK_VALUE]> = TableDefinition::new("chunks");
+const PACKS: TableDefinition<'_, u32, &[u8; PACK_VALUE]> = TableDefinition::new("packs");
+const SEGMENTS: TableDefinition<'_, &[u8; ID_LEN], ()> = TableDefinition::new("segments");
+const SNAPSHOTS: TableDefinition<'_, &[u8; ID_LEN], &[u8]> = TableDefinition::new("snapshots");
+
+/// Where a chunk lies, as far as the index knows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Location {
+    /// The pack.
+    pub pack: PackId,
+    /// The length that the pack must have, in bytes.
+    pub pack_len: u64,
+    /// The frame in it.
+    pub row: Row,
+}
+
+/// A pack that the index knows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PackInfo {
+    /// The pack.
+    pub id: PackId,
+    /// Its length in bytes.
+    pub len: u64,
+    /// What it holds.
+    pub content: PackContent,
+}
+
+/// Chunks, packs, merged segments and snapshots, in a file or in memory.
+pub struct Index {
+    path: Option<PathBuf>,
+    archive: ArchiveId,
+    state: RwLock<State>,
+}
+
+#[derive(Default)]
+struct State {
+    open: Option<Open>,
+    packs: BTreeMap<u32, PackInfo>,
+    numbers: HashMap<PackId, u32>,
+    /// Everything, where there is no file.
+    chunks: BTreeMap<[u8; CHUNK_KEY], [u8; CHUNK_VALUE]>,
+    segments: HashSet<SegmentId>,
+    snapshots: HashMap<SnapshotId, Vec<u8>>,
+}
+
+/// The file, and the table of chunks as it was when this process last wrote or opened it.
+struct Open {
+    database: Database,
+    chunks: ReadOnlyTable<&'static [u8; CHUNK_KEY], &'static [u8; CHUNK_VALUE]>,
+}
+
+impl Index {
+    /// Opens the index of this archive in this file, making it where it is missing. The second value says why an index
+    /// that was there had to be given up.
+    pub fn open(path: &Path, archive: ArchiveId) -> (Self, Option<String>) {
+        let index = Self { path: Some(path.to_owned()), archive, state: RwLock::default() };
+        let existed = path.exists();
+        match index.load(path) {
+            Ok(state) => {
+                *index.state.write().unwrap_or_else(PoisonError::into_inner) = state;
+                (index, None)
+            }
+            Err(fault) => {
+                let index = index.started_over();
+                (index, existed.then(|| fault.to_string()))
+            }
+        }
+    }
+
+    /// An empty index in memory.
+    pub fn in_memory(archive: ArchiveId) -> Self {
+        Self { path: None, archive, state: RwLock::default() }
+    }
+
+    /// Whether it lives in memory only.
+    pub fn is_in_memory(&self) -> bool {
+        self.read().open.is_none()
+    }
+
+    /// Gives up what is there and begins with nothing.
+    pub fn start_over(&self) {
+        let mut state = self.write();
+        *state = State::default();
+        if let Some(path) = &self.path {
+            // If the old file cannot be removed, opening it fails again and the index stays in memory.
+            let _ = std::fs::remove_file(path);
+            if let Ok(fresh) = self.load(path) {
+                *state = fresh;
+            }
+        }
+    }
+
+    fn started_over(self) -> Self {
+        self.start_over();
+        self
+    }
+
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, State> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> std::sync::RwLockWriteGuard<'_, State> {
+        self.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn load(&self, path: &Path) -> Result<State> {
+        caught(|| {
+            if let Some(folder) = path.parent() {
+                std::fs::create_dir_all(folder).map_err(redb::StorageError::Io)?;
+            }
+            let database = Database::builder()
+                .set_cache_size(CACHE_BYTES)
+                .set_concurrency_mode(ConcurrencyMode::MultiWriter)
+                .create(path)?;
+            let mark = [SCHEMA.as_bytes(), b" ", self.archive.as_bytes()].concat();
+            let found = match database.begin_read()?.open_table(META) {
+                Ok(table) => table.get("mark")?.map(|mark| mark.value().to_vec()),
+                Err(redb::TableError::TableDoesNotExist(_)) => None,
+                Err(error) => return Err(error.into()),
+            };
+            match found {
+                Some(found) if found == mark => {}
+                Some(_) => return Err(redb::Error::Corrupted("it is of another version or archive".to_owned())),
+                None => {
+                    let write = database.begin_write()?;
+                    write.open_table(META)?.insert("mark", mark.as_slice())?;
+                    write.open_table(CHUNKS)?;
+                    write.open_table(PACKS)?;
+                    write.open_table(SEGMENTS)?;
+                    write.open_table(SNAPSHOTS)?;
+                    write.commit()?;
+                }
+            }
+            State::read(database)
+        })
+    }
+
+    /// The segments that have been merged.
+    pub fn segments(&self) -> HashSet<SegmentId> {
+        self.read().segments.clone()
+    }
+
+    /// The snapshots that it has, as their objects' bytes.
+    pub fn snapshots(&self) -> HashMap<SnapshotId, Vec<u8>> {
+        self.read().snapshots.clone()
+    }
+
+    /// The packs that it knows.
+    pub fn packs(&self) -> Vec<PackInfo> {
+        self.read().packs.values().copied().collect()
+    }
+
+    /// Whether it knows this pack.
+    pub fn has_pack(&self, id: &PackId) -> bool {
+        self.read().numbers.contains_key(id)
+    }
+
+    /// Where this chunk lies: every place that is known, the one written last in front.
+    ///
+    /// # Errors
+    /// If the file turns out to be damaged; then [`Index::start_over`] is next.
+    pub fn locate(&self, id: &ChunkId) -> Result<Vec<Location>> {
+        let state = self.read();
+        let (low, high) = (chunk_key(id, 0), chunk_key(id, u32::MAX));
+        let mut found = Vec::new();
+        match &state.open {
+            None => {
+                for (key, value) in state.chunks.range(low..=high) {
+                    found.extend(state.location(id, key, value));
+                }
+            }
+            Some(open) => caught(|| {
+                for item in open.chunks.range::<&[u8; CHUNK_KEY]>(&low..=&high)? {
+                    let (key, value) = item?;
+                    found.extend(state.location(id, key.value(), value.value()));
+                }
+                Ok(())
+            })?,
+        }
+        found.reverse();
+        Ok(found)
+    }
+
+    /// Adds packs (those it knows already are passed over), the segments that told of them, and snapshots.
+    ///
+    /// # Errors
+    /// If the file cannot be written; then [`Index::start_over`] is next, or the index stays as it was.
+    pub fn add(
+        &self,
+        packs: &[SegmentPack],
+        segments: &[SegmentId],
+        snapshots: &[(SnapshotId, Vec<u8>)],
+        gone: &[SnapshotId],
+    ) -> Result<()> {
+        let mut state = self.write();
+        let Some(open) = state.open.take() else {
+            state.add_in_memory(packs, segments, snapshots, gone);
+            return Ok(());
+        };
+        let database = open.database;
+        drop(open.chunks);
+        *state = caught(|| {
+            let write = database.begin_write()?;
+            {
+                let mut table = write.open_table(PACKS)?;
+                let known = Packs::read(&table)?;
+                let (new, rows) = new_rows(packs, &known.numbers, known.next());
+                for (number, pack) in new {
+                    table.insert(number, &pack_value(&pack))?;
+                }
+                let mut table = write.open_table(CHUNKS)?;
+                for (key, value) in rows {
+                    table.insert(&key, &value)?;
+                }
+                let mut table = write.open_table(SEGMENTS)?;
+                for id in segments {
+                    table.insert(id.as_bytes(), ())?;
+                }
+                let mut table = write.open_table(SNAPSHOTS)?;
+                for (id, bytes) in snapshots {
+                    table.insert(id.as_bytes(), bytes.as_slice())?;
+                }
+                for id in gone {
+                    table.remove(id.as_bytes())?;
+                }
+            }
+            write.commit()?;
+            State::read(database)
+        })?;
+        Ok(())
+    }
+}
+
+impl State {
+    /// Reads what is small and wanted by every command, and a view of the chunks.
+    fn read(database: Database) -> std::result::Result<Self, redb::Error> {
+        let read = database.begin_read()?;
+        let packs = Packs::read(&read.open_table(PACKS)?)?;
+        let mut segments = HashSet::new();
+        for item in read.open_table(SEGMENTS)?.iter()? {
+            segments.insert(SegmentId::from_bytes(*item?.0.value()));
+        }
+        let mut snapshots = HashMap::new();
+        for item in read.open_table(SNAPSHOTS)?.iter()? {
+            let (id, bytes) = item?;
+            snapshots.insert(SnapshotId::from_bytes(*id.value()), bytes.value().to_vec());
+        }
+        let chunks = read.open_table(CHUNKS)?;
+        let open = Some(Open { database, chunks });
+        let Packs { packs, numbers } = packs;
+        Ok(Self { open, packs, numbers, chunks: BTreeMap::new(), segments, snapshots })
+    }
+
+    fn add_in_memory(
+        &mut self,
+        packs: &[SegmentPack],
+        segments: &[SegmentId],
+        snapshots: &[(SnapshotId, Vec<u8>)],
+        gone: &[SnapshotId],
+    ) {
+        let next = self.packs.last_key_value().map_or(0, |(number, _)| number + 1);
+        let (new, rows) = new_rows(packs, &self.numbers, next);
+        for (number, pack) in new {
+            self.numbers.insert(pack.id, number);
+            self.packs.insert(number, pack);
+        }
+        self.chunks.extend(rows);
+        self.segments.extend(segments);
+        self.snapshots.extend(snapshots.iter().cloned());
+        for id in gone {
+            self.snapshots.remove(id);
+        }
+    }
+
+    /// What a row says, unless it makes no sense.
+    fn location(&self, id: &ChunkId, key: &[u8; CHUNK_KEY], value: &[u8; CHUNK_VALUE]) -> Option<Location> {
+        let number = u32::from_le_bytes(key[ID_LEN..].try_into().ok()?);
+        let pack = self.packs.get(&number)?;
+        let field = |at: usize| Some(u32::from_le_bytes(value[at..at + 4].try_into().ok()?));
+        let frame = FrameHeader {
+            id: *id,
+            kind: ChunkKind::from_number(value[12])?,
+            codec: value[13],
+            codec_version: value[14],
+            stored_len: field(4)?,
+            plain_len: field(8)?,
+        };
+        Some(Location { pack: pack.id, pack_len: pack.len, row: Row { frame, offset: field(0)? } })
+    }
+}
+
+/// The packs that are known, by their number in the index and by their id.
+struct Packs {
+    packs: BTreeMap<u32, PackInfo>,
+    numbers: HashMap<PackId, u32>,
+}
+
+impl Packs {
+    fn read(
+        table: &impl ReadableTable<u32, &'static [u8; PACK_VALUE]>,
+    ) -> std::result::Result<Self, redb::StorageError> {
+        let mut found = Self { packs: BTreeMap::new(), numbers: HashMap::new() };
+        for item in table.iter()? {
+            let (number, value) = item?;
+            let pack = pack_of(value.value())
+                .ok_or_else(|| redb::StorageError::Corrupted("a pack's row makes no sense".to_owned()))?;
+            found.numbers.insert(pack.id, number.value());
+            found.packs.insert(number.value(), pack);
+        }
+        Ok(found)
+    }
+
+    fn next(&self) -> u32 {
+        self.packs.last_key_value().map_or(0, |(number, _)| number + 1)
+    }
+}
+
+type Rows = Vec<([u8; CHUNK_KEY], [u8; CHUNK_VALUE])>;
+
+/// The packs that are not known yet with their numbers, and their chunks in the order in which inserting is fast.
+fn new_rows(packs: &[SegmentPack], known: &HashMap<PackId, u32>, next: u32) -> (Vec<(u32, PackInfo)>, Rows) {
+    let mut seen = HashSet::new();
+    let new = packs.iter().filter(|pack| !known.contains_key(&pack.id) && seen.insert(pack.id));
+    let (mut infos, mut rows) = (Vec::new(), Rows::new());
+    for (number, pack) in (next..).zip(new) {
+        infos.push((number, PackInfo { id: pack.id, len: pack.len(), content: pack.content }));
+        rows.extend(pack.rows.iter().map(|row| (chunk_key(&row.frame.id, number), chunk_value(row))));
+    }
+    rows.sort_unstable();
+    (infos, rows)
+}
+
+fn chunk_key(id: &ChunkId, pack: u32) -> [u8; CHUNK_KEY] {
+    let mut key = [0; CHUNK_KEY];
+    key[..ID_LEN].copy_from_slice(id.as_bytes());
+    key[ID_LEN..].copy_from_slice(&pack.to_le_bytes());
+    key
+}
+
+fn chunk_value(row: &Row) -> [u8; CHUNK_VALUE] {
+    let mut value = [0; CHUNK_VALUE];
+    value[..4].copy_from_slice(&row.offset.to_le_bytes());
+    value[4..8].copy_from_slice(&row.frame.stored_len.to_le_bytes());
+    value[8..12].copy_from_slice(&row.frame.plain_len.to_le_bytes());
+    value[12..].copy_from_slice(&[row.frame.kind.number(), row.frame.codec, row.frame.codec_version]);
+    value
+}
+
+fn pack_value(pack: &PackInfo) -> [u8; PACK_VALUE] {
+    let mut value = [0; PACK_VALUE];
+    value[..ID_LEN].copy_from_slice(pack.id.as_bytes());
+    value[ID_LEN..ID_LEN + 8].copy_from_slice(&pack.len.to_le_bytes());
+    value[ID_LEN + 8] = pack.content as u8;
+    value
+}
+
+fn pack_of(value: &[u8; PACK_VALUE]) -> Option<PackInfo> {
+    let id = PackId::from_bytes(value[..ID_LEN].try_into().ok()?);
+    let len = u64::from_le_bytes(value[ID_LEN..ID_LEN + 8].try_into().ok()?);
+    Some(PackInfo { id, len, content: PackContent::from_number(value[ID_LEN + 8])? })
+}
+
+/// Runs database calls; errors and panics alike become an error of this room.
+fn caught<T>(run: impl FnOnce() -> std::result::Result<T, redb::Error>) -> Result<T> {
+    let doing = "using the index in the cache folder";
+    match catch_unwind(AssertUnwindSafe(run)) {
+        Ok(done) => done.map_err(|error| Error::caused(Kind::Internal, doing, error)),
+        Err(_) => Err(Error::new(Kind::Internal, doing, "its file is damaged")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::ENVELOPE_LEN;
+
+    const ARCHIVE: ArchiveId = ArchiveId::from_bytes([3; 16]);
+
+    fn pack(seed: u8, chunks: &[u8]) -> SegmentPack {
+        let mut offset = ENVELOPE_LEN as u32;
+        let row = |chunk: &u8| {
+            let id = ChunkId::from_bytes([*chunk; 32]);
+            let frame = FrameHeader { kind: ChunkKind::Data, codec: 1, codec_version: 2, stored_len: 7, plain_len: 9, id };
+            let row = Row { frame, offset };
+            offset += row.frame_len() as u32;
+            row
+        };
+        SegmentPack { id: PackId::from_bytes([seed; 32]), content: PackContent::Data, rows: chunks.iter().map(row).collect() }
+    }
+
+    fn answers(index: &Index) {
+        let packs = [pack(1, &[10, 11]), pack(2, &[11, 12])];
+        let segment = SegmentId::from_bytes([5; 32]);
+        let snapshot = (SnapshotId::from_bytes([6; 32]), b"snapshot".to_vec());
+        index.add(&packs, &[segment], std::slice::from_ref(&snapshot), &[]).unwrap();
+        index.add(&packs, &[], &[], &[]).unwrap();
+        let found = index.locate(&ChunkId::from_bytes([11; 32])).unwrap();
+        assert_eq!(found.len(), 2, "adding a pack again adds nothing");
+        assert_eq!(found[0].pack, packs[1].id, "the newest place first");
+        assert_eq!((found[1].row, found[1].pack_len), (packs[0].rows[1], packs[0].len()));
+        assert!(index.locate(&ChunkId::from_bytes([13; 32])).unwrap().is_empty());
+        assert!(index.segments().contains(&segment));
+        assert_eq!(index.snapshots().get(&snapshot.0), Some(&snapshot.1));
+        assert_eq!(index.packs().len(), 2);
+    }
+
+    #[test]
+    fn it_answers_alike_from_a_file_and_from_memory() {
+        answers(&Index::in_memory(ARCHIVE));
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a/index.redb");
+        let (index, fault) = Index::open(&path, ARCHIVE);
+        assert!(fault.is_none() && !index.is_in_memory());
+        answers(&index);
+        drop(index);
+        let (index, fault) = Index::open(&path, ARCHIVE);
+        assert!(fault.is_none());
+        assert_eq!(index.locate(&ChunkId::from_bytes([11; 32])).unwrap().len(), 2);
+        index.add(&[], &[], &[], &[SnapshotId::from_bytes([6; 32])]).unwrap();
+        assert!(index.snapshots().is_empty());
+    }
+
+    #[test]
+    fn a_second_process_reads_while_the_first_has_it_open() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("index.redb");
+        let (writer, _) = Index::open(&path, ARCHIVE);
+        let (reader, fault) = Index::open(&path, ARCHIVE);
+        assert!(fault.is_none() && !reader.is_in_memory());
+        writer.add(&[pack(1, &[1])], &[], &[], &[]).unwrap();
+        assert!(reader.locate(&ChunkId::from_bytes([1; 32])).unwrap().is_empty(), "as it was when opened");
+        reader.add(&[pack(2, &[2])], &[], &[], &[]).unwrap();
+        assert_eq!(reader.locate(&ChunkId::from_bytes([1; 32])).unwrap().len(), 1, "both have written");
+        assert_eq!(reader.locate(&ChunkId::from_bytes([2; 32])).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_file_that_is_not_an_index_is_given_up() {
+        // borg #1195: a power cut left an index of 0 bytes, and every command failed until somebody deleted it.
+        let dir = tempfile::tempdir().unwrap();
+        for (name, bytes) in [("empty", vec![]), ("garbage", vec![0x5A; 100_000]), ("short", b"redb".to_vec())] {
+            let path = dir.path().join(name);
+            std::fs::write(&path, bytes).unwrap();
+            let (index, _) = Index::open(&path, ARCHIVE);
+            answers(&index);
+        }
+        let path = dir.path().join("other");
+        drop(Index::open(&path, ArchiveId::from_bytes([4; 16])));
+        let (index, fault) = Index::open(&path, ARCHIVE);
+        assert!(fault.unwrap().contains("another version or archive"));
+        answers(&index);
+        let path = dir.path().join("empty/index.redb");
+        let (index, _) = Index::open(&path, ARCHIVE);
+        assert!(index.is_in_memory(), "its folder cannot be made, since a file is there");
+        answers(&index);
+    }
+}

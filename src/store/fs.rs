@@ -1,0 +1,185 @@
+//! The operating system's file calls that a local store makes, behind one small trait, so that tests can record them,
+//! fail them or cut the power between them.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, Write};
+use std::path::Path;
+
+use super::LockMode;
+
+/// What lies in a folder.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct FsItem {
+    /// Its name; names that are not UTF-8 are none of ours and are left out.
+    pub name: String,
+    /// Whether it is a folder.
+    pub is_dir: bool,
+    /// Its length in bytes.
+    pub len: u64,
+}
+
+/// File calls on paths.
+pub trait Fs: Send + Sync {
+    /// Creates a file that must not exist yet, for writing.
+    fn create_new(&self, path: &Path) -> io::Result<Box<dyn FsFile>>;
+    /// Opens a file for reading.
+    fn open(&self, path: &Path) -> io::Result<Box<dyn FsFile>>;
+    /// Gives a file its name, unless that name is taken ([`io::ErrorKind::AlreadyExists`]).
+    fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Makes the names in a folder durable.
+    fn sync_dir(&self, path: &Path) -> io::Result<()>;
+    /// Makes a folder.
+    fn create_dir(&self, path: &Path) -> io::Result<()>;
+    /// Removes a file.
+    fn remove(&self, path: &Path) -> io::Result<()>;
+    /// What lies in a folder.
+    fn list(&self, path: &Path) -> io::Result<Vec<FsItem>>;
+}
+
+/// Calls on an open file.
+pub trait FsFile: Send + Sync {
+    /// Appends all of `bytes`.
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()>;
+    /// Fills `buffer` from `offset`; [`io::ErrorKind::UnexpectedEof`] if the file ends before.
+    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()>;
+    /// Its length in bytes.
+    fn size(&self) -> io::Result<u64>;
+    /// Makes content and length durable.
+    fn sync(&self) -> io::Result<()>;
+    /// Locks the file against other processes without waiting; `false` if another holds it.
+    fn try_lock(&self, mode: LockMode) -> io::Result<bool>;
+}
+
+/// The real operating system.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Os;
+
+impl Fs for Os {
+    fn create_new(&self, path: &Path) -> io::Result<Box<dyn FsFile>> {
+        Ok(Box::new(OsFile(OpenOptions::new().write(true).create_new(true).open(path)?)))
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Box<dyn FsFile>> {
+        Ok(Box::new(OsFile(File::open(path)?)))
+    }
+
+    fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
+        platform::rename_new(from, to)
+    }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        platform::sync(&File::open(path)?)
+    }
+
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        std::fs::create_dir(path)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        std::fs::remove_file(path)
+    }
+
+    fn list(&self, path: &Path) -> io::Result<Vec<FsItem>> {
+        let mut items = Vec::new();
+        for item in std::fs::read_dir(path)? {
+            let item = item?;
+            let Ok(name) = item.file_name().into_string() else { continue };
+            match item.metadata() {
+                Ok(meta) => items.push(FsItem { name, is_dir: meta.is_dir(), len: meta.len() }),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {} // renamed or removed meanwhile
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(items)
+    }
+}
+
+struct OsFile(File);
+
+impl FsFile for OsFile {
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.0.write_all(bytes)
+    }
+
+    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        platform::read_exact_at(&self.0, buffer, offset)
+    }
+
+    fn size(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.len())
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        platform::sync(&self.0)
+    }
+
+    fn try_lock(&self, mode: LockMode) -> io::Result<bool> {
+        let tried = match mode {
+            LockMode::Shared => self.0.try_lock_shared(),
+            LockMode::Exclusive => self.0.try_lock(),
+        };
+        match tried {
+            Ok(()) => Ok(true),
+            Err(TryLockError::WouldBlock) => Ok(false),
+            // A place without locks (some network drives): writers there only add, and each to names of its own.
+            Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => Ok(true),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
+}
+
+/// Reads a whole file that is not an archive's object and may be longer than `limit`.
+pub(super) fn read_limited(file: &dyn FsFile, limit: u64) -> io::Result<Option<Vec<u8>>> {
+    let size = file.size()?;
+    if size > limit {
+        return Ok(None);
+    }
+    let mut bytes = vec![0; size as usize];
+    file.read_exact_at(&mut bytes, 0)?;
+    Ok(Some(bytes))
+}
+
+/// What differs between operating systems.
+mod platform {
+    use super::{File, Path, io};
+
+    /// Syncs a file or folder. Where the strongest flush is not supported (macOS on some drives), the plain one serves.
+    pub fn sync(file: &File) -> io::Result<()> {
+        match file.sync_all() {
+            Err(error) if super::super::local::is_unsupported(&error) => {
+                rustix::fs::fsync(file).map_err(io::Error::from)
+            }
+            done => done,
+        }
+    }
+
+    #[cfg(unix)]
+    pub fn read_exact_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        std::os::unix::fs::FileExt::read_exact_at(file, buffer, offset)
+    }
+
+    #[cfg(not(unix))]
+    pub fn read_exact_at(mut file: &File, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        use std::io::{Read, Seek};
+        file.seek(io::SeekFrom::Start(offset))?;
+        file.read_exact(buffer)
+    }
+
+    /// Renames without replacing. Where the file system cannot promise that, a look at the name comes before; objects
+    /// are named by their content or drawn at random, so two writers of one name write the same bytes.
+    pub fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+        #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
+        {
+            use rustix::fs::{CWD, RenameFlags, renameat_with};
+            use rustix::io::Errno;
+            match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+                Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {}
+                done => return done.map_err(io::Error::from),
+            }
+        }
+        if to.try_exists()? {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        std::fs::rename(from, to)
+    }
+}

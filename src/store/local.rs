@@ -1,0 +1,254 @@
+//! A folder on a drive.
+//!
+//! How an object is written, and why it is safe: under a temporary name in its own folder; synced; renamed without
+//! replacing; synced **again** through the still open file (FAT32 on Linux gives a renamed file its length only then);
+//! the folder synced. Whoever sees the name sees the whole object, and whoever was told "written" keeps it through a
+//! power cut. After any error the temporary file is given up and never synced a second time, because a second sync may
+//! report success for data that the first one lost.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::fs::{Fs, FsFile, Os, read_limited};
+use super::{Leftovers, Lock, LockMode, Object, Put, Store, check_name};
+use crate::error::{Error, Kind, Result};
+
+/// Names beginning so are of writes under way or interrupted.
+const TEMPORARY: &str = ".tmp-";
+
+/// A store in a local folder.
+pub struct Local {
+    root: PathBuf,
+    fs: Box<dyn Fs>,
+    unconfirmed: AtomicBool,
+}
+
+impl Local {
+    /// The store in this folder, which need not exist until something is put into it.
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self::with(root, Box::new(Os))
+    }
+
+    /// The same, making its file calls through `fs`.
+    pub fn with(root: impl Into<PathBuf>, fs: Box<dyn Fs>) -> Self {
+        Self { root: root.into(), fs, unconfirmed: AtomicBool::new(false) }
+    }
+
+    fn path(&self, name: &str) -> Result<PathBuf> {
+        check_name(name)?;
+        Ok(self.root.join(name))
+    }
+
+    /// Lets a sync pass that this place does not support, and remembers it.
+    fn confirmed(&self, synced: io::Result<()>) -> io::Result<()> {
+        match synced {
+            Err(error) if is_unsupported(&error) => {
+                self.unconfirmed.store(true, Ordering::Relaxed);
+                Ok(())
+            }
+            done => done,
+        }
+    }
+
+    /// Makes a folder and those above it, each durable in the one above.
+    fn make_dir(&self, path: &Path) -> io::Result<()> {
+        match self.fs.create_dir(path) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let above = path.parent().filter(|above| !above.as_os_str().is_empty()).ok_or(error)?;
+                self.make_dir(above)?;
+                self.fs.create_dir(path)?;
+            }
+            Err(error) => return Err(error),
+        }
+        match path.parent() {
+            Some(above) if above.as_os_str().is_empty() => self.confirmed(self.fs.sync_dir(Path::new("."))),
+            Some(above) => self.confirmed(self.fs.sync_dir(above)),
+            None => Ok(()),
+        }
+    }
+
+    fn create(&self, folder: &Path, temporary: &Path) -> io::Result<Box<dyn FsFile>> {
+        match self.fs.create_new(temporary) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.make_dir(folder)?;
+                self.fs.create_new(temporary)
+            }
+            done => done,
+        }
+    }
+
+    fn write(&self, path: &Path, parts: &[&[u8]]) -> io::Result<()> {
+        let folder = path.parent().unwrap_or(&self.root);
+        let temporary = folder.join(temporary_name()?);
+        let mut file = self.create(folder, &temporary)?;
+        let written = (|| {
+            for part in parts {
+                file.append(part)?;
+            }
+            self.confirmed(file.sync())?;
+            self.fs.rename_new(&temporary, path)
+        })();
+        if let Err(error) = written {
+            drop(file);
+            // Best effort: what stays is swept by the next writer that is alone.
+            let _ = self.fs.remove(&temporary);
+            return Err(error);
+        }
+        self.confirmed(file.sync())?;
+        self.confirmed(self.fs.sync_dir(folder))
+    }
+
+    fn confirm_path(&self, path: &Path) -> io::Result<()> {
+        self.confirmed(self.fs.open(path)?.sync())?;
+        self.confirmed(self.fs.sync_dir(path.parent().unwrap_or(&self.root)))
+    }
+
+    fn list_into(&self, folder: &str, leftovers: Leftovers, objects: &mut Vec<Object>) -> Result<()> {
+        let path = self.path(folder)?;
+        let items = match self.fs.list(&path) {
+            Ok(items) => items,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(failed("listing", folder, error)),
+        };
+        for item in items {
+            if item.name.starts_with(TEMPORARY) {
+                if leftovers == Leftovers::Remove && !item.is_dir {
+                    let removed = self.fs.remove(&path.join(&item.name));
+                    removed.map_err(|error| failed("removing what an interrupted write left in", folder, error))?;
+                }
+                continue;
+            }
+            let name = format!("{folder}/{}", item.name);
+            if check_name(&name).is_err() {
+                continue; // none of ours: file managers leave such things
+            }
+            if item.is_dir {
+                self.list_into(&name, leftovers, objects)?;
+            } else {
+                objects.push(Object { name, len: item.len });
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Store for Local {
+    fn put_new(&self, name: &str, parts: &[&[u8]]) -> Result<Put> {
+        let path = self.path(name)?;
+        match self.write(&path, parts) {
+            Ok(()) => Ok(Put::Written),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                let len: usize = parts.iter().map(|part| part.len()).sum();
+                match self.len(name)? {
+                    Some(found) if found == len as u64 => {
+                        self.confirm(name)?;
+                        Ok(Put::Existed)
+                    }
+                    found => {
+                        let why = format!("there is another object of that name, with {} bytes", found.unwrap_or(0));
+                        Err(Error::new(Kind::Exists, format!("writing {name}"), why))
+                    }
+                }
+            }
+            Err(error) => Err(failed("writing", name, error)),
+        }
+    }
+
+    fn get(&self, name: &str, limit: u64) -> Result<Vec<u8>> {
+        let path = self.path(name)?;
+        let bytes = self.fs.open(&path).and_then(|file| read_limited(&*file, limit));
+        match bytes.map_err(|error| failed("reading", name, error))? {
+            Some(bytes) => Ok(bytes),
+            None => Err(Error::new(Kind::Damaged, format!("reading {name}"), format!("it is longer than {limit} bytes"))),
+        }
+    }
+
+    fn get_range(&self, name: &str, offset: u64, len: usize) -> Result<Vec<u8>> {
+        let path = self.path(name)?;
+        let mut bytes = vec![0; len];
+        let read = self.fs.open(&path).and_then(|file| file.read_exact_at(&mut bytes, offset));
+        match read {
+            Ok(()) => Ok(bytes),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                Err(Error::new(Kind::Damaged, format!("reading {name}"), "it is shorter than it should be"))
+            }
+            Err(error) => Err(failed("reading", name, error)),
+        }
+    }
+
+    fn len(&self, name: &str) -> Result<Option<u64>> {
+        match self.fs.open(&self.path(name)?).and_then(|file| file.size()) {
+            Ok(len) => Ok(Some(len)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(failed("looking at", name, error)),
+        }
+    }
+
+    fn list(&self, folder: &str, leftovers: Leftovers) -> Result<Vec<Object>> {
+        let mut objects = Vec::new();
+        self.list_into(folder, leftovers, &mut objects)?;
+        objects.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        Ok(objects)
+    }
+
+    fn confirm(&self, name: &str) -> Result<()> {
+        self.confirm_path(&self.path(name)?).map_err(|error| failed("syncing", name, error))
+    }
+
+    fn delete(&self, name: &str) -> Result<()> {
+        let path = self.path(name)?;
+        let folder = path.parent().unwrap_or(&self.root);
+        let removed = self.fs.remove(&path).and_then(|()| self.confirmed(self.fs.sync_dir(folder)));
+        removed.map_err(|error| failed("removing", name, error))
+    }
+
+    fn lock(&self, name: &str, mode: LockMode) -> Result<Lock> {
+        let file = self.fs.open(&self.path(name)?).map_err(|error| failed("locking", name, error))?;
+        if file.try_lock(mode).map_err(|error| failed("locking", name, error))? {
+            Ok(Lock { held: Some(file) })
+        } else {
+            Err(Error::new(Kind::InUse, format!("locking the archive {}", self.place()), "another process is using it"))
+        }
+    }
+
+    fn place(&self) -> String {
+        self.root.display().to_string()
+    }
+
+    fn confirms_writes(&self) -> bool {
+        !self.unconfirmed.load(Ordering::Relaxed)
+    }
+}
+
+impl Lock {
+    /// A lock on a place that no other process can reach.
+    pub(super) fn of_nothing() -> Self {
+        Self { held: None }
+    }
+
+    /// Whether it holds something that other processes see.
+    pub fn is_held(&self) -> bool {
+        self.held.is_some()
+    }
+}
+
+/// What file systems answer that cannot sync a file or a folder. Any other answer is an error.
+pub(super) fn is_unsupported(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let code = error.raw_os_error().map(Errno::from_raw_os_error);
+    error.kind() == io::ErrorKind::Unsupported || matches!(code, Some(Errno::INVAL | Errno::NOTTY | Errno::NOTSUP))
+}
+
+fn failed(doing: &str, name: &str, error: io::Error) -> Error {
+    let kind = if error.kind() == io::ErrorKind::NotFound { Kind::Missing } else { Kind::Store };
+    Error::caused(kind, format!("{doing} {name}"), error)
+}
+
+fn temporary_name() -> io::Result<String> {
+    let mut random = [0; 8];
+    getrandom::fill(&mut random).map_err(io::Error::other)?;
+    Ok(format!("{TEMPORARY}{:016x}", u64::from_le_bytes(random)))
+}

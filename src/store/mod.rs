@@ -1,0 +1,116 @@
+//! Where an archive's objects lie.
+//!
+//! A store keeps named objects that are written once. An object appears whole or not at all, and when [`Store::put_new`]
+//! has returned, it stays through a power cut. Names are opaque here. One suite of tests (`tests/store_contract.rs`)
+//! asks every store the same questions.
+
+mod fs;
+mod local;
+mod memory;
+
+pub use fs::{Fs, FsFile, FsItem, Os};
+pub use local::Local;
+pub use memory::Memory;
+
+use crate::error::{Error, Kind, Result};
+
+/// What [`Store::put_new`] found.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Put {
+    /// The object was written and is durable.
+    Written,
+    /// An object of that name and length was there already and is durable now; nothing was written.
+    Existed,
+}
+
+/// An object in a listing.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Object {
+    /// Its full name.
+    pub name: String,
+    /// Its length in bytes.
+    pub len: u64,
+}
+
+/// What a listing does with what interrupted writes left behind.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Leftovers {
+    /// Nothing.
+    Leave,
+    /// They are removed. Only right while no other process writes.
+    Remove,
+}
+
+/// How an archive is held.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LockMode {
+    /// Together with others who only add.
+    Shared,
+    /// Alone, as whoever removes objects must.
+    Exclusive,
+}
+
+/// Holds a store until it is dropped or the process ends, however it ends.
+pub struct Lock {
+    held: Option<Box<dyn FsFile>>,
+}
+
+/// A place for objects. Every error is of kind [`Kind::Store`] or [`Kind::Missing`] and names the object.
+pub trait Store: Send + Sync {
+    /// Writes the concatenation of `parts` as a new object, durably. An existing object is never changed.
+    ///
+    /// # Errors
+    /// If an object of another length has that name ([`Kind::Exists`]), or if writing or any sync fails; then no object
+    /// of that name has appeared, or it is complete but not known to be durable.
+    fn put_new(&self, name: &str, parts: &[&[u8]]) -> Result<Put>;
+
+    /// The whole object.
+    ///
+    /// # Errors
+    /// [`Kind::Missing`] if it is not there, [`Kind::Damaged`] if it is longer than `limit` bytes.
+    fn get(&self, name: &str, limit: u64) -> Result<Vec<u8>>;
+
+    /// Exactly `len` bytes from `offset`.
+    ///
+    /// # Errors
+    /// [`Kind::Missing`] if the object is not there, [`Kind::Damaged`] if it ends before `offset + len`.
+    fn get_range(&self, name: &str, offset: u64, len: usize) -> Result<Vec<u8>>;
+
+    /// The object's length, or `None` if it is not there.
+    fn len(&self, name: &str) -> Result<Option<u64>>;
+
+    /// All objects below a folder at any depth, ascending by name. A folder that is not there is empty.
+    fn list(&self, folder: &str, leftovers: Leftovers) -> Result<Vec<Object>>;
+
+    /// Makes an object durable that another process may have just written.
+    fn confirm(&self, name: &str) -> Result<()>;
+
+    /// Removes an object, durably.
+    fn delete(&self, name: &str) -> Result<()>;
+
+    /// Holds the store, if that is possible at once; `name` is an object that is always there.
+    ///
+    /// # Errors
+    /// [`Kind::InUse`] if another process holds it in a way that does not go together.
+    fn lock(&self, name: &str, mode: LockMode) -> Result<Lock>;
+
+    /// Where it is, for people.
+    fn place(&self) -> String;
+
+    /// Whether the place has so far confirmed every write; `false` once a sync was not supported.
+    fn confirms_writes(&self) -> bool;
+}
+
+/// Refuses names that are not made of plain components, which would be a fault of this program.
+fn check_name(name: &str) -> Result<()> {
+    let plain = |part: &str| {
+        !part.is_empty()
+            && !part.starts_with('.')
+            && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_'))
+    };
+    if name.split('/').all(plain) {
+        Ok(())
+    } else {
+        Err(Error::new(Kind::Internal, format!("naming the object {name:?}"), "the name is not allowed"))
+    }
+}
