@@ -1,6 +1,7 @@
 //! A content-addressed, deduplicating archive for photos.
 pub mod archive;
 pub mod chunk;
+pub mod codec;
 pub mod error;
 pub mod format;
 pub mod id;
