@@ -1,2 +1,386 @@
-//! x
+//! An archive: a store with an identity, an index of what is in it, and the ways in and out.
+//!
+//! What is durable when: packs, then the segment that tells of them, then the snapshot, which alone commits. Two
+//! processes may add at once, because each writes only objects of its own and every object is write-once; whoever would
+//! remove objects needs the archive alone. A reader needs no lock at all.
+//!
+//! The index is only ever a hint. Whatever is wrong with it is mended here, by filling it again from segments and packs.
+
 mod index;
+mod packs;
+mod reader;
+mod snapshots;
+mod trees;
+mod writer;
+
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+pub use index::{Index, Location, PackInfo};
+pub use packs::{MAX_PACK_LEN, find_frames, read_directory, read_pack};
+pub use reader::Reader;
+pub use snapshots::{Filter, Selector};
+pub use trees::{chunks_of, entries_of, store_content, store_entries};
+pub use writer::{Writer, Written};
+
+use crate::error::{Error, Kind, Result};
+use crate::format::{Chunker, HEADER_LEN, Header, Segment, names};
+use crate::id::{ArchiveId, ChunkId, PackId, SegmentId, SnapshotId};
+use crate::store::{Leftovers, Lock, LockMode, Put, Store};
+
+/// The longest segment that is read, in bytes: more than ten million chunks.
+const MAX_SEGMENT_LEN: u64 = 512 << 20;
+/// The longest snapshot object that is read, in bytes.
+const MAX_SNAPSHOT_LEN: u64 = 64 << 20;
+
+/// What happened besides what was asked for. The command line finds the words.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Notice {
+    /// The index could not be used (why) and is filled again.
+    IndexRebuilt(String),
+    /// There is no place for the index, so it is kept in memory for now.
+    IndexInMemory,
+    /// An object cannot be used and was passed over: its name, and why.
+    PassedOver(String, String),
+}
+
+/// Hears notices, from any thread.
+pub type Notify = Arc<dyn Fn(Notice) + Send + Sync>;
+
+/// What is fixed when an archive is made.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Parameters {
+    /// How content is cut.
+    pub chunker: Chunker,
+    /// A pack is closed when it has reached this many bytes.
+    pub pack_size: u32,
+    /// Recovery data for each data pack, in thousandths of its length.
+    pub parity_permille: u16,
+}
+
+impl Default for Parameters {
+    fn default() -> Self {
+        let chunker = Chunker { min: 1 << 18, average: 1 << 20, max: 1 << 22 };
+        Self { chunker, pack_size: 32 << 20, parity_permille: 0 }
+    }
+}
+
+/// An open archive.
+pub struct Archive {
+    store: Arc<dyn Store>,
+    header: Header,
+    index: Index,
+    notify: Notify,
+    /// The segments that were there when the index was last filled from nothing.
+    refilled: Mutex<Option<HashSet<SegmentId>>>,
+}
+
+impl Archive {
+    /// Makes a new archive in an empty store. Its header is written last, so what a crash leaves is no archive.
+    ///
+    /// # Errors
+    /// [`Kind::Exists`] if there is an archive already, or the store's error.
+    pub fn create(store: &dyn Store, parameters: &Parameters, created: i64) -> Result<ArchiveId> {
+        let doing = || format!("making an archive in {}", store.place());
+        for header in names::HEADERS {
+            if store.len(header)?.is_some() {
+                return Err(Error::new(Kind::Exists, doing(), "there is an archive already"));
+            }
+        }
+        let mut id = [0; 16];
+        getrandom::fill(&mut id)
+            .map_err(|error| Error::new(Kind::Internal, "drawing a random number", error.to_string()))?;
+        let archive = ArchiveId::from_bytes(id);
+        let Parameters { chunker, pack_size, parity_permille } = *parameters;
+        let header = Header { archive, created, chunker, pack_size, parity_permille }.encode();
+        store.put_new(names::README, &[README.as_bytes()])?;
+        let [first, copy] = names::HEADERS;
+        for name in [copy, first] {
+            if store.put_new(name, &[&header])? == Put::Existed {
+                return Err(Error::new(Kind::Exists, doing(), "another process is making one"));
+            }
+        }
+        Ok(archive)
+    }
+
+    /// Opens the archive in this store. Its index lies in `cache`, in a folder named after the archive's id, and is
+    /// brought up to date here; without a place for it, it is kept in memory.
+    ///
+    /// # Errors
+    /// [`Kind::NoArchive`] if there is none, or what the store or both copies of the header are.
+    pub fn open(store: Arc<dyn Store>, cache: Option<&Path>, notify: Notify) -> Result<Self> {
+        let header = read_header(&*store, &notify)?;
+        let index = match cache {
+            None => Index::in_memory(header.archive),
+            Some(cache) => {
+                let path = cache.join(header.archive.to_hex()).join("index.redb");
+                let existed = path.exists();
+                let (index, fault) = Index::open(&path, header.archive);
+                match fault {
+                    Some(why) => notify(Notice::IndexRebuilt(why)),
+                    None if !existed && has_segments(&*store)? => {
+                        notify(Notice::IndexRebuilt("there was none on this computer".to_owned()));
+                    }
+                    None => {}
+                }
+                if index.is_in_memory() {
+                    notify(Notice::IndexInMemory);
+                }
+                index
+            }
+        };
+        let archive = Self { store, header, index, notify, refilled: Mutex::new(None) };
+        archive.refresh()?;
+        Ok(archive)
+    }
+
+    /// The archive's identity and parameters.
+    pub fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// Where its objects lie.
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    /// The way out.
+    pub fn reader(&self) -> Reader<'_> {
+        Reader::new(self)
+    }
+
+    /// The way in. Others may add at the same time.
+    ///
+    /// # Errors
+    /// [`Kind::InUse`] while another process holds the archive alone; the store's error.
+    pub fn writer(&self, level: i32) -> Result<Writer<'_>> {
+        Writer::new(self, level)
+    }
+
+    /// Holds the archive alone, as whoever removes objects must.
+    ///
+    /// # Errors
+    /// [`Kind::InUse`] while any other process writes to it.
+    pub fn lock_alone(&self) -> Result<Lock> {
+        self.lock(LockMode::Exclusive)
+    }
+
+    /// Holds the archive together with others who add.
+    ///
+    /// # Errors
+    /// [`Kind::InUse`] while another process holds it alone.
+    pub fn lock_shared(&self) -> Result<Lock> {
+        self.lock(LockMode::Shared)
+    }
+
+    fn lock(&self, mode: LockMode) -> Result<Lock> {
+        let [first, copy] = names::HEADERS;
+        let name = if self.store.len(first)?.is_some() { first } else { copy };
+        self.store.lock(name, mode)
+    }
+
+    /// Tells whoever listens.
+    pub(crate) fn notify(&self, notice: Notice) {
+        (self.notify)(notice);
+    }
+
+    /// Packs that the index knows.
+    pub fn known_packs(&self) -> Vec<PackInfo> {
+        self.index.packs()
+    }
+
+    /// The packs that are there now, with their lengths.
+    pub fn present_packs(&self, leftovers: Leftovers) -> Result<HashMap<PackId, u64>> {
+        let objects = self.store.list(names::PACKS, leftovers)?;
+        let pack = |name: &str| PackId::from_hex(names::last(name)).filter(|id| names::pack(id) == name);
+        Ok(objects.iter().filter_map(|object| Some((pack(&object.name)?, object.len))).collect())
+    }
+
+    /// Where a chunk lies, as far as is known without another look at the store.
+    pub fn locate(&self, id: &ChunkId) -> Result<Vec<Location>> {
+        match self.index.locate(id) {
+            Err(fault) => {
+                self.refill(&fault.to_string())?;
+                self.index.locate(id)
+            }
+            done => done,
+        }
+    }
+
+    /// Merges what other runs have added since.
+    pub fn refresh(&self) -> Result<()> {
+        match self.merge_new() {
+            Err(fault) if fault.kind() == Kind::Internal => {
+                self.notify(Notice::IndexRebuilt(fault.to_string()));
+                self.index.start_over();
+                self.merge_new()
+            }
+            done => done,
+        }
+    }
+
+    /// Looks again for a chunk that was not found or not where the index said. Whether the index may know more now.
+    pub(crate) fn look_again(&self) -> Result<bool> {
+        let listed = self.listed_segments()?;
+        let last = self.refilled.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if last.as_ref() == Some(&listed) {
+            return Ok(false);
+        }
+        self.refill("a chunk was not where it said")?;
+        Ok(true)
+    }
+
+    /// Fills the index again, from all segments and from the packs that no segment tells of.
+    pub fn refill(&self, why: &str) -> Result<()> {
+        self.notify(Notice::IndexRebuilt(why.to_owned()));
+        let mut refilled = self.refilled.lock().unwrap_or_else(PoisonError::into_inner);
+        self.index.start_over();
+        self.merge_new()?;
+        self.adopt(&self.present_packs(Leftovers::Leave)?)?;
+        *refilled = Some(self.listed_segments()?);
+        Ok(())
+    }
+
+    /// Takes packs into the index that no segment tells of: an interrupted run left them, or their segment is lost.
+    /// They are made durable first, since whoever wrote them may not have come so far.
+    pub(crate) fn adopt(&self, present: &HashMap<PackId, u64>) -> Result<Vec<crate::format::SegmentPack>> {
+        let mut adopted = Vec::new();
+        for (id, len) in present {
+            if self.index.has_pack(id) {
+                continue;
+            }
+            match read_pack(&*self.store, id, *len) {
+                Ok(pack) => adopted.push(pack),
+                Err(error) if matches!(error.kind(), Kind::Damaged | Kind::Unsupported) => {
+                    self.notify(Notice::PassedOver(names::pack(id), error.to_string()));
+                }
+                Err(error) if error.kind() == Kind::Missing => {} // removed meanwhile
+                Err(error) => return Err(error),
+            }
+        }
+        if !adopted.is_empty() {
+            self.index.add(&adopted, &[], &[], &[])?;
+        }
+        Ok(adopted)
+    }
+
+    pub(crate) fn index(&self) -> &Index {
+        &self.index
+    }
+
+    fn listed_segments(&self) -> Result<HashSet<SegmentId>> {
+        let objects = self.store.list(names::SEGMENTS, Leftovers::Leave)?;
+        Ok(objects.iter().filter_map(|object| SegmentId::from_hex(names::last(&object.name))).collect())
+    }
+
+    fn merge_new(&self) -> Result<()> {
+        let listed = self.listed_segments()?;
+        let merged = self.index.segments();
+        if !merged.is_subset(&listed) {
+            // Whoever removed a segment may have removed its packs; what the index says of them is worth nothing.
+            self.notify(Notice::IndexRebuilt("segments that it was made from are gone".to_owned()));
+            self.index.start_over();
+        }
+        let merged = self.index.segments();
+        let (mut packs, mut segments) = (Vec::new(), Vec::new());
+        for id in listed.difference(&merged) {
+            let name = names::segment(id);
+            match self.read_segment(id) {
+                Ok(segment) => {
+                    packs.extend(segment.packs);
+                    segments.push(*id);
+                }
+                Err(error) => self.pass_over(name, error)?,
+            }
+        }
+        let (snapshots, gone) = self.new_snapshots()?;
+        if segments.is_empty() && snapshots.is_empty() && gone.is_empty() {
+            return Ok(());
+        }
+        self.index.add(&packs, &segments, &snapshots, &gone)
+    }
+
+    /// Reads a segment and checks it against its name.
+    pub fn read_segment(&self, id: &SegmentId) -> Result<Segment> {
+        let name = names::segment(id);
+        let bytes = self.store.get(&name, MAX_SEGMENT_LEN)?;
+        check_hash(&name, id.as_bytes(), &bytes)?;
+        Segment::decode(&bytes).map_err(|error| error.within(format!("reading {name}")))
+    }
+
+    /// Reads a snapshot object and checks it against its name.
+    pub fn read_snapshot_bytes(&self, id: &SnapshotId) -> Result<Vec<u8>> {
+        let name = names::snapshot(id);
+        let bytes = self.store.get(&name, MAX_SNAPSHOT_LEN)?;
+        check_hash(&name, id.as_bytes(), &bytes)?;
+        Ok(bytes)
+    }
+
+    fn new_snapshots(&self) -> Result<(Vec<(SnapshotId, Vec<u8>)>, Vec<SnapshotId>)> {
+        let objects = self.store.list(names::SNAPSHOTS, Leftovers::Leave)?;
+        let listed: HashSet<SnapshotId> =
+            objects.iter().filter_map(|object| SnapshotId::from_hex(names::last(&object.name))).collect();
+        let known = self.index.snapshots();
+        let mut new = Vec::new();
+        for id in listed.iter().filter(|id| !known.contains_key(id)) {
+            match self.read_snapshot_bytes(id) {
+                Ok(bytes) => new.push((*id, bytes)),
+                Err(error) => self.pass_over(names::snapshot(id), error)?,
+            }
+        }
+        Ok((new, known.into_keys().filter(|id| !listed.contains(id)).collect()))
+    }
+
+    /// Goes on after damage, and stops at errors of the store.
+    fn pass_over(&self, name: String, error: Error) -> Result<()> {
+        match error.kind() {
+            Kind::Damaged | Kind::Unsupported | Kind::Missing => {
+                self.notify(Notice::PassedOver(name, error.to_string()));
+                Ok(())
+            }
+            _ => Err(error),
+        }
+    }
+}
+
+/// Checks that an object is what its name says.
+pub(crate) fn check_hash(name: &str, id: &[u8; 32], bytes: &[u8]) -> Result<()> {
+    if blake3::hash(bytes).as_bytes() == id {
+        Ok(())
+    } else {
+        Err(Error::new(Kind::Damaged, format!("reading {name}"), "its bytes do not match its name"))
+    }
+}
+
+fn has_segments(store: &dyn Store) -> Result<bool> {
+    Ok(!store.list(names::SEGMENTS, Leftovers::Leave)?.is_empty())
+}
+
+/// Reads whichever copy of the header is whole.
+fn read_header(store: &dyn Store, notify: &Notify) -> Result<Header> {
+    let mut found = None;
+    let mut faults = Vec::new();
+    for name in names::HEADERS {
+        let read = store.get(name, HEADER_LEN as u64);
+        match read.and_then(|bytes| Header::decode(&bytes).map_err(|error| error.within(format!("reading {name}")))) {
+            Ok(header) => found = found.or(Some(header)),
+            Err(error) => faults.push((name, error)),
+        }
+    }
+    if let Some(header) = found {
+        for (name, error) in faults {
+            notify(Notice::PassedOver(name.to_owned(), error.to_string()));
+        }
+        return Ok(header);
+    }
+    let place = || format!("opening the archive in {}", store.place());
+    if faults.iter().all(|(_, error)| error.kind() == Kind::Missing) {
+        return Err(Error::new(Kind::NoArchive, place(), "there is none"));
+    }
+    // The copy that is there says more than the one that is missing.
+    let told = faults.into_iter().map(|(_, error)| error).find(|error| error.kind() != Kind::Missing);
+    Err(told.unwrap_or_else(|| Error::new(Kind::NoArchive, place(), "there is none")).within(place()))
+}
+
+const README: &str = include_str!("README.txt");

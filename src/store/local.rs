@@ -229,9 +229,17 @@ impl Lock {
         Self { held: None }
     }
 
-    /// Whether it holds something that other processes see.
-    pub fn is_held(&self) -> bool {
-        self.held.is_some()
+    /// Lets others in who only add. Whoever held it alone must have done by then what needed that.
+    ///
+    /// # Errors
+    /// [`Kind::InUse`] if another process came in between and holds it alone.
+    pub fn share(&self) -> Result<()> {
+        let shared = self.held.as_ref().map_or(Ok(true), |file| file.try_lock(LockMode::Shared));
+        match shared {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Error::new(Kind::InUse, "locking the archive", "another process is using it")),
+            Err(error) => Err(Error::caused(Kind::Store, "locking the archive", error)),
+        }
     }
 }
 

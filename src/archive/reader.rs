@@ -1,0 +1,165 @@
+//! The way out: chunks by their names.
+//!
+//! Nothing leaves here unchecked: a frame must say that it is the chunk that was asked for, and the decoded bytes must
+//! hash to its name. If a place that the index names does not hold the chunk, its other places are tried, and then the
+//! index is filled again once, so that a wrong index costs time and never an answer.
+
+use super::{Archive, Location};
+use crate::chunk::Chunk;
+use crate::codec;
+use crate::error::{Error, Kind, Result};
+use crate::format::{FRAME_HEADER_LEN, decode_frame_header, names};
+use crate::id::{ChunkId, ChunkKind};
+
+/// Frames that lie this close together, in bytes, are read at once.
+const GAP: u64 = 128 << 10;
+/// At most this much is read at once, in bytes, unless one frame is longer.
+const SPAN: u64 = 8 << 20;
+
+/// Reads chunks.
+pub struct Reader<'a> {
+    archive: &'a Archive,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(archive: &'a Archive) -> Self {
+        Self { archive }
+    }
+
+    /// The archive it reads from.
+    pub fn archive(&self) -> &'a Archive {
+        self.archive
+    }
+
+    /// A chunk's original bytes.
+    ///
+    /// # Errors
+    /// [`Kind::Missing`] or [`Kind::Damaged`] if no pack has it whole, [`Kind::Unsupported`] if it is packed in a way
+    /// that is not known here, or the store's error.
+    pub fn get(&self, kind: ChunkKind, id: &ChunkId) -> Result<Vec<u8>> {
+        let mut trouble = None;
+        loop {
+            for place in self.archive.locate(id)? {
+                match self.read(kind, id, &place) {
+                    Ok(bytes) => return Ok(bytes),
+                    Err(error) => trouble = Some(error),
+                }
+            }
+            if !self.archive.look_again()? {
+                break;
+            }
+        }
+        let missing = || Error::new(Kind::Missing, format!("reading chunk {id}"), "it is in no pack of the archive");
+        Err(trouble.unwrap_or_else(missing))
+    }
+
+    /// Hands each of these data chunks to `each` with its position in `ids`, in the order in which they lie in the store,
+    /// reading neighbours at once.
+    ///
+    /// # Errors
+    /// The first error of a chunk, as [`Reader::get`], or of `each`; `failed` decides for each whether to go on.
+    pub fn get_all(
+        &self,
+        ids: &[ChunkId],
+        each: &mut dyn FnMut(usize, Result<&[u8]>) -> Result<()>,
+    ) -> Result<()> {
+        let mut wanted = Vec::with_capacity(ids.len());
+        let mut unknown = Vec::new();
+        for (position, id) in ids.iter().enumerate() {
+            match self.archive.locate(id)?.into_iter().next() {
+                Some(place) => wanted.push((place, position)),
+                None => unknown.push(position),
+            }
+        }
+        wanted.sort_unstable_by_key(|(place, position)| (place.pack, place.row.offset, *position));
+        let mut rest = &wanted[..];
+        while let Some(((first, _), _)) = rest.split_first() {
+            let count = rest.iter().take_while(|(place, _)| place.pack == first.pack).count();
+            let count = run(&rest[..count]);
+            let (together, after) = rest.split_at(count);
+            self.read_together(together, ids, each)?;
+            rest = after;
+        }
+        for position in unknown {
+            self.hand_over(ids, position, each)?;
+        }
+        Ok(())
+    }
+
+    fn read_together(
+        &self,
+        run: &[(Location, usize)],
+        ids: &[ChunkId],
+        each: &mut dyn FnMut(usize, Result<&[u8]>) -> Result<()>,
+    ) -> Result<()> {
+        let (Some((first, _)), Some((last, _))) = (run.first(), run.last()) else { return Ok(()) };
+        let start = u64::from(first.row.offset);
+        let end = u64::from(last.row.offset) + last.row.frame_len();
+        let bytes = self.archive.store().get_range(&names::pack(&first.pack), start, (end - start) as usize);
+        for (place, position) in run {
+            let at = (u64::from(place.row.offset) - start) as usize;
+            let frame = bytes.as_deref().ok().and_then(|bytes| bytes.get(at..at + place.row.frame_len() as usize));
+            let whole = frame.map(|frame| unpack(ChunkKind::Data, &ids[*position], place, frame));
+            match whole {
+                Some(Ok(plain)) => each(*position, Ok(&plain))?,
+                // The slow way knows the other places, and what to say.
+                _ => self.hand_over(ids, *position, each)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn hand_over(
+        &self,
+        ids: &[ChunkId],
+        position: usize,
+        each: &mut dyn FnMut(usize, Result<&[u8]>) -> Result<()>,
+    ) -> Result<()> {
+        match self.get(ChunkKind::Data, &ids[position]) {
+            Ok(bytes) => each(position, Ok(&bytes)),
+            Err(error) => each(position, Err(error)),
+        }
+    }
+
+    fn read(&self, kind: ChunkKind, id: &ChunkId, place: &Location) -> Result<Vec<u8>> {
+        let name = names::pack(&place.pack);
+        let offset = u64::from(place.row.offset);
+        let frame = self.archive.store().get_range(&name, offset, place.row.frame_len() as usize)?;
+        Ok(unpack(kind, id, place, &frame)?.into_owned())
+    }
+}
+
+/// How many of these frames of one pack are read at once: as long as they lie close together.
+fn run(frames: &[(Location, usize)]) -> usize {
+    let start = frames.first().map_or(0, |(place, _)| u64::from(place.row.offset));
+    let mut end = start;
+    let close = frames.iter().take_while(|(place, _)| {
+        let offset = u64::from(place.row.offset);
+        let next = offset + place.row.frame_len();
+        let close = offset <= end + GAP && (next - start <= SPAN || end == start);
+        end = end.max(next);
+        close
+    });
+    close.count().max(1)
+}
+
+/// The chunk in a frame, checked against its name.
+fn unpack<'b>(
+    kind: ChunkKind,
+    id: &ChunkId,
+    place: &Location,
+    frame: &'b [u8],
+) -> Result<std::borrow::Cow<'b, [u8]>> {
+    let doing = || format!("reading chunk {id} at {} of {}", place.row.offset, names::pack(&place.pack));
+    let header = decode_frame_header(frame).map_err(|error| error.within(doing()))?;
+    let stored = &frame[FRAME_HEADER_LEN..];
+    if header.id != *id || header.kind != kind || header.stored_len as usize != stored.len() {
+        return Err(Error::new(Kind::Damaged, doing(), "another chunk is there"));
+    }
+    let plain = codec::decode_ref(header.codec, header.codec_version, stored, header.plain_len as usize)
+        .map_err(|error| error.within(doing()))?;
+    if Chunk::new(kind, &plain).id() != *id {
+        return Err(Error::new(Kind::Damaged, doing(), "its bytes do not match its name"));
+    }
+    Ok(plain)
+}

@@ -1,0 +1,291 @@
+//! The way in: known? → codec → frame → pack → store → segment.
+//!
+//! A chunk counts as known only if the index names a pack that is there with the right length. Packs are closed and
+//! written in the background, each durable before [`Writer::finish`] writes the segment. A writer that failed once
+//! stays failed: every later call returns an error, and no segment is written, so no snapshot can follow.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+
+use super::{Archive, MAX_PACK_LEN, check_hash};
+use crate::chunk::Chunk;
+use crate::codec::{self, Choice};
+use crate::error::{Error, Kind, Result};
+use crate::format::{
+    FrameHeader, PackContent, Row, Segment, SegmentPack, encode_frame_header, encode_pack_end,
+    encode_pack_start, names,
+};
+use crate::id::{ChunkId, PackId, SegmentId};
+use crate::store::{Leftovers, Lock, Put, Store};
+
+/// How many packs are being written at once; while one waits for the drive, the next is handed over.
+const WRITERS: usize = 2;
+
+/// What a writer added.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Written {
+    /// Chunks.
+    pub chunks: u64,
+    /// Their plain bytes.
+    pub added: u64,
+    /// Bytes by which the packs grew.
+    pub stored: u64,
+}
+
+/// Adds chunks to an archive, from any number of threads.
+pub struct Writer<'a> {
+    archive: &'a Archive,
+    choice: Choice,
+    _lock: Lock,
+    present: HashMap<PackId, u64>,
+    adopted: Vec<SegmentPack>,
+    claimed: Mutex<HashSet<ChunkId>>,
+    open: [Mutex<Open>; 2],
+    sink: Option<SyncSender<Open>>,
+    workers: Vec<JoinHandle<()>>,
+    shared: Arc<Shared>,
+    chunks: AtomicU64,
+    added: AtomicU64,
+}
+
+/// What the background threads share with the writer.
+struct Shared {
+    store: Arc<dyn Store>,
+    packs: Mutex<Vec<SegmentPack>>,
+    stored: AtomicU64,
+    failed: AtomicBool,
+    failure: Mutex<Option<Error>>,
+}
+
+/// A pack that is being filled.
+struct Open {
+    content: PackContent,
+    bytes: Vec<u8>,
+    rows: Vec<Row>,
+}
+
+impl Open {
+    fn new(content: PackContent) -> Self {
+        Self { content, bytes: encode_pack_start(content).to_vec(), rows: Vec::new() }
+    }
+
+    fn add(&mut self, frame: FrameHeader, stored: &[u8]) {
+        self.rows.push(Row { frame, offset: self.bytes.len() as u32 });
+        self.bytes.extend_from_slice(&encode_frame_header(&frame));
+        self.bytes.extend_from_slice(stored);
+    }
+}
+
+impl<'a> Writer<'a> {
+    pub(super) fn new(archive: &'a Archive, level: i32) -> Result<Self> {
+        let store = archive.store().clone();
+        let (lock, present) = begin(archive)?;
+        let adopted = archive.adopt(&present)?;
+        for pack in &adopted {
+            store.confirm(&names::pack(&pack.id))?;
+        }
+        let shared = Arc::new(Shared {
+            store,
+            packs: Mutex::default(),
+            stored: AtomicU64::new(0),
+            failed: AtomicBool::new(false),
+            failure: Mutex::default(),
+        });
+        let (sink, source) = sync_channel(0);
+        let source = Arc::new(Mutex::new(source));
+        let workers = (0..WRITERS).map(|_| {
+            let (shared, source) = (shared.clone(), source.clone());
+            std::thread::spawn(move || work(&shared, &source))
+        });
+        Ok(Self {
+            archive,
+            choice: Choice { level },
+            _lock: lock,
+            present,
+            adopted,
+            claimed: Mutex::default(),
+            open: [PackContent::Data, PackContent::Metadata].map(|content| Mutex::new(Open::new(content))),
+            workers: workers.collect(),
+            sink: Some(sink),
+            shared,
+            chunks: AtomicU64::new(0),
+            added: AtomicU64::new(0),
+        })
+    }
+
+    /// Whether the archive holds this chunk where a reader would find it.
+    pub fn knows(&self, id: &ChunkId) -> Result<bool> {
+        let there = |place: &super::Location| self.present.get(&place.pack) == Some(&place.pack_len);
+        Ok(self.archive.locate(id)?.iter().any(there) || guard(&self.claimed).contains(id))
+    }
+
+    /// Stores a chunk, unless the archive holds it already. Whether it was new.
+    ///
+    /// # Errors
+    /// The store's error. After one, the writer is of no use any more.
+    pub fn put(&self, chunk: &Chunk<'_>) -> Result<bool> {
+        if self.shared.failed.load(Ordering::Acquire) {
+            return Err(self.failure());
+        }
+        let there = |place: &super::Location| {
+            place.row.frame.kind == chunk.kind() && self.present.get(&place.pack) == Some(&place.pack_len)
+        };
+        if self.archive.locate(&chunk.id())?.iter().any(there) || !guard(&self.claimed).insert(chunk.id()) {
+            return Ok(false);
+        }
+        let encoded = codec::encode(chunk.bytes(), &self.choice);
+        let frame = FrameHeader {
+            kind: chunk.kind(),
+            codec: encoded.codec.number(),
+            codec_version: encoded.version,
+            stored_len: encoded.bytes.len() as u32,
+            plain_len: chunk.bytes().len() as u32,
+            id: chunk.id(),
+        };
+        self.chunks.fetch_add(1, Ordering::Relaxed);
+        self.added.fetch_add(u64::from(frame.plain_len), Ordering::Relaxed);
+        let content = PackContent::of(chunk.kind());
+        let mut open = guard(&self.open[content as usize]);
+        open.add(frame, &encoded.bytes);
+        if open.bytes.len() >= self.archive.header().pack_size as usize {
+            let full = std::mem::replace(&mut *open, Open::new(content));
+            drop(open);
+            self.close(full)?;
+        }
+        Ok(true)
+    }
+
+    /// Hands a full pack to the background.
+    fn close(&self, pack: Open) -> Result<()> {
+        let sent = self.sink.as_ref().is_some_and(|sink| sink.send(pack).is_ok());
+        if sent { Ok(()) } else { Err(self.failure()) }
+    }
+
+    /// Writes what is still open and then the segment. All of it is durable when this returns; only then may a snapshot
+    /// be written that needs it.
+    ///
+    /// # Errors
+    /// The store's error, whenever it happened.
+    pub fn finish(mut self) -> Result<Written> {
+        for open in &self.open {
+            let mut open = guard(open);
+            let content = open.content;
+            if !open.rows.is_empty() {
+                let last = std::mem::replace(&mut *open, Open::new(content));
+                drop(open);
+                self.close(last)?;
+            }
+        }
+        self.stop();
+        if self.shared.failed.load(Ordering::Acquire) {
+            return Err(self.failure());
+        }
+        let mut packs = std::mem::take(&mut self.adopted);
+        packs.append(&mut guard(&self.shared.packs));
+        if !packs.is_empty() {
+            let segment = Segment { packs };
+            let bytes = segment.encode();
+            let id = SegmentId::from_bytes(*blake3::hash(&bytes).as_bytes());
+            put_checked(&*self.shared.store, &names::segment(&id), id.as_bytes(), &bytes)?;
+            if self.archive.index().add(&segment.packs, &[id], &[], &[]).is_err() {
+                self.archive.index().start_over(); // the next command fills it again
+                self.archive.refresh()?;
+            }
+        }
+        Ok(Written {
+            chunks: self.chunks.load(Ordering::Relaxed),
+            added: self.added.load(Ordering::Relaxed),
+            stored: self.shared.stored.load(Ordering::Relaxed),
+        })
+    }
+
+    fn stop(&mut self) {
+        self.sink = None;
+        for worker in self.workers.drain(..) {
+            if worker.join().is_err() {
+                self.shared.fail(Error::new(Kind::Internal, "writing a pack", "the thread that writes packs panicked"));
+            }
+        }
+    }
+
+    /// The failure that stopped this writer; told in full to whoever asks first.
+    fn failure(&self) -> Error {
+        let told = || Error::new(Kind::Store, "writing to the archive", "an earlier write failed");
+        guard(&self.shared.failure).take().unwrap_or_else(told)
+    }
+}
+
+impl Drop for Writer<'_> {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+impl Shared {
+    fn fail(&self, error: Error) {
+        guard(&self.failure).get_or_insert(error);
+        self.failed.store(true, Ordering::Release);
+    }
+
+    fn write(&self, mut pack: Open) -> Result<()> {
+        let frames_end = pack.bytes.len() as u32;
+        encode_pack_end(&pack.rows, frames_end, &mut pack.bytes);
+        let len = pack.bytes.len() as u64;
+        if len > MAX_PACK_LEN {
+            return Err(Error::new(Kind::Internal, "closing a pack", format!("it has {len} bytes")));
+        }
+        let id = PackId::from_bytes(*blake3::hash(&pack.bytes).as_bytes());
+        put_checked(&*self.store, &names::pack(&id), id.as_bytes(), &pack.bytes)?;
+        self.stored.fetch_add(len, Ordering::Relaxed);
+        guard(&self.packs).push(SegmentPack { id, content: pack.content, rows: pack.rows });
+        Ok(())
+    }
+}
+
+/// Puts an object named by its hash. If one of that name is there already, it must be whole.
+fn put_checked(store: &dyn Store, name: &str, id: &[u8; 32], bytes: &[u8]) -> Result<()> {
+    match store.put_new(name, &[bytes])? {
+        Put::Written => Ok(()),
+        Put::Existed => check_hash(name, id, &store.get(name, bytes.len() as u64)?),
+    }
+}
+
+fn work(shared: &Shared, source: &Mutex<Receiver<Open>>) {
+    loop {
+        let next = guard(source).recv();
+        let Ok(pack) = next else { return };
+        if shared.failed.load(Ordering::Acquire) {
+            continue; // nothing after a failure counts
+        }
+        if let Err(error) = shared.write(pack) {
+            shared.fail(error);
+        }
+    }
+}
+
+/// Holds the archive together with others who add, and lists its packs. Whoever finds it unused sweeps what interrupted
+/// writes left, while nobody else can be writing.
+fn begin(archive: &Archive) -> Result<(Lock, HashMap<PackId, u64>)> {
+    match archive.lock_alone() {
+        Ok(lock) => {
+            for folder in [names::SEGMENTS, names::SNAPSHOTS] {
+                archive.store().list(folder, Leftovers::Remove)?;
+            }
+            let present = archive.present_packs(Leftovers::Remove)?;
+            lock.share()?;
+            Ok((lock, present))
+        }
+        Err(error) if error.kind() == Kind::InUse => {
+            let lock = archive.lock_shared()?;
+            Ok((lock, archive.present_packs(Leftovers::Leave)?))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn guard<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,93 @@
+//! What the commands do: one file for each. Nothing here prints; what happens on the way is told to an [`Observer`], and
+//! what came of it is returned.
+
+mod backup;
+mod restore;
+mod verify;
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+pub use backup::{Backup, BackupOptions, backup};
+pub use restore::{Overwrite, Restore, RestoreOptions, Selection, restore};
+pub use verify::{AffectedFile, Damage, Verify, VerifyOptions, verify};
+
+use crate::error::{Error, Result};
+
+/// Something that happened on the way. Counts are of files and bytes.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum Event<'a> {
+    /// So much of the source has been seen so far.
+    Scanned {
+        /// Files.
+        files: u64,
+        /// Their bytes.
+        bytes: u64,
+    },
+    /// What lies ahead of the next phase in all.
+    Begin {
+        /// Files.
+        files: u64,
+        /// Their bytes.
+        bytes: u64,
+    },
+    /// So much more of that has been done.
+    Advance {
+        /// Files.
+        files: u64,
+        /// Their bytes.
+        bytes: u64,
+    },
+    /// An entry was dealt with.
+    Item {
+        /// What was done with it.
+        action: Action,
+        /// Its path at the source, or at the target of a restore.
+        path: &'a Path,
+        /// Its bytes.
+        size: u64,
+    },
+    /// An entry could not be read or restored; the work goes on.
+    Trouble {
+        /// Its path.
+        path: &'a Path,
+        /// Why.
+        why: &'a str,
+    },
+    /// Everything is read; what is left is being made durable.
+    Finishing,
+}
+
+/// What was done with an entry.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Action {
+    /// The previous snapshot did not have it.
+    New,
+    /// It differs from the previous snapshot.
+    Changed,
+    /// It is as it was.
+    Unchanged,
+    /// The previous snapshot had it, and it is no longer in the source.
+    Gone,
+    /// It is a socket or device and was passed over.
+    PassedOver,
+    /// It was written.
+    Restored,
+    /// Something is there already and was left.
+    Left,
+}
+
+/// Hears what happens, from any thread.
+pub trait Observer: Sync {
+    /// Something happened.
+    fn event(&self, event: Event<'_>);
+
+    /// Set once the user wants to stop.
+    fn stop(&self) -> &AtomicBool;
+}
+
+/// Unwinds once the user wants to stop.
+fn check_stop(observer: &dyn Observer) -> Result<()> {
+    if observer.stop().load(Ordering::Relaxed) { Err(Error::interrupted()) } else { Ok(()) }
+}

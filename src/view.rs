@@ -1,0 +1,179 @@
+//! A snapshot as a read-only tree: what `ls`, `cat` and restore see. It can only read.
+
+use crate::archive::{Archive, Reader, chunks_of, entries_of};
+use crate::error::{Error, Kind, Result};
+use crate::format::{ChunkRef, Entry, EntryKind, Snapshot};
+use crate::id::{ChunkKind, FileHash, SnapshotId};
+
+/// One snapshot of an archive.
+pub struct View<'a> {
+    reader: Reader<'a>,
+    id: SnapshotId,
+    snapshot: Snapshot,
+}
+
+/// A place in a snapshot: its path there, and its entry; the top has none.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// Names from the top, joined by `/`; empty for the top.
+    pub path: Vec<u8>,
+    /// What is there.
+    pub entry: Option<Entry>,
+}
+
+impl Node {
+    /// Whether there may be entries below it.
+    pub fn is_dir(&self) -> bool {
+        self.entry.as_ref().is_none_or(|entry| matches!(entry.kind, EntryKind::Dir { .. }))
+    }
+}
+
+impl<'a> View<'a> {
+    /// A view of this snapshot.
+    pub fn new(archive: &'a Archive, id: SnapshotId, snapshot: Snapshot) -> Self {
+        Self { reader: archive.reader(), id, snapshot }
+    }
+
+    /// The snapshot's id.
+    pub fn id(&self) -> SnapshotId {
+        self.id
+    }
+
+    /// The snapshot.
+    pub fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
+    }
+
+    /// The reader beneath.
+    pub fn reader(&self) -> &Reader<'a> {
+        &self.reader
+    }
+
+    /// The place with this path: names in the snapshot (`Pictures/2019`), or a path as it was at the source
+    /// (`/home/anna/Pictures/2019`).
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`], or the reader's error.
+    pub fn find(&self, path: &[u8]) -> Result<Node> {
+        let inside = self.inside(path);
+        let mut node = Node { path: Vec::new(), entry: None };
+        for name in inside.split(|byte| *byte == b'/').filter(|name| !name.is_empty() && *name != b".") {
+            let missing = || {
+                let path = String::from_utf8_lossy(path).into_owned();
+                Error::new(Kind::NotFound, format!("looking for \"{path}\""), self.nothing_like(&node, name))
+            };
+            if !node.is_dir() {
+                return Err(missing());
+            }
+            let mut entries = self.list(&node)?;
+            let at = entries.binary_search_by(|entry| entry.name.as_slice().cmp(name)).map_err(|_| missing())?;
+            let entry = entries.swap_remove(at);
+            node = Node { path: join(&node.path, &entry.name), entry: Some(entry) };
+        }
+        Ok(node)
+    }
+
+    fn nothing_like(&self, node: &Node, name: &[u8]) -> String {
+        let name = String::from_utf8_lossy(name);
+        let place = match node.path.as_slice() {
+            [] => format!("snapshot {}", self.id.short()),
+            path => format!("\"{}\" of snapshot {}", String::from_utf8_lossy(path), self.id.short()),
+        };
+        format!("there is no \"{name}\" in {place}")
+    }
+
+    /// A path as it was at the source, as a path in the snapshot.
+    fn inside(&self, path: &[u8]) -> Vec<u8> {
+        let below = |source: &[u8]| {
+            let rest = path.strip_prefix(source)?;
+            (rest.is_empty() || rest.starts_with(b"/") || source.ends_with(b"/")).then(|| rest.to_vec())
+        };
+        if path.starts_with(b"/") {
+            let sources = self.snapshot.sources.iter().filter_map(|source| Some((source, below(&source.path)?)));
+            if let Some((source, rest)) = sources.max_by_key(|(source, _)| source.path.len()) {
+                return join(&source.name, &rest);
+            }
+        }
+        path.to_vec()
+    }
+
+    /// What is in a directory, ascending by name.
+    ///
+    /// # Errors
+    /// [`Kind::Invalid`] if it is none, or the reader's error.
+    pub fn list(&self, node: &Node) -> Result<Vec<Entry>> {
+        let tree = match &node.entry {
+            None => &self.snapshot.tree,
+            Some(Entry { kind: EntryKind::Dir { tree, .. }, .. }) => tree,
+            Some(_) => {
+                let path = String::from_utf8_lossy(&node.path);
+                return Err(Error::new(Kind::Invalid, format!("listing \"{path}\""), "it is not a directory"));
+            }
+        };
+        entries_of(&self.reader, tree)
+    }
+
+    /// Visits everything below a place, depth first and by name, the place itself first unless it is the top. `visit`
+    /// says of each directory whether to go into it.
+    ///
+    /// # Errors
+    /// The first error of the reader or of `visit`.
+    pub fn walk(&self, node: &Node, visit: &mut dyn FnMut(&Node) -> Result<bool>) -> Result<()> {
+        let mut todo = vec![node.clone()];
+        while let Some(node) = todo.pop() {
+            let enter = node.entry.is_none() || visit(&node)?;
+            if enter && node.is_dir() {
+                let below = self.list(&node)?.into_iter().rev();
+                todo.extend(below.map(|entry| Node { path: join(&node.path, &entry.name), entry: Some(entry) }));
+            }
+        }
+        Ok(())
+    }
+
+    /// The chunks of a file.
+    ///
+    /// # Errors
+    /// [`Kind::Invalid`] if it is no file, or the reader's error.
+    pub fn chunks(&self, entry: &Entry) -> Result<Vec<ChunkRef>> {
+        let EntryKind::File { size, content, .. } = &entry.kind else {
+            let name = String::from_utf8_lossy(&entry.name);
+            return Err(Error::new(Kind::Invalid, format!("reading \"{name}\""), "it is not a file"));
+        };
+        chunks_of(&self.reader, content, *size)
+    }
+
+    /// Hands a file's bytes to `take`, piece by piece and in order, and checks the whole file's hash at the end.
+    ///
+    /// # Errors
+    /// [`Kind::Damaged`] if the bytes are not the ones that were recorded; the reader's error, or that of `take`.
+    pub fn read(&self, node: &Node, take: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
+        let path = || String::from_utf8_lossy(&node.path).into_owned();
+        let Some(entry @ Entry { kind: EntryKind::File { hash, .. }, .. }) = &node.entry else {
+            return Err(Error::new(Kind::Invalid, format!("reading \"{}\"", path()), "it is not a file"));
+        };
+        let mut hasher = blake3::Hasher::new();
+        for chunk in self.chunks(entry)? {
+            let bytes = self.reader.get(ChunkKind::Data, &chunk.id)?;
+            if bytes.len() != chunk.len as usize {
+                let why = "a chunk has another length than its list says";
+                return Err(Error::new(Kind::Damaged, format!("reading \"{}\"", path()), why));
+            }
+            hasher.update(&bytes);
+            take(&bytes)?;
+        }
+        if FileHash::from_bytes(*hasher.finalize().as_bytes()) == *hash {
+            Ok(())
+        } else {
+            let why = "its bytes do not match the hash that was recorded";
+            Err(Error::new(Kind::Damaged, format!("reading \"{}\"", path()), why))
+        }
+    }
+}
+
+/// A path and a name below it.
+pub fn join(path: &[u8], name: &[u8]) -> Vec<u8> {
+    match path {
+        [] => name.to_vec(),
+        path => [path, b"/", name.strip_prefix(b"/").unwrap_or(name)].concat(),
+    }
+}
