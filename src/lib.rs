@@ -5,4 +5,8 @@ pub mod codec;
 pub mod error;
 pub mod format;
 pub mod id;
+pub mod op;
+pub mod source;
 pub mod store;
+pub mod target;
+pub mod view;

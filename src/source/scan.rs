@@ -1,0 +1,382 @@
+//! The walk: a tree of everything below a root, with what the file system says of it.
+//!
+//! Directories are walked in parallel, each by its open handle, so that a file costs one system call and no path is built.
+//! Nothing recurses: directories are tasks, and the tree is put together from their results afterwards, so that a tree
+//! of any depth needs no deeper stack. The number of open handles is bounded; a directory whose parent was closed
+//! meanwhile is reached again from the root, name by name and without following links.
+
+use super::failure::Failure;
+use super::place::Place;
+use super::rules::Rules;
+use super::stat::{Kind, Stat};
+use super::sys;
+use crate::error::{Error, Kind as ErrorKind, Result};
+use rayon::Scope;
+use rustix::fs::OFlags;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// How many directories are kept open for the sake of their subdirectories. macOS allows 256 open files by default.
+const HANDLES: usize = 128;
+
+/// How many names of one directory a task looks at; a larger directory is shared out.
+const NAMES_AT_ONCE: usize = 1024;
+
+/// One file, directory or link of the source.
+///
+/// A tree may be deeper than the stack allows to recurse; letting go of one does not recurse.
+#[derive(Debug)]
+pub struct Node {
+    /// The name in its directory; of the root, the last component of its path (empty for `/`, `.` and the like).
+    pub name: Box<[u8]>,
+    /// What the file system says of it.
+    pub stat: Stat,
+    /// What a directory holds, sorted by the bytes of the names.
+    pub children: Vec<Node>,
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        let mut rest = std::mem::take(&mut self.children);
+        while let Some(mut node) = rest.pop() {
+            rest.append(&mut node.children);
+        }
+    }
+}
+
+/// What a walk found.
+#[derive(Debug)]
+pub struct Scan {
+    /// The root and all below it. A directory that could not be listed is here, with what could be read of it.
+    pub node: Node,
+    /// What could not be read, sorted by path. If there are any, something of the source is missing here.
+    pub failures: Vec<Failure>,
+    /// What is never backed up, sorted by path, and what it is: sockets, devices, and directories that were not entered
+    /// because they lie on another file system.
+    pub passed_over: Vec<(PathBuf, &'static str)>,
+    /// How many names the rules left out; of an excluded directory only its own.
+    pub excluded: u64,
+    /// How many regular files there are.
+    pub files: u64,
+    /// How many directories there are, the root among them.
+    pub dirs: u64,
+    /// How many symbolic links there are.
+    pub links: u64,
+    /// The sum of the files' sizes.
+    pub bytes: u64,
+}
+
+/// Walks `root`, a directory or a single file, and leaves out what `rules` say.
+///
+/// A root that is a symbolic link to a directory is followed, as `cp -r link/` would; every other link is recorded as a
+/// link. `tick` is told the running totals of files and bytes, from any thread. An error of kind `Source` says that the
+/// root itself cannot be used, `Interrupted` that `stop` was set; everything below the root is a [`Failure`] instead.
+pub fn scan(root: &Path, rules: &Rules, tick: &(dyn Fn(u64, u64) + Sync), stop: &AtomicBool) -> Result<Scan> {
+    let unusable =
+        |cause: io::Error| Error::caused(ErrorKind::Source, format!("reading the source {}", root.display()), cause);
+    let reached = sys::reach(root).map_err(unusable)?;
+    let mut stat = sys::stat(reached.at(), reached.rest.as_os_str()).map_err(unusable)?;
+    // "link/." is the directory that a link leads to, and an error if it leads to none.
+    let inside = reached.rest.join(".");
+    if stat.kind == Kind::Symlink
+        && let Ok(target) = sys::stat(reached.at(), inside.as_os_str())
+    {
+        stat = target;
+    }
+    if let Kind::Other(kind) = stat.kind {
+        return Err(unusable(io::Error::other(format!("it is a {kind}"))));
+    }
+    let handle = match stat.kind {
+        Kind::Dir => Some(sys::open(reached.at(), inside.as_os_str(), stat.uid, OFlags::DIRECTORY).map_err(unusable)?),
+        _ => None,
+    };
+    let walk = Walk {
+        root,
+        root_dev: stat.dev,
+        root_handle: handle.as_ref().map(AsFd::as_fd),
+        rules,
+        tick,
+        stop,
+        handles: AtomicUsize::new(0),
+        next_part: AtomicUsize::new(1),
+        found: Mutex::default(),
+        totals: Totals::default(),
+    };
+    walk.totals.count(&stat);
+    if let Some(dir) = walk.root_handle {
+        let place = rules.place_of_root(root, &stat).map_err(unusable)?;
+        let (names, ended) = sys::list(dir);
+        if let Some(cause) = ended {
+            return Err(unusable(cause));
+        }
+        rayon::scope(|scope| walk.share_out(scope, Owner { part: 0, index: 0 }, Arc::new(place), None, names));
+    }
+    if stop.load(Relaxed) {
+        return Err(Error::interrupted());
+    }
+    let name = root.file_name().map(|name| name.as_bytes().into()).unwrap_or_default();
+    Ok(walk.finish(Node { name, stat, children: Vec::new() }))
+}
+
+/// What the tasks of one walk share.
+struct Walk<'w> {
+    root: &'w Path,
+    root_dev: u64,
+    root_handle: Option<BorrowedFd<'w>>,
+    rules: &'w Rules,
+    tick: &'w (dyn Fn(u64, u64) + Sync),
+    stop: &'w AtomicBool,
+    handles: AtomicUsize,
+    next_part: AtomicUsize,
+    found: Mutex<Found>,
+    totals: Totals,
+}
+
+#[derive(Default)]
+struct Totals {
+    files: AtomicU64,
+    dirs: AtomicU64,
+    links: AtomicU64,
+    bytes: AtomicU64,
+    excluded: AtomicU64,
+}
+
+#[derive(Default)]
+struct Found {
+    parts: Vec<Part>,
+    failures: Vec<Failure>,
+    passed_over: Vec<(PathBuf, &'static str)>,
+}
+
+/// Some of a directory's entries, sorted; each task makes one. Parts are numbered so that those of a directory follow one
+/// another and come after the part in which the directory itself stands.
+struct Part {
+    number: usize,
+    owner: Owner,
+    first: bool,
+    nodes: Vec<Node>,
+}
+
+/// Where a directory's own node stands; part 0 is the root alone.
+#[derive(Clone, Copy)]
+struct Owner {
+    part: usize,
+    index: usize,
+}
+
+/// A directory that is open for the sake of those in it, counted while it is.
+struct Handle<'w> {
+    fd: OwnedFd,
+    open: &'w AtomicUsize,
+}
+
+impl Drop for Handle<'_> {
+    fn drop(&mut self) {
+        self.open.fetch_sub(1, Relaxed);
+    }
+}
+
+impl<'w> Walk<'w> {
+    /// Enters a directory: opens it, by its parent's handle if that is still at hand, and shares out its names.
+    fn enter<'s>(&'s self, scope: &Scope<'s>, owner: Owner, place: Place, uid: u32, parent: Option<Arc<Handle<'s>>>) {
+        if self.stop.load(Relaxed) {
+            return;
+        }
+        if place.is_loop() {
+            return self.fail("entering", &place, None, io::Error::other("the directory contains itself"));
+        }
+        let opened = match &parent {
+            Some(parent) => sys::open(&parent.fd, sys::os(&place.name), uid, OFlags::DIRECTORY),
+            None => self.open_from_root(&place, uid),
+        };
+        drop(parent);
+        let fd = match opened {
+            Ok(fd) => fd,
+            Err(cause) => return self.fail("entering", &place, None, cause),
+        };
+        self.handles.fetch_add(1, Relaxed);
+        let handle = Arc::new(Handle { fd, open: &self.handles });
+        let (names, ended) = sys::list(handle.fd.as_fd());
+        if let Some(cause) = ended {
+            self.fail("listing", &place, None, cause);
+        }
+        self.share_out(scope, owner, Arc::new(place), Some(handle), names);
+    }
+
+    fn open_from_root(&self, place: &Place, uid: u32) -> io::Result<OwnedFd> {
+        let names = place.below_root();
+        let mut dir: Option<OwnedFd> = None;
+        for (at, name) in names.iter().enumerate() {
+            let uid = if at + 1 == names.len() { uid } else { 0 };
+            let above = dir.as_ref().map(AsFd::as_fd).or(self.root_handle).ok_or(io::ErrorKind::NotFound)?;
+            dir = Some(sys::open(above, sys::os(name), uid, OFlags::DIRECTORY)?);
+        }
+        dir.ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    /// Looks at the names of a directory, in tasks of their own if there are many. Without a handle, of the root.
+    fn share_out<'s>(
+        &'s self,
+        scope: &Scope<'s>,
+        owner: Owner,
+        place: Arc<Place>,
+        handle: Option<Arc<Handle<'s>>>,
+        mut names: Vec<Box<[u8]>>,
+    ) {
+        let Some(dir) = handle.as_ref().map(|handle| handle.fd.as_fd()).or(self.root_handle) else { return };
+        let tags = self.rules.tags_of(dir, &names);
+        if !tags.is_empty() {
+            let all = names.len();
+            names.retain(|name| tags.contains(&&**name));
+            self.totals.excluded.fetch_add((all - names.len()) as u64, Relaxed);
+        }
+        let parts = names.len().div_ceil(NAMES_AT_ONCE);
+        let number = self.next_part.fetch_add(parts, Relaxed);
+        for part in (1..parts).rev() {
+            let names = names.split_off(part * NAMES_AT_ONCE);
+            let (place, handle) = (Arc::clone(&place), handle.clone());
+            let part = Part { number: number + part, owner, first: false, nodes: Vec::new() };
+            scope.spawn(move |scope| self.look(scope, part, &place, handle, names));
+        }
+        if parts > 0 {
+            self.look(scope, Part { number, owner, first: true, nodes: Vec::new() }, &place, handle, names);
+        }
+    }
+
+    /// Looks at each name once, records what is there, and sends tasks into the directories among them.
+    fn look<'s>(
+        &'s self,
+        scope: &Scope<'s>,
+        mut part: Part,
+        place: &Arc<Place>,
+        handle: Option<Arc<Handle<'s>>>,
+        names: Vec<Box<[u8]>>,
+    ) {
+        let Some(dir) = handle.as_ref().map(|handle| handle.fd.as_fd()).or(self.root_handle) else { return };
+        if self.stop.load(Relaxed) {
+            return;
+        }
+        let mut gone = Vec::new();
+        let mut excluded = 0;
+        part.nodes.reserve_exact(names.len());
+        for name in names {
+            if self.rules.exclude_name(place, &name) {
+                excluded += 1;
+                continue;
+            }
+            match sys::stat(dir, sys::os(&name)) {
+                Ok(stat) if self.rules.exclude_stat(&stat) => excluded += 1,
+                Ok(Stat { kind: Kind::Other(kind), .. }) => self.pass_over(place, &name, kind),
+                Ok(stat) => part.nodes.push(Node { name, stat, children: Vec::new() }),
+                Err(cause) if cause.kind() == io::ErrorKind::NotFound => gone.push((name, cause)),
+                Err(cause) => self.fail("looking at", place, Some(&name), cause),
+            }
+        }
+        self.still_named(place, dir, gone);
+        self.totals.excluded.fetch_add(excluded, Relaxed);
+        part.nodes.iter().for_each(|node| self.totals.count(&node.stat));
+        (self.tick)(self.totals.files.load(Relaxed), self.totals.bytes.load(Relaxed));
+
+        for (index, node) in part.nodes.iter().enumerate().filter(|(_, node)| node.stat.kind == Kind::Dir) {
+            if !self.rules.may_enter(&node.stat, self.root_dev) {
+                self.pass_over(place, &node.name, "another file system");
+                continue;
+            }
+            let owner = Owner { part: part.number, index };
+            let below = self.rules.place_below(place, &node.name, &node.stat);
+            let parent = handle.clone().filter(|_| self.handles.load(Relaxed) < HANDLES);
+            let uid = node.stat.uid;
+            scope.spawn(move |scope| self.enter(scope, owner, below, uid, parent));
+        }
+        self.found(|found| found.parts.push(part));
+    }
+
+    /// A file that was deleted between listing and looking is simply not there any more. But one that the directory still
+    /// names and the system cannot find is lost to a damaged file system, and that must be said.
+    fn still_named(&self, place: &Place, dir: BorrowedFd<'_>, gone: Vec<(Box<[u8]>, io::Error)>) {
+        if gone.is_empty() {
+            return;
+        }
+        match sys::open(dir, sys::os(b"."), 0, OFlags::DIRECTORY) {
+            Ok(again) => {
+                let (names, _) = sys::list(again.as_fd());
+                for (name, cause) in gone.into_iter().filter(|(name, _)| names.binary_search(name).is_ok()) {
+                    self.fail("looking at", place, Some(&name), cause);
+                }
+            }
+            Err(cause) => self.fail("listing", place, None, cause),
+        }
+    }
+
+    fn fail(&self, during: &'static str, place: &Place, name: Option<&[u8]>, cause: io::Error) {
+        let failure = Failure::new(during, place.path(self.root, name), cause);
+        self.found(|found| found.failures.push(failure));
+    }
+
+    fn pass_over(&self, place: &Place, name: &[u8], why: &'static str) {
+        let path = place.path(self.root, Some(name));
+        self.found(|found| found.passed_over.push((path, why)));
+    }
+
+    fn found(&self, add: impl FnOnce(&mut Found)) {
+        add(&mut self.found.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Puts the parts together under the root, last ones first: when a part is hung up, all that belongs below it is.
+    fn finish(self, mut root: Node) -> Scan {
+        let Found { mut parts, mut failures, mut passed_over } =
+            self.found.into_inner().unwrap_or_else(PoisonError::into_inner);
+        parts.sort_unstable_by_key(|part| part.number);
+        while let Some(part) = parts.pop() {
+            let Owner { part: number, index } = part.owner;
+            let dir = match parts.binary_search_by_key(&number, |above| above.number) {
+                Ok(at) => parts.get_mut(at).and_then(|above| above.nodes.get_mut(index)),
+                Err(_) => Some(&mut root),
+            };
+            let Some(dir) = dir else { continue };
+            if dir.children.is_empty() {
+                dir.children = part.nodes;
+            } else {
+                dir.children.extend(part.nodes);
+                if part.first {
+                    // Sorted runs, which a stable sort merges.
+                    dir.children.sort_by(|a, b| a.name.cmp(&b.name));
+                }
+            }
+        }
+        failures.sort_by(|a, b| a.path.cmp(&b.path));
+        passed_over.sort();
+        let Totals { files, dirs, links, bytes, excluded } = self.totals;
+        Scan {
+            node: root,
+            failures,
+            passed_over,
+            excluded: excluded.into_inner(),
+            files: files.into_inner(),
+            dirs: dirs.into_inner(),
+            links: links.into_inner(),
+            bytes: bytes.into_inner(),
+        }
+    }
+}
+
+impl Totals {
+    fn count(&self, stat: &Stat) {
+        match stat.kind {
+            Kind::File => {
+                self.files.fetch_add(1, Relaxed);
+                self.bytes.fetch_add(stat.size, Relaxed);
+            }
+            Kind::Dir => {
+                self.dirs.fetch_add(1, Relaxed);
+            }
+            Kind::Symlink | Kind::Other(_) => {
+                self.links.fetch_add(1, Relaxed);
+            }
+        }
+    }
+}

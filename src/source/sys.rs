@@ -1,0 +1,110 @@
+//! The system calls of the walk, gathered where another platform would put its own.
+//!
+//! Every call is relative to an open directory, so no path is resolved twice and no length of path is too long.
+
+use super::stat::Stat;
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, RawDir, openat, statat};
+use rustix::io::Errno;
+use std::borrow::Cow;
+use std::ffi::OsStr;
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+/// The longest path that is handed to the system in one piece; the rest of PATH_MAX is left as room.
+const LONGEST: usize = 4000;
+
+pub(super) fn os(name: &[u8]) -> &OsStr {
+    OsStr::from_bytes(name)
+}
+
+/// Whether this process may read `stat`'s file without touching its access time.
+fn ours(uid: u32) -> bool {
+    let me = rustix::process::geteuid();
+    me.is_root() || me.as_raw() == uid
+}
+
+/// Opens for reading; never follows a link at the end of `path`, never waits, and leaves the access time alone if the
+/// file (whose owner is `uid`) is ours.
+pub(super) fn open(at: impl AsFd, path: &OsStr, uid: u32, more: OFlags) -> io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC | more;
+    if ours(uid) {
+        match openat(&at, path, flags | OFlags::NOATIME, Mode::empty()) {
+            // Some file systems, and user namespaces, refuse the wish.
+            Err(Errno::PERM | Errno::INVAL) => {}
+            other => return Ok(other?),
+        }
+    }
+    Ok(openat(&at, path, flags, Mode::empty())?)
+}
+
+/// What lies under `path`; a link is not followed.
+pub(super) fn stat(at: impl AsFd, path: &OsStr) -> io::Result<Stat> {
+    Ok(statat(at, path, AtFlags::SYMLINK_NOFOLLOW)?.into())
+}
+
+/// The names in an open directory, without "." and "..", sorted by their bytes; and the error that ended the listing
+/// early, if one did.
+pub(super) fn list(dir: BorrowedFd<'_>) -> (Vec<Box<[u8]>>, Option<io::Error>) {
+    let mut buf = [MaybeUninit::<u8>::uninit(); 32 * 1024];
+    let mut raw = RawDir::new(dir, &mut buf);
+    let mut names: Vec<Box<[u8]>> = Vec::new();
+    let mut ended = None;
+    while let Some(entry) = raw.next() {
+        match entry {
+            Ok(entry) => match entry.file_name().to_bytes() {
+                b"." | b".." => {}
+                name => names.push(name.into()),
+            },
+            Err(Errno::INTR) => {}
+            Err(cause) => {
+                ended = Some(cause.into());
+                break;
+            }
+        }
+    }
+    names.sort_unstable();
+    (names, ended)
+}
+
+/// Where a path starts and what is left of it, so that what is left is short enough for one system call.
+pub(super) struct Reached<'p> {
+    dir: Option<OwnedFd>,
+    /// The path from [`Reached::at`] on.
+    pub rest: &'p Path,
+}
+
+impl Reached<'_> {
+    pub(super) fn at(&self) -> BorrowedFd<'_> {
+        self.dir.as_ref().map_or(CWD, |dir| dir.as_fd())
+    }
+
+    /// A path for those calls that know no directory handles.
+    pub(super) fn whole(&self) -> Cow<'_, Path> {
+        use std::os::fd::AsRawFd;
+        match &self.dir {
+            None => Cow::Borrowed(self.rest),
+            Some(dir) => Cow::Owned(Path::new("/proc/self/fd").join(dir.as_raw_fd().to_string()).join(self.rest)),
+        }
+    }
+}
+
+/// Walks down a path that is too long for one system call, piece by piece; a short one is left as it is.
+pub(super) fn reach(path: &Path) -> io::Result<Reached<'_>> {
+    let mut rest = path.as_os_str().as_bytes();
+    let mut dir: Option<OwnedFd> = None;
+    while rest.len() > LONGEST {
+        let cut = rest.get(..LONGEST).and_then(|head| head.iter().rposition(|&b| b == b'/'));
+        // A single name of 4000 bytes exists nowhere; let the system say so.
+        let Some(cut) = cut.filter(|&cut| cut > 0) else { break };
+        let (head, tail) = rest.split_at(cut);
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let at = dir.as_ref().map_or(CWD, |dir| dir.as_fd());
+        dir = Some(openat(at, os(head), flags, Mode::empty())?);
+        let slashes = tail.iter().take_while(|&&b| b == b'/').count();
+        rest = tail.get(slashes..).unwrap_or_default();
+    }
+    Ok(Reached { dir, rest: Path::new(os(rest)) })
+}
