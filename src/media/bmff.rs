@@ -9,6 +9,7 @@ use std::io;
 use super::RegionKind;
 use super::bytes::{Window, be};
 use super::cuts::Cuts;
+use super::facts::Look;
 
 /// A box of metadata is a region of its own from this size on, as in a JPEG.
 const LARGE: u64 = 1 << 10;
@@ -159,6 +160,32 @@ pub(super) fn items(window: &mut Window<'_>, meta: &Box4) -> io::Result<Vec<Item
         Some(Item { kind: *kind, start, end })
     };
     Ok(item_places(&places).unwrap_or_default().into_iter().filter_map(item).collect())
+}
+
+/// Size and EXIF of a still picture.
+pub(super) fn look(window: &mut Window<'_>) -> io::Result<Look> {
+    let mut found = Look::default();
+    let limit = window.len();
+    let Some(meta) = find(window, 0, limit, b"meta")? else { return Ok(found) };
+    if let Some(item) = items(window, &meta)?.iter().find(|item| &item.kind == b"Exif")
+        && let Some(skip) = window.get(item.start, 4)?.map(be)
+    {
+        found.exif = Some(item.start + 4 + skip);
+    }
+    let Some(properties) = find(window, meta.content + 4, meta.end, b"iprp")? else { return Ok(found) };
+    let Some(properties) = find(window, properties.content, properties.end, b"ipco")? else { return Ok(found) };
+    let mut at = properties.content;
+    while let Some(next) = next_box(window, at, properties.end)? {
+        // The picture is larger than its tiles and thumbnails.
+        if &next.name == b"ispe"
+            && let Some(size) = window.get(next.content + 4, 8)?.map(|size| (be(&size[..4]), be(&size[4..])))
+            && found.size.is_none_or(|(width, height)| size.0 * size.1 > width * height)
+        {
+            found.size = Some(size);
+        }
+        at = next.end;
+    }
+    Ok(found)
 }
 
 /// The id and kind of each item that is not a coded picture: those are the few that are asked for.

@@ -10,6 +10,7 @@ use memchr::{memchr, memmem};
 use super::bmff;
 use super::bytes::{AHEAD, Window, be};
 use super::cuts::Cuts;
+use super::facts::Look;
 use super::{MAX_IMAGE, RegionKind};
 
 /// A segment of this many bytes is a region of its own. A chunk costs about a hundred bytes of bookkeeping; below ten
@@ -20,14 +21,24 @@ const LARGE: u64 = 1 << 10;
 const MAX_SEGMENTS: usize = 4096;
 const MAX_PARTS: usize = 64;
 
+/// The most segments that are looked at for the capture facts.
+const MAX_LOOKS: usize = 256;
+
 const SOI: u8 = 0xd8;
 const EOI: u8 = 0xd9;
 const SOS: u8 = 0xda;
 
+/// An embedded preview of this many bytes is a region of its own: a program that writes a date or a place into EXIF
+/// rewrites all of the segment but the thumbnail in it.
+const PREVIEW: u64 = 2 << 10;
+
+/// How many places in one segment may look like a preview.
+const MAX_PREVIEWS: usize = 8;
+
 /// Where the parts of one JPEG lie.
-pub(super) struct Picture {
-    /// The ends of its header regions, in order; the last one is where the image begins.
-    headers: Vec<u64>,
+struct Picture {
+    /// The ends of its header regions and what is in them, in order; the last one is where the image begins.
+    headers: Vec<(u64, RegionKind)>,
     /// Just behind EOI, if the image is complete and one that recompression may know.
     end: Option<u64>,
 }
@@ -74,8 +85,8 @@ pub(super) fn cut_within(window: &mut Window<'_>, cuts: &mut Cuts, end: u64) -> 
 impl Picture {
     /// Adds the picture's regions; false if its end is not known.
     fn push(&self, cuts: &mut Cuts) -> bool {
-        for &end in &self.headers {
-            cuts.to(end, RegionKind::Metadata);
+        for &(end, kind) in &self.headers {
+            cuts.to(end, kind);
         }
         if let Some(end) = self.end {
             cuts.to(end, RegionKind::JpegImage);
@@ -94,17 +105,18 @@ fn picture(window: &mut Window<'_>, start: u64, limit: u64) -> io::Result<Option
     let mut at = start + 2;
     let mut run = start;
     for _ in 0..MAX_SEGMENTS {
-        let Some((marker, next)) = segment(window, at, limit)? else { return Ok(None) };
-        if !matches!(marker, 0xe0..=0xef | 0xfe) {
-            found.headers.push(at);
+        let Some((marker, next)) = segment_at(window, at, limit)? else { return Ok(None) };
+        if !is_header(marker) {
+            found.headers.push((at, RegionKind::Metadata));
             found.end = image_end(window, at, limit.min(at.saturating_add(MAX_IMAGE)))?;
             return Ok(Some(found));
         }
         if next - at >= LARGE {
             if run > start {
-                found.headers.push(at);
+                found.headers.push((at, RegionKind::Metadata));
             }
-            found.headers.push(next);
+            previews(window, at, next, &mut found.headers)?;
+            found.headers.push((next, RegionKind::Metadata));
             run = next;
         }
         at = next;
@@ -112,12 +124,49 @@ fn picture(window: &mut Window<'_>, start: u64, limit: u64) -> io::Result<Option
     Ok(None)
 }
 
+/// Finds the pictures in a segment, by looking for them: where a maker keeps his previews is his own affair.
+fn previews(window: &mut Window<'_>, at: u64, next: u64, headers: &mut Vec<(u64, RegionKind)>) -> io::Result<()> {
+    let Some(segment) = window.get(at, (next - at).min(1 << 16) as usize)? else { return Ok(()) };
+    let starts: Vec<_> = memmem::find_iter(segment, &[0xff, SOI, 0xff]).take(MAX_PREVIEWS).collect();
+    let mut done = at;
+    for start in starts.into_iter().map(|start| at + start as u64).filter(|start| start - at >= 4) {
+        if start < done {
+            continue;
+        }
+        let Some(first) = first_table(window, start + 2, next)? else { continue };
+        if let Some(end) = image_end(window, first, next)?
+            && end - first >= PREVIEW
+        {
+            headers.push((first, RegionKind::Metadata));
+            headers.push((end, RegionKind::JpegImage));
+            done = end;
+        }
+    }
+    Ok(())
+}
+
+/// Where the image of a preview begins, whose few headers stay with what is before it.
+fn first_table(window: &mut Window<'_>, mut at: u64, limit: u64) -> io::Result<Option<u64>> {
+    for _ in 0..MAX_PREVIEWS {
+        match segment_at(window, at, limit)? {
+            Some((marker, next)) if is_header(marker) => at = next,
+            found => return Ok(found.map(|_| at)),
+        }
+    }
+    Ok(None)
+}
+
+/// Whether a segment tells about the picture, and is not part of it: APPn and COM.
+fn is_header(marker: u8) -> bool {
+    matches!(marker, 0xe0..=0xef | 0xfe)
+}
+
 /// The end of the image whose first table is at `start`: just behind EOI.
 fn image_end(window: &mut Window<'_>, start: u64, limit: u64) -> io::Result<Option<u64>> {
     let mut at = start;
     let (mut frames, mut scans) = (0, 0);
     for _ in 0..MAX_SEGMENTS {
-        let Some((marker, next)) = segment(window, at, limit)? else { return Ok(None) };
+        let Some((marker, next)) = segment_at(window, at, limit)? else { return Ok(None) };
         match marker {
             EOI => return Ok((frames == 1 && scans > 0).then_some(next)),
             // Baseline, extended and progressive, each with Huffman coding.
@@ -140,7 +189,7 @@ fn image_end(window: &mut Window<'_>, start: u64, limit: u64) -> io::Result<Opti
 }
 
 /// The marker at `at`, and where its segment ends. Fill bytes before it belong to it.
-fn segment(window: &mut Window<'_>, at: u64, limit: u64) -> io::Result<Option<(u8, u64)>> {
+fn segment_at(window: &mut Window<'_>, at: u64, limit: u64) -> io::Result<Option<(u8, u64)>> {
     // A few fill bytes are allowed by the standard; nobody writes more.
     for fill in 0..16 {
         let here = at + fill;
@@ -184,6 +233,28 @@ fn scan_end(window: &mut Window<'_>, start: u64, limit: u64) -> io::Result<Optio
         at += done;
     }
     Ok(None)
+}
+
+/// Size and EXIF of the JPEG that begins at `start`.
+pub(super) fn look(window: &mut Window<'_>, start: u64) -> io::Result<Look> {
+    let mut found = Look::default();
+    let mut at = start + 2;
+    for _ in 0..MAX_LOOKS {
+        let limit = window.len();
+        let Some((marker, next)) = segment_at(window, at, limit)? else { break };
+        match marker {
+            0xe1 if found.exif.is_none() && window.get(at + 4, 6)? == Some(b"Exif\0\0") => found.exif = Some(at + 10),
+            // Every kind of frame, known to recompression or not: precision, height, width.
+            0xc0..=0xcf if !matches!(marker, 0xc4 | 0xc8 | 0xcc) => {
+                found.size = window.get(at + 5, 4)?.map(|size| (be(&size[2..]), be(&size[..2])));
+                break;
+            }
+            EOI | SOS => break,
+            _ => {}
+        }
+        at = next;
+    }
+    Ok(found)
 }
 
 /// What may trail an image.

@@ -9,11 +9,14 @@ mod bmff;
 mod bytes;
 mod cuts;
 mod detect;
+mod exif;
 mod facts;
+mod ifd;
 mod jpeg;
 mod png;
 mod raf;
 mod tiff;
+mod video;
 
 use std::io;
 use std::ops::Range;

@@ -5,6 +5,7 @@ use std::io;
 use super::RegionKind;
 use super::bytes::{Window, be};
 use super::cuts::Cuts;
+use super::facts::Look;
 
 /// Signature, and the least chunk: length, type, checksum.
 const SIGNATURE: u64 = 8;
@@ -14,6 +15,7 @@ const FRAME: u64 = 12;
 const LARGE: u64 = 1 << 10;
 
 const MAX_CHUNKS: usize = 1 << 16;
+const MAX_LOOKS: usize = 1 << 10;
 
 /// Cuts a PNG file. From the first chunk that does not parse, and behind the last one, it is left to be cut by content.
 pub(super) fn cut(window: &mut Window<'_>, cuts: &mut Cuts) -> io::Result<()> {
@@ -46,4 +48,22 @@ pub(super) fn cut(window: &mut Window<'_>, cuts: &mut Cuts) -> io::Result<()> {
     }
     cuts.to(at, before);
     Ok(())
+}
+
+/// Size and EXIF.
+pub(super) fn look(window: &mut Window<'_>) -> io::Result<Look> {
+    let mut found = Look::default();
+    let mut at = SIGNATURE;
+    // EXIF may stand behind the picture; each chunk costs a read.
+    for _ in 0..MAX_LOOKS {
+        let Some(head) = window.array::<16>(at)? else { break };
+        match &head[4..8] {
+            b"IHDR" => found.size = Some((be(&head[8..12]), be(&head[12..]))),
+            b"eXIf" => found.exif = Some(at + 8),
+            b"IEND" => break,
+            _ => {}
+        }
+        at += FRAME + be(&head[..4]);
+    }
+    Ok(found)
 }
