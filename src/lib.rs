@@ -5,6 +5,7 @@ pub mod codec;
 pub mod error;
 pub mod format;
 pub mod id;
+pub mod media;
 pub mod op;
 pub mod source;
 pub mod store;
