@@ -2,11 +2,15 @@
 //! what came of it is returned.
 
 mod backup;
+mod restore;
+mod verify;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 pub use backup::{Backup, BackupOptions, backup};
+pub use restore::{Overwrite, Restore, RestoreOptions, Selection, restore};
+pub use verify::{AffectedFile, Damage, Verify, VerifyOptions, verify};
 
 use crate::error::{Error, Result};
 
