@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 pub use index::{Index, Location, PackInfo};
 pub use packs::{MAX_PACK_LEN, find_frames, read_directory, read_pack};
-pub use reader::Reader;
+pub use reader::{Reader, unpack_frame};
 pub use snapshots::{Filter, Selector};
 pub use trees::{chunks_of, entries_of, store_content, store_entries};
 pub use writer::{Writer, Written};

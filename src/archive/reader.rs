@@ -4,6 +4,8 @@
 //! hash to its name. If a place that the index names does not hold the chunk, its other places are tried, and then the
 //! index is filled again once, so that a wrong index costs time and never an answer.
 
+use std::borrow::Cow;
+
 use super::{Archive, Location};
 use crate::chunk::Chunk;
 use crate::codec;
@@ -143,23 +145,26 @@ fn run(frames: &[(Location, usize)]) -> usize {
     close.count().max(1)
 }
 
-/// The chunk in a frame, checked against its name.
-fn unpack<'b>(
-    kind: ChunkKind,
-    id: &ChunkId,
-    place: &Location,
-    frame: &'b [u8],
-) -> Result<std::borrow::Cow<'b, [u8]>> {
+/// The chunk in a frame at a place, checked against its name.
+fn unpack<'b>(kind: ChunkKind, id: &ChunkId, place: &Location, frame: &'b [u8]) -> Result<Cow<'b, [u8]>> {
     let doing = || format!("reading chunk {id} at {} of {}", place.row.offset, names::pack(&place.pack));
-    let header = decode_frame_header(frame).map_err(|error| error.within(doing()))?;
+    unpack_frame(kind, id, frame).map_err(|error| error.within(doing()))
+}
+
+/// The chunk in a frame, checked against its name.
+///
+/// # Errors
+/// Damaged if another chunk is there or its bytes are not what they were, unsupported if it is packed in a way that is
+/// not known.
+pub fn unpack_frame<'b>(kind: ChunkKind, id: &ChunkId, frame: &'b [u8]) -> Result<Cow<'b, [u8]>> {
+    let header = decode_frame_header(frame)?;
     let stored = &frame[FRAME_HEADER_LEN..];
     if header.id != *id || header.kind != kind || header.stored_len as usize != stored.len() {
-        return Err(Error::new(Kind::Damaged, doing(), "another chunk is there"));
+        return Err(Error::new(Kind::Damaged, "looking for it", "another chunk is there"));
     }
-    let plain = codec::decode_ref(header.codec, header.codec_version, stored, header.plain_len as usize)
-        .map_err(|error| error.within(doing()))?;
+    let plain = codec::decode_ref(header.codec, header.codec_version, stored, header.plain_len as usize)?;
     if Chunk::new(kind, &plain).id() != *id {
-        return Err(Error::new(Kind::Damaged, doing(), "its bytes do not match its name"));
+        return Err(Error::new(Kind::Damaged, "unpacking it", "its bytes do not match its name"));
     }
     Ok(plain)
 }

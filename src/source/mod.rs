@@ -13,11 +13,13 @@ mod place;
 mod read;
 mod rules;
 mod scan;
+mod selection;
 mod stat;
 mod sys;
 
 pub use failure::Failure;
 pub use read::{SourceFile, Xattr, read_link, xattrs};
 pub use rules::{RuleSpec, Rules};
+pub use selection::Patterns;
 pub use scan::{Node, Scan, scan};
 pub use stat::{Kind, Stat, Time};

@@ -267,7 +267,7 @@ impl Tag {
 }
 
 /// Lower case of what is text; other bytes stay.
-fn lower(name: &[u8]) -> Vec<u8> {
+pub(super) fn lower(name: &[u8]) -> Vec<u8> {
     if name.is_ascii() {
         return name.to_ascii_lowercase();
     }

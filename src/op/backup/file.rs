@@ -1,0 +1,224 @@
+//! One file: read once, cut, hashed, stored.
+//!
+//! The whole file's hash is made from the bytes as they were read, apart from cutting and storing. A file that changes
+//! while it is read is read again, and if it never rests it is stored and marked. A short or failed read is a failure of
+//! that file; an error of the archive ends the run.
+
+use std::cell::RefCell;
+use std::io;
+use std::path::Path;
+
+use crate::archive::{Archive, Writer, store_content};
+use crate::chunk::{Chunk, Cutter};
+use crate::error::Result;
+use crate::format::{ChunkRef, EntryKind};
+use crate::id::{ChunkKind, FileHash};
+use crate::media::{self, ReadAt, Region, RegionKind};
+use crate::op::{Event, Observer, check_stop};
+use crate::source::{Failure, SourceFile, Stat, Xattr};
+
+/// How often a file is read that changes meanwhile.
+const ATTEMPTS: u32 = 3;
+/// Files up to this length are read at once, in bytes.
+const WHOLE: u64 = 16 << 20;
+/// Longer ones are read through a window of at least this many bytes.
+const WINDOW: usize = 8 << 20;
+
+thread_local! {
+    static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+type Stored = (EntryKind, Stat, Vec<Xattr>);
+
+/// Stores the file that the walk found at `path`.
+pub(super) fn store(
+    archive: &Archive,
+    writer: &Writer<'_>,
+    path: &Path,
+    found: &Stat,
+    observer: &dyn Observer,
+) -> Result<std::result::Result<Stored, Failure>> {
+    let mut attempt = 1;
+    loop {
+        let (file, before) = match open(path, found) {
+            Ok(opened) => opened,
+            Err(failure) => return Ok(Err(failure)),
+        };
+        let last = attempt == ATTEMPTS;
+        let mut content = Content::new(archive, writer, observer);
+        match content.read(&file, before.size)? {
+            Err(failure) if last || file.unchanged_since(&before) => return Ok(Err(failure)),
+            Err(_) => {}
+            Ok(()) => {
+                let settled = file.unchanged_since(&before);
+                if settled || last {
+                    let xattrs = match file.xattrs() {
+                        Ok(xattrs) => xattrs,
+                        Err(failure) => return Ok(Err(failure)),
+                    };
+                    return Ok(Ok((content.finish(&before, !settled)?, before, xattrs)));
+                }
+            }
+        }
+        attempt += 1;
+    }
+}
+
+fn open(path: &Path, found: &Stat) -> std::result::Result<(SourceFile, Stat), Failure> {
+    let file = SourceFile::open(path, found)?;
+    let stat = file.stat()?;
+    Ok((file, stat))
+}
+
+/// A file's content while it is being stored.
+struct Content<'a> {
+    writer: &'a Writer<'a>,
+    observer: &'a dyn Observer,
+    cutter: Cutter,
+    hasher: blake3::Hasher,
+    chunks: Vec<ChunkRef>,
+}
+
+impl<'a> Content<'a> {
+    fn new(archive: &Archive, writer: &'a Writer<'a>, observer: &'a dyn Observer) -> Self {
+        let sizes = archive.header().chunker;
+        let cutter = Cutter::new(sizes.min, sizes.average, sizes.max);
+        Self { writer, observer, cutter, hasher: blake3::Hasher::new(), chunks: Vec::new() }
+    }
+
+    fn read(&mut self, file: &SourceFile, size: u64) -> Result<std::result::Result<(), Failure>> {
+        BUFFER.with_borrow_mut(|buffer| {
+            if size <= WHOLE { self.read_whole(file, size, buffer) } else { self.read_long(file, size, buffer) }
+        })
+    }
+
+    fn read_whole(
+        &mut self,
+        file: &SourceFile,
+        size: u64,
+        buffer: &mut Vec<u8>,
+    ) -> Result<std::result::Result<(), Failure>> {
+        let len = size as usize;
+        if buffer.len() < len {
+            buffer.resize(len, 0);
+        }
+        let bytes = &mut buffer[..len];
+        if len > 0
+            && let Err(failure) = file.read_at(0, bytes)
+        {
+            return Ok(Err(failure));
+        }
+        let bytes = &bytes[..];
+        let regions = media::regions(&bytes).ok().flatten();
+        for region in regions.unwrap_or_else(|| one_run(size)) {
+            let bytes = &bytes[region.start as usize..(region.start + region.len) as usize];
+            self.store_region(bytes, region.kind)?;
+        }
+        // One chunk's id is the hash of its bytes already.
+        if !matches!(self.chunks.as_slice(), [only] if u64::from(only.len) == size) {
+            self.hasher.update(bytes);
+        }
+        self.observer.event(Event::Advance { files: 0, bytes: size });
+        Ok(Ok(()))
+    }
+
+    fn store_region(&mut self, mut bytes: &[u8], kind: RegionKind) -> Result<()> {
+        if is_whole(kind, bytes.len() as u64) && !bytes.is_empty() {
+            return self.store_chunk(bytes);
+        }
+        while let Some(len) = self.cutter.cut(bytes, true) {
+            let (chunk, rest) = bytes.split_at(len);
+            self.store_chunk(chunk)?;
+            bytes = rest;
+        }
+        Ok(())
+    }
+
+    fn read_long(
+        &mut self,
+        file: &SourceFile,
+        size: u64,
+        window: &mut Vec<u8>,
+    ) -> Result<std::result::Result<(), Failure>> {
+        let regions = match media::regions(&Seen { file, size }) {
+            Ok(regions) => regions.unwrap_or_else(|| one_run(size)),
+            Err(_) => one_run(size), // reading it below tells what is wrong
+        };
+        for Region { start, len, kind } in regions {
+            let whole = is_whole(kind, len);
+            let room = if whole { len as usize } else { WINDOW.max(2 * self.cutter.max()) };
+            if window.len() < room {
+                window.resize(room, 0);
+            }
+            let (mut at, end, mut held) = (start, start + len, 0);
+            while at < end || held > 0 {
+                check_stop(self.observer)?;
+                let more = (room - held).min((end - at) as usize);
+                if let Err(failure) = file.read_at(at, &mut window[held..held + more]) {
+                    return Ok(Err(failure));
+                }
+                self.hasher.update(&window[held..held + more]);
+                at += more as u64;
+                held += more;
+                let mut used = 0;
+                if whole {
+                    self.store_chunk(&window[..held])?;
+                    used = held;
+                }
+                while let Some(cut) = self.cutter.cut(&window[used..held], at == end) {
+                    self.store_chunk(&window[used..used + cut])?;
+                    used += cut;
+                }
+                window.copy_within(used..held, 0);
+                held -= used;
+                self.observer.event(Event::Advance { files: 0, bytes: more as u64 });
+            }
+        }
+        window.truncate(WHOLE as usize);
+        window.shrink_to_fit();
+        Ok(Ok(()))
+    }
+
+    fn store_chunk(&mut self, bytes: &[u8]) -> Result<()> {
+        let chunk = Chunk::new(ChunkKind::Data, bytes);
+        self.writer.put(&chunk)?;
+        self.chunks.push(ChunkRef { id: chunk.id(), len: bytes.len() as u32 });
+        Ok(())
+    }
+
+    fn finish(self, stat: &Stat, unsettled: bool) -> Result<EntryKind> {
+        let hash = match self.chunks.as_slice() {
+            [only] if u64::from(only.len) == stat.size => *only.id.as_bytes(),
+            _ => *self.hasher.finalize().as_bytes(),
+        };
+        let content = store_content(self.writer, self.chunks)?;
+        let hash = FileHash::from_bytes(hash);
+        Ok(EntryKind::File { size: stat.size, hash, content, sparse: stat.sparse, unsettled })
+    }
+}
+
+/// Whether a region is stored as one chunk.
+fn is_whole(kind: RegionKind, len: u64) -> bool {
+    kind != RegionKind::Content && len <= media::MAX_IMAGE
+}
+
+/// A file without structure that is known.
+fn one_run(size: u64) -> Vec<Region> {
+    if size == 0 { Vec::new() } else { vec![Region { start: 0, len: size, kind: RegionKind::Content }] }
+}
+
+/// A long file, as the media room reads it.
+struct Seen<'a> {
+    file: &'a SourceFile,
+    size: u64,
+}
+
+impl ReadAt for Seen<'_> {
+    fn len(&self) -> u64 {
+        self.size
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        self.file.read_at(offset, buffer).map_err(|failure| failure.cause)
+    }
+}

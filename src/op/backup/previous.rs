@@ -1,0 +1,106 @@
+//! What the snapshots so far say of the same sources: by it unchanged files are recognised, without reading them.
+
+use super::{BackupOptions, Root, bytes};
+use crate::archive::{Archive, entries_of};
+use crate::error::{Kind, Result};
+use crate::format::{Entry, EntryKind, Snapshot, Time};
+use crate::id::{ChunkId, SnapshotId};
+use crate::source::{self, Stat};
+
+/// A file whose times are this close to the start of the run that recorded it may have changed again within the same
+/// tick of the clock, in nanoseconds: where times have fractions, and where they do not (FAT counts in two seconds).
+const TICK_FINE: i128 = 50_000_000;
+const TICK_COARSE: i128 = 2_000_000_000;
+
+/// For each source its newest entry in the archive, if there is one.
+pub(super) struct Previous {
+    newest: Option<(SnapshotId, ChunkId)>,
+    sequence: u64,
+    roots: Vec<Option<Known>>,
+}
+
+/// An entry of an earlier snapshot.
+#[derive(Clone)]
+pub(super) struct Known {
+    pub(super) entry: Entry,
+    /// When the run began that recorded it.
+    pub(super) since: Time,
+}
+
+impl Previous {
+    pub(super) fn find(archive: &Archive, options: &BackupOptions, roots: &[Root]) -> Result<Self> {
+        let all = archive.snapshots();
+        let sequence = all.last().map_or(0, |(_, last)| last.sequence);
+        let ours = || all.iter().rev().filter(|(_, snapshot)| snapshot.host == options.host);
+        let paths: Vec<Vec<u8>> = roots.iter().map(|root| bytes(&root.path)).collect();
+        let same = |snapshot: &Snapshot| {
+            snapshot.sources.len() == paths.len() && snapshot.sources.iter().all(|source| paths.contains(&source.path))
+        };
+        let newest = ours().find(|(_, snapshot)| same(snapshot)).map(|(id, snapshot)| (*id, snapshot.tree));
+        let mut known = Vec::new();
+        for path in &paths {
+            let has = |snapshot: &Snapshot| {
+                snapshot.sources.iter().find(|source| source.path == *path).map(|source| source.name.clone())
+            };
+            let found = ours().find_map(|(_, snapshot)| Some((snapshot, has(snapshot)?)));
+            known.push(match found {
+                Some((snapshot, name)) => entry(archive, snapshot, &name)?,
+                None => None,
+            });
+        }
+        Ok(Self { newest, sequence, roots: known })
+    }
+
+    pub(super) fn parent(&self) -> Option<SnapshotId> {
+        self.newest.map(|(id, _)| id)
+    }
+
+    pub(super) fn tree(&self) -> Option<ChunkId> {
+        self.newest.map(|(_, tree)| tree)
+    }
+
+    pub(super) fn next_sequence(&self) -> u64 {
+        self.sequence.saturating_add(1)
+    }
+
+    pub(super) fn root(&self, number: usize) -> Option<&Known> {
+        self.roots.get(number).and_then(Option::as_ref)
+    }
+}
+
+/// A source's entry. What is damaged is as good as not there: the source is read again, which mends it.
+fn entry(archive: &Archive, snapshot: &Snapshot, name: &[u8]) -> Result<Option<Known>> {
+    let entries = readable(entries_of(&archive.reader(), &snapshot.tree))?;
+    let entry = entries.into_iter().find(|entry| entry.name == name);
+    Ok(entry.map(|entry| Known { entry, since: snapshot.time }))
+}
+
+/// Entries, or none where they are damaged or missing.
+pub(super) fn readable(entries: Result<Vec<Entry>>) -> Result<Vec<Entry>> {
+    match entries {
+        Err(error) if matches!(error.kind(), Kind::Damaged | Kind::Missing) => Ok(Vec::new()),
+        done => done,
+    }
+}
+
+/// Whether a file is surely as it was recorded: same kind, length, times and number, and none of its times so late that
+/// it could have changed within the same tick after it was read.
+pub(super) fn is_unchanged(known: &Entry, since: Time, stat: &Stat) -> bool {
+    let EntryKind::File { size, unsettled: false, .. } = known.kind else { return false };
+    let meta = &known.meta;
+    let same = stat.kind == source::Kind::File
+        && size == stat.size
+        && meta.mtime == time(stat.mtime)
+        && meta.ctime == time(stat.ctime)
+        && meta.inode == stat.ino;
+    let tick = if meta.ctime.nanos == 0 && meta.mtime.nanos == 0 { TICK_COARSE } else { TICK_FINE };
+    same && nanos(meta.mtime.max(meta.ctime)) + tick < nanos(since)
+}
+
+fn nanos(time: Time) -> i128 {
+    i128::from(time.secs) * 1_000_000_000 + i128::from(time.nanos)
+}
+
+pub(super) fn time(time: source::Time) -> Time {
+    Time { secs: time.secs, nanos: time.nanos }
+}

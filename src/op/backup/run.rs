@@ -1,0 +1,342 @@
+//! One run: the tree of the source, joined with the tree that the archive has, becomes a new tree.
+//!
+//! Directories are worked on in parallel and finished from below: a directory is stored when all that is in it is.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use rayon::prelude::*;
+
+use super::previous::{Known, Previous, is_unchanged, readable, time};
+use super::{BackupOptions, Root, bytes, file};
+use crate::archive::{Archive, Reader, Writer, chunks_of, entries_of, store_entries};
+use crate::error::{Error, Kind, Result};
+use crate::format::{Entry, EntryKind, Meta, Summary, Unread};
+use crate::id::ChunkId;
+use crate::op::{Action, Event, Observer, check_stop};
+use crate::source::{self, Failure, Node, Stat};
+
+/// A thread's stack, in bytes: directories nest as deeply as they like.
+const STACK: usize = 256 << 20;
+
+pub(super) struct Run<'a> {
+    archive: &'a Archive,
+    options: &'a BackupOptions,
+    observer: &'a dyn Observer,
+    previous: &'a Previous,
+    /// None in a dry run.
+    writer: Option<Writer<'a>>,
+    reader: Reader<'a>,
+    counts: Counts,
+    unread: Mutex<Vec<Unread>>,
+    /// Content of files that have several names, by device and number, so that it is read once.
+    linked: Mutex<HashMap<(u64, u64), EntryKind>>,
+}
+
+/// What a run has done when it ends well.
+pub(super) struct Done {
+    pub(super) tree: Option<ChunkId>,
+    pub(super) summary: Summary,
+    pub(super) unread: Vec<Unread>,
+}
+
+#[derive(Default)]
+struct Counts {
+    files: AtomicU64,
+    dirs: AtomicU64,
+    symlinks: AtomicU64,
+    bytes: AtomicU64,
+    new: AtomicU64,
+    changed: AtomicU64,
+    gone: AtomicU64,
+}
+
+impl<'a> Run<'a> {
+    pub(super) fn new(
+        archive: &'a Archive,
+        options: &'a BackupOptions,
+        observer: &'a dyn Observer,
+        previous: &'a Previous,
+    ) -> Result<Self> {
+        let writer = if options.dry_run { None } else { Some(archive.writer(options.level)?) };
+        Ok(Self {
+            archive,
+            options,
+            observer,
+            previous,
+            writer,
+            reader: archive.reader(),
+            counts: Counts::default(),
+            unread: Mutex::default(),
+            linked: Mutex::default(),
+        })
+    }
+
+    /// Stores everything and returns the top tree; none in a dry run.
+    pub(super) fn store(&self, roots: &[Root]) -> Result<Option<ChunkId>> {
+        let pool = rayon::ThreadPoolBuilder::new().stack_size(STACK).build();
+        let pool = pool.map_err(|error| Error::caused(Kind::Internal, "starting threads", error))?;
+        for failure in roots.iter().flat_map(|root| &root.scan.failures) {
+            self.failed(failure);
+        }
+        let mut entries = pool.install(|| {
+            let each = roots.par_iter().enumerate();
+            let each = each.map(|(number, root)| self.root(root, self.previous.root(number)));
+            each.filter_map(Result::transpose).collect::<Result<Vec<Entry>>>()
+        })?;
+        entries.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        self.writer.as_ref().map(|writer| store_entries(writer, entries)).transpose()
+    }
+
+    /// Makes what was stored durable, also after the user's wish to stop, and gives the results.
+    pub(super) fn finish(self, stored: Result<Option<ChunkId>>) -> Result<Done> {
+        let interrupted = stored.as_ref().is_err_and(|error| error.kind() == Kind::Interrupted);
+        let tree = match stored {
+            Err(error) if !interrupted => return Err(error),
+            stored => stored,
+        };
+        self.observer.event(Event::Finishing);
+        let written = match self.writer {
+            Some(writer) => writer.finish()?,
+            None => Default::default(),
+        };
+        let unread = self.unread.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let summary = Summary {
+            files: count(&self.counts.files),
+            dirs: count(&self.counts.dirs),
+            symlinks: count(&self.counts.symlinks),
+            bytes: count(&self.counts.bytes),
+            new: count(&self.counts.new),
+            changed: count(&self.counts.changed),
+            gone: count(&self.counts.gone),
+            added: written.added,
+            stored: written.stored,
+            unread: unread.len() as u64,
+            millis: 0,
+        };
+        Ok(Done { tree: tree?, summary, unread })
+    }
+
+    fn root(&self, root: &Root, known: Option<&Known>) -> Result<Option<Entry>> {
+        let place = Place { root, since: known.map(|known| known.since).unwrap_or_default() };
+        let entry = self.entry(&place, &root.scan.node, &root.path, known.map(|known| &known.entry))?;
+        Ok(entry.map(|entry| Entry { name: root.name.clone(), ..entry }))
+    }
+
+    fn entry(&self, place: &Place<'_>, node: &Node, path: &Path, known: Option<&Entry>) -> Result<Option<Entry>> {
+        check_stop(self.observer)?;
+        let kind = match node.stat.kind {
+            source::Kind::Dir => Some(self.dir(place, node, path, known)?),
+            source::Kind::File => self.file(place, node, path, known)?,
+            source::Kind::Symlink => self.symlink(place, node, path, known),
+            source::Kind::Other(_) => None,
+        };
+        Ok(kind.map(|(kind, meta)| Entry { name: node.name.to_vec(), kind, meta }))
+    }
+
+    fn dir(&self, place: &Place<'_>, node: &Node, path: &Path, known: Option<&Entry>) -> Result<(EntryKind, Meta)> {
+        let before = match known.map(|known| &known.kind) {
+            Some(EntryKind::Dir { tree, .. }) => readable(entries_of(&self.reader, tree))?,
+            _ => Vec::new(),
+        };
+        let find = |name: &[u8]| before.binary_search_by(|entry| entry.name.as_slice().cmp(name)).ok();
+        self.count_gone(node, path, &before);
+        let below = node.children.par_iter().map(|child| {
+            let known = find(&child.name).map(|at| &before[at]);
+            self.entry(place, child, &path.join(source_name(&child.name)), known)
+        });
+        let entries = below.filter_map(Result::transpose).collect::<Result<Vec<Entry>>>()?;
+        self.counts.dirs.fetch_add(1, Ordering::Relaxed);
+        let (files, size) = entries.iter().fold((0, 0), |(files, size), entry| match &entry.kind {
+            EntryKind::File { size: more, .. } => (files + 1, size + more),
+            EntryKind::Dir { files: more, bytes, .. } => (files + more, size + bytes),
+            EntryKind::Symlink { .. } => (files + 1, size),
+        });
+        let tree = match &self.writer {
+            Some(writer) => store_entries(writer, entries)?,
+            None => ChunkId::from_bytes([0; 32]),
+        };
+        let meta = self.meta(place, &node.stat, || self.xattrs(path, &node.stat, known));
+        Ok((EntryKind::Dir { tree, files, bytes: size }, meta))
+    }
+
+    fn file(
+        &self,
+        place: &Place<'_>,
+        node: &Node,
+        path: &Path,
+        known: Option<&Entry>,
+    ) -> Result<Option<(EntryKind, Meta)>> {
+        let known = known.filter(|known| matches!(known.kind, EntryKind::File { .. }));
+        if let Some(known) = known
+            && !self.options.force
+            && is_unchanged(known, place.since, &node.stat)
+            && self.holds(known)?
+        {
+            self.counted(Action::Unchanged, path, node.stat.size);
+            let meta = self.meta(place, &node.stat, || known.meta.xattrs.clone());
+            return Ok(Some((known.kind.clone(), meta)));
+        }
+        let Some(writer) = &self.writer else {
+            self.counted(if known.is_some() { Action::Changed } else { Action::New }, path, node.stat.size);
+            return Ok(None);
+        };
+        let link = (node.stat.nlink > 1).then_some((node.stat.dev, node.stat.ino));
+        let stored = match link.and_then(|link| self.linked().get(&link).cloned()) {
+            Some(kind) => {
+                self.observer.event(Event::Advance { files: 0, bytes: node.stat.size });
+                Ok((kind, node.stat, self.xattrs(path, &node.stat, None)))
+            }
+            None => file::store(self.archive, writer, path, &node.stat, self.observer)?,
+        };
+        let (kind, stat, xattrs) = match stored {
+            Ok(stored) => stored,
+            Err(failure) => {
+                self.failed(&failure);
+                return Ok(None);
+            }
+        };
+        if let Some(link) = link {
+            self.linked().insert(link, kind.clone());
+        }
+        let same = known.is_some_and(|known| content(&known.kind) == content(&kind));
+        let action = match (known, same) {
+            (None, _) => Action::New,
+            (Some(_), true) => Action::Unchanged,
+            (Some(_), false) => Action::Changed,
+        };
+        self.counted(action, path, stat.size);
+        if let EntryKind::File { unsettled: true, .. } = kind {
+            let why = "it changed each time it was read; what was stored may be of several moments";
+            self.trouble(path, why.to_owned());
+        }
+        Ok(Some((kind, self.meta(place, &stat, || xattrs))))
+    }
+
+    fn symlink(&self, place: &Place<'_>, node: &Node, path: &Path, known: Option<&Entry>) -> Option<(EntryKind, Meta)> {
+        match source::read_link(path) {
+            Ok(target) => {
+                self.counts.symlinks.fetch_add(1, Ordering::Relaxed);
+                self.observer.event(Event::Advance { files: 0, bytes: 0 });
+                let meta = self.meta(place, &node.stat, || self.xattrs(path, &node.stat, known));
+                Some((EntryKind::Symlink { target }, meta))
+            }
+            Err(failure) => {
+                self.failed(&failure);
+                None
+            }
+        }
+    }
+
+    /// Whether everything that makes up a recorded file is still in the archive.
+    fn holds(&self, known: &Entry) -> Result<bool> {
+        let (Some(writer), EntryKind::File { content, size, .. }) = (&self.writer, &known.kind) else {
+            return Ok(true);
+        };
+        let chunks = match chunks_of(&self.reader, content, *size) {
+            Err(error) if matches!(error.kind(), Kind::Damaged | Kind::Missing) => return Ok(false),
+            chunks => chunks?,
+        };
+        for chunk in &chunks {
+            if !writer.knows(&chunk.id)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// What was in a directory and is no longer, counted in files.
+    fn count_gone(&self, node: &Node, path: &Path, before: &[Entry]) {
+        for entry in before {
+            let still = node.children.binary_search_by(|child| child.name[..].cmp(&entry.name));
+            let now = still.ok().map(|at| node.children[at].stat.kind);
+            let (files, size) = match (&entry.kind, now) {
+                (EntryKind::File { size, .. }, None | Some(source::Kind::Dir | source::Kind::Symlink)) => (1, *size),
+                (EntryKind::Dir { files, bytes, .. }, now) if now != Some(source::Kind::Dir) => (*files, *bytes),
+                _ => continue,
+            };
+            self.counts.gone.fetch_add(files, Ordering::Relaxed);
+            let path = path.join(source_name(&entry.name));
+            self.observer.event(Event::Item { action: Action::Gone, path: &path, size });
+        }
+    }
+
+    fn counted(&self, action: Action, path: &Path, size: u64) {
+        let counter = match action {
+            Action::New => Some(&self.counts.new),
+            Action::Changed => Some(&self.counts.changed),
+            _ => None,
+        };
+        if let Some(counter) = counter {
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
+        self.counts.files.fetch_add(1, Ordering::Relaxed);
+        self.counts.bytes.fetch_add(size, Ordering::Relaxed);
+        self.observer.event(Event::Item { action, path, size });
+        // Bytes that were read have been told while they were read.
+        let unread = if action == Action::Unchanged { size } else { 0 };
+        self.observer.event(Event::Advance { files: 1, bytes: unread });
+    }
+
+    /// Extended attributes. A change of them changes the entry's ctime, so an entry with the same one keeps them.
+    fn xattrs(&self, path: &Path, stat: &Stat, known: Option<&Entry>) -> Vec<source::Xattr> {
+        if let Some(known) = known.filter(|known| known.meta.ctime == time(stat.ctime) && known.meta.inode == stat.ino) {
+            return known.meta.xattrs.clone();
+        }
+        source::xattrs(path).unwrap_or_else(|failure| {
+            self.failed(&failure);
+            Vec::new()
+        })
+    }
+
+    fn meta(&self, place: &Place<'_>, stat: &Stat, xattrs: impl FnOnce() -> Vec<source::Xattr>) -> Meta {
+        Meta {
+            mode: stat.mode,
+            uid: stat.uid,
+            gid: stat.gid,
+            mtime: time(stat.mtime),
+            ctime: time(stat.ctime),
+            inode: stat.ino,
+            device: place.root.device(stat.dev),
+            links: if stat.kind == source::Kind::Dir { 1 } else { stat.nlink.max(1) },
+            xattrs: xattrs(),
+        }
+    }
+
+    fn failed(&self, failure: &Failure) {
+        self.trouble(&failure.path, format!("{}: {}", failure.during, failure.cause));
+    }
+
+    fn trouble(&self, path: &Path, why: String) {
+        self.observer.event(Event::Trouble { path, why: &why });
+        let mut unread = self.unread.lock().unwrap_or_else(PoisonError::into_inner);
+        unread.push(Unread { path: bytes(path), why });
+    }
+
+    fn linked(&self) -> std::sync::MutexGuard<'_, HashMap<(u64, u64), EntryKind>> {
+        self.linked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Where an entry belongs.
+struct Place<'a> {
+    root: &'a Root,
+    /// When the run began that recorded what is known.
+    since: crate::format::Time,
+}
+
+/// What a file's bytes are, whatever else is recorded of it.
+fn content(kind: &EntryKind) -> Option<(u64, crate::id::FileHash)> {
+    match kind {
+        EntryKind::File { size, hash, .. } => Some((*size, *hash)),
+        _ => None,
+    }
+}
+
+fn source_name(name: &[u8]) -> PathBuf {
+    use std::os::unix::ffi::OsStrExt;
+    PathBuf::from(std::ffi::OsStr::from_bytes(name))
+}

@@ -1,0 +1,334 @@
+//! Verifying: is everything there, and is it what it was?
+//!
+//! The packs themselves are asked, not the index. Structure means: headers, segments, snapshots and the directories of
+//! packs are whole, and every chunk that any snapshot needs is in some pack. Reading the data means: every byte of every
+//! pack matches the pack's name, and every frame unpacks to the chunk that it says it is. Neither needs a password.
+//! Damage is reported by object and by the files that it costs.
+
+use std::collections::{HashMap, HashSet};
+
+use rayon::prelude::*;
+
+use super::{Event, Observer, check_stop};
+use crate::archive::{Archive, MAX_PACK_LEN, chunks_of, entries_of, find_frames, read_directory, unpack_frame};
+use crate::error::{Error, Kind, Result};
+use crate::format::{Content, EntryKind, HEADER_LEN, Header, SegmentPack, Snapshot, names};
+use crate::id::{ChunkId, PackId, SegmentId, SnapshotId};
+use crate::store::{Leftovers, Object};
+use crate::view::join;
+
+/// What to look at.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct VerifyOptions {
+    /// Read every byte of every pack.
+    pub read_data: bool,
+}
+
+/// An object that is not as it should be.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Damage {
+    /// Its name in the store.
+    pub object: String,
+    /// What is wrong with it.
+    pub why: String,
+}
+
+/// A file or directory of a snapshot that cannot be restored whole.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct AffectedFile {
+    /// The snapshot.
+    pub snapshot: SnapshotId,
+    /// Its path in it.
+    pub path: Vec<u8>,
+    /// Its bytes; 0 for a directory whose content is unknown.
+    pub size: u64,
+}
+
+/// What was found.
+#[derive(Clone, Debug, Default)]
+pub struct Verify {
+    /// Objects looked at.
+    pub objects: u64,
+    /// Bytes of packs that were read and matched their names.
+    pub bytes_read: u64,
+    /// Chunks that are held.
+    pub chunks: u64,
+    /// Snapshots that were checked.
+    pub snapshots: u64,
+    /// What is not as it should be.
+    pub damage: Vec<Damage>,
+    /// What that costs, snapshot by snapshot.
+    pub affected: Vec<AffectedFile>,
+}
+
+/// Verifies an archive.
+///
+/// # Errors
+/// The store's error, or the user's wish to stop. Damage is no error but a result.
+pub fn verify(archive: &Archive, options: &VerifyOptions, observer: &dyn Observer) -> Result<Verify> {
+    let mut check = Check { archive, observer, found: Verify::default(), held: HashSet::new(), clean: HashSet::new() };
+    check.headers()?;
+    let packs = check.packs(options.read_data)?;
+    check.segments(&packs)?;
+    check.snapshots()?;
+    check.found.chunks = check.held.len() as u64;
+    check.found.damage.sort_unstable_by(|a, b| a.object.cmp(&b.object));
+    check.found.damage.dedup();
+    Ok(check.found)
+}
+
+struct Check<'a> {
+    archive: &'a Archive,
+    observer: &'a dyn Observer,
+    found: Verify,
+    /// Chunks that some pack holds.
+    held: HashSet<ChunkId>,
+    /// Trees below which nothing is lost.
+    clean: HashSet<ChunkId>,
+}
+
+impl Check<'_> {
+    fn damaged(&mut self, object: String, why: impl Into<String>) {
+        self.found.damage.push(Damage { object, why: why.into() });
+    }
+
+    /// Notes damage, and passes on what is an error of the store.
+    fn note(&mut self, object: String, error: Error) -> Result<()> {
+        match error.kind() {
+            Kind::Damaged | Kind::Missing | Kind::Unsupported => {
+                self.damaged(object, error.to_string());
+                Ok(())
+            }
+            _ => Err(error),
+        }
+    }
+
+    fn headers(&mut self) -> Result<()> {
+        for name in names::HEADERS {
+            self.found.objects += 1;
+            let read = self.archive.store().get(name, HEADER_LEN as u64).and_then(|bytes| Header::decode(&bytes));
+            match read {
+                Ok(header) if header == *self.archive.header() => {}
+                Ok(_) => self.damaged(name.to_owned(), "it is the header of another archive"),
+                Err(error) => self.note(name.to_owned(), error)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks at every pack, and learns which chunks are held.
+    fn packs(&mut self, read_data: bool) -> Result<HashMap<PackId, SegmentPack>> {
+        let objects = self.archive.store().list(names::PACKS, Leftovers::Leave)?;
+        let bytes = if read_data { objects.iter().map(|object| object.len).sum() } else { 0 };
+        self.observer.event(Event::Begin { files: objects.len() as u64, bytes });
+        let looked: Vec<Looked> =
+            objects.par_iter().map(|object| self.pack(object, read_data)).collect::<Result<_>>()?;
+        let mut packs = HashMap::new();
+        for (object, looked) in objects.into_iter().zip(looked) {
+            self.found.objects += 1;
+            if looked.damage.is_empty() && read_data {
+                self.found.bytes_read += object.len;
+            }
+            for why in looked.damage {
+                self.damaged(object.name.clone(), why);
+            }
+            self.held.extend(looked.held);
+            packs.extend(looked.pack.map(|pack| (pack.id, pack)));
+        }
+        Ok(packs)
+    }
+
+    fn pack(&self, object: &Object, read_data: bool) -> Result<Looked> {
+        check_stop(self.observer)?;
+        let id = PackId::from_hex(names::last(&object.name)).filter(|id| names::pack(id) == object.name);
+        let Some(id) = id else {
+            return Ok(Looked::only_damage("its name is not that of a pack".to_owned()));
+        };
+        let looked = if read_data { self.read_pack(&id, object) } else { self.look_at_pack(&id, object) };
+        self.observer.event(Event::Advance { files: 1, bytes: if read_data { object.len } else { 0 } });
+        match looked {
+            Err(error) if matches!(error.kind(), Kind::Damaged | Kind::Missing | Kind::Unsupported) => {
+                Ok(Looked::only_damage(error.to_string()))
+            }
+            done => done,
+        }
+    }
+
+    /// A pack's directory.
+    fn look_at_pack(&self, id: &PackId, object: &Object) -> Result<Looked> {
+        match read_directory(&**self.archive.store(), id, object.len) {
+            Ok(pack) => {
+                let held = pack.rows.iter().map(|row| row.frame.id).collect();
+                Ok(Looked { damage: Vec::new(), held, pack: Some(pack) })
+            }
+            // What its frames hold is told by reading them.
+            Err(error) if error.kind() == Kind::Damaged => {
+                let mut looked = self.read_pack(id, object)?;
+                looked.damage = vec![error.to_string()];
+                Ok(looked)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Every byte of a pack, and every frame in it.
+    fn read_pack(&self, id: &PackId, object: &Object) -> Result<Looked> {
+        let bytes = self.archive.store().get(&object.name, MAX_PACK_LEN)?;
+        let mut looked = Looked { damage: Vec::new(), held: Vec::new(), pack: None };
+        if blake3::hash(&bytes).as_bytes() != id.as_bytes() {
+            looked.damage.push("its bytes do not match its name".to_owned());
+        }
+        let directory = read_directory(&**self.archive.store(), id, object.len);
+        let rows = match directory {
+            Ok(pack) => {
+                let rows = pack.rows.clone();
+                looked.pack = Some(pack);
+                rows
+            }
+            Err(error) if error.kind() == Kind::Damaged => {
+                looked.damage.push(error.to_string());
+                find_frames(&bytes)
+            }
+            Err(error) => return Err(error),
+        };
+        for row in rows {
+            let start = row.offset as usize;
+            let frame = bytes.get(start..start + row.frame_len() as usize).unwrap_or_default();
+            match unpack_frame(row.frame.kind, &row.frame.id, frame) {
+                Ok(_) => looked.held.push(row.frame.id),
+                Err(error) => looked.damage.push(format!("the frame at {start}: {error}")),
+            }
+        }
+        Ok(looked)
+    }
+
+    /// Every segment, and whether the packs that it tells of are there and say the same.
+    fn segments(&mut self, packs: &HashMap<PackId, SegmentPack>) -> Result<()> {
+        let objects = self.archive.store().list(names::SEGMENTS, Leftovers::Leave)?;
+        for object in objects {
+            check_stop(self.observer)?;
+            self.found.objects += 1;
+            let Some(id) = SegmentId::from_hex(names::last(&object.name)) else {
+                self.damaged(object.name, "its name is not that of a segment");
+                continue;
+            };
+            let segment = match self.archive.read_segment(&id) {
+                Ok(segment) => segment,
+                Err(error) => {
+                    self.note(object.name, error)?;
+                    continue;
+                }
+            };
+            for told in segment.packs {
+                let name = names::pack(&told.id);
+                match packs.get(&told.id) {
+                    Some(pack) if *pack == told => {}
+                    Some(_) => self.damaged(name, format!("{} says something else of it", object.name)),
+                    None if self.found.damage.iter().any(|damage| damage.object == name) => {}
+                    None => self.damaged(name, "it is missing"),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Every snapshot, and whether everything that it needs is held.
+    fn snapshots(&mut self) -> Result<()> {
+        let objects = self.archive.store().list(names::SNAPSHOTS, Leftovers::Leave)?;
+        for object in objects {
+            check_stop(self.observer)?;
+            self.found.objects += 1;
+            let Some(id) = SnapshotId::from_hex(names::last(&object.name)) else {
+                self.damaged(object.name, "its name is not that of a snapshot");
+                continue;
+            };
+            match self.archive.read_snapshot_bytes(&id).and_then(|bytes| Snapshot::decode(&bytes)) {
+                Ok(snapshot) => {
+                    self.found.snapshots += 1;
+                    self.tree(&id, &[], &snapshot.tree)?;
+                }
+                Err(error) => self.note(object.name, error)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks below a directory; trees that are known to be whole are not read again.
+    fn tree(&mut self, snapshot: &SnapshotId, path: &[u8], tree: &ChunkId) -> Result<()> {
+        let mut todo = vec![Step::Enter(path.to_vec(), *tree)];
+        while let Some(step) = todo.pop() {
+            let (path, tree) = match step {
+                Step::Enter(path, tree) if !self.clean.contains(&tree) => (path, tree),
+                Step::Enter(..) => continue,
+                Step::Leave(tree, lost_before) => {
+                    if self.found.affected.len() == lost_before {
+                        self.clean.insert(tree);
+                    }
+                    continue;
+                }
+            };
+            check_stop(self.observer)?;
+            let entries = match entries_of(&self.archive.reader(), &tree) {
+                Ok(entries) => entries,
+                Err(error) => {
+                    self.lost(snapshot, path, 0, error)?;
+                    continue;
+                }
+            };
+            todo.push(Step::Leave(tree, self.found.affected.len()));
+            for entry in entries {
+                let path = join(&path, &entry.name);
+                match &entry.kind {
+                    EntryKind::Dir { tree, .. } => todo.push(Step::Enter(path, *tree)),
+                    EntryKind::File { size, content, .. } => {
+                        if let Some(error) = self.missing(content, *size)? {
+                            self.lost(snapshot, path, *size, error)?;
+                        }
+                    }
+                    EntryKind::Symlink { .. } => {}
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What a file lacks, if it lacks something.
+    fn missing(&self, content: &Content, size: u64) -> Result<Option<Error>> {
+        let chunks = match chunks_of(&self.archive.reader(), content, size) {
+            Ok(chunks) => chunks,
+            Err(error) if matches!(error.kind(), Kind::Damaged | Kind::Missing | Kind::Unsupported) => {
+                return Ok(Some(error));
+            }
+            Err(error) => return Err(error),
+        };
+        let lost = chunks.iter().find(|chunk| !self.held.contains(&chunk.id));
+        Ok(lost.map(|chunk| Error::new(Kind::Missing, format!("looking for chunk {}", chunk.id), "no pack has it whole")))
+    }
+
+    fn lost(&mut self, snapshot: &SnapshotId, path: Vec<u8>, size: u64, error: Error) -> Result<()> {
+        if !matches!(error.kind(), Kind::Damaged | Kind::Missing | Kind::Unsupported) {
+            return Err(error);
+        }
+        self.found.affected.push(AffectedFile { snapshot: *snapshot, path, size });
+        Ok(())
+    }
+}
+
+/// A directory to look below, or one whose last entry has been looked at: its tree, and what was lost before it.
+enum Step {
+    Enter(Vec<u8>, ChunkId),
+    Leave(ChunkId, usize),
+}
+
+/// What a look at one pack found.
+struct Looked {
+    damage: Vec<String>,
+    held: Vec<ChunkId>,
+    pack: Option<SegmentPack>,
+}
+
+impl Looked {
+    fn only_damage(why: String) -> Self {
+        Self { damage: vec![why], held: Vec::new(), pack: None }
+    }
+}
