@@ -106,9 +106,8 @@ mod tests {
     use super::*;
 
     fn places(os: &str, variables: &[(&str, &str)]) -> Places {
-        let variable = |name: &str| {
-            variables.iter().find(|(known, _)| *known == name).map(|(_, value)| OsString::from(value))
-        };
+        let variable =
+            |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| OsString::from(value));
         Places::from(os, Some("/home/anna".into()), variable)
     }
 

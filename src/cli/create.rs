@@ -1,0 +1,391 @@
+//! `create`: a new snapshot.
+
+use std::fmt::Write as _;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use jiff::Zoned;
+use serde::Serialize;
+use snapkeep::error::{Error, Kind};
+use snapkeep::op::{self, Backup, BackupOptions};
+use snapkeep::source::RuleSpec;
+
+use super::app::App;
+use super::args::split_tags;
+use super::config;
+use super::exit::{Code, Failure};
+use super::json::SummaryObject;
+use super::places::{self, variable};
+use super::progress::{Progress, Words};
+use super::{dates, names, words};
+
+/// Back up folders and files as a new snapshot
+///
+/// Files that are as the previous snapshot has them are not read again, and what the archive has is not stored again.
+/// What is no longer in the source stays in the archive.
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// Folders and files; else those of the configuration
+    #[arg(value_name = "SOURCE")]
+    sources: Vec<PathBuf>,
+    /// Only say what would be stored
+    #[arg(short = 'n', long)]
+    dry_run: bool,
+    /// Leave out what fits this pattern; may be repeated
+    #[arg(long, value_name = "PATTERN")]
+    exclude: Vec<String>,
+    /// The same, ignoring upper and lower case
+    #[arg(long, value_name = "PATTERN")]
+    iexclude: Vec<String>,
+    /// Leave out what fits a pattern in this file; may be repeated
+    #[arg(long, value_name = "FILE")]
+    exclude_file: Vec<PathBuf>,
+    /// The same, ignoring upper and lower case
+    #[arg(long, value_name = "FILE")]
+    iexclude_file: Vec<PathBuf>,
+    /// Leave out what is in directories with a CACHEDIR.TAG
+    #[arg(long)]
+    exclude_caches: bool,
+    /// Leave out what is in directories with such a file, which may have to begin so; may be repeated
+    #[arg(long, value_name = "NAME[:HEADER]")]
+    exclude_if_present: Vec<String>,
+    /// Leave out larger files; k, m, g and t are powers of 1024
+    #[arg(long, value_name = "SIZE", value_parser = words::parse_size)]
+    exclude_larger_than: Option<u64>,
+    /// Do not enter other file systems
+    #[arg(short = 'x', long)]
+    one_file_system: bool,
+    /// Back up what the lines of this file name, too; - is standard input; may be repeated
+    #[arg(long, value_name = "FILE")]
+    files_from: Vec<PathBuf>,
+    /// The same for names that end with a zero byte
+    #[arg(long, value_name = "FILE")]
+    files_from_raw: Vec<PathBuf>,
+    /// Words to find the snapshot by; may be repeated
+    #[arg(long, value_name = "TAG[,TAG…]")]
+    tag: Vec<String>,
+    /// The machine's name in the snapshot [env: SNAPKEEP_HOST]
+    #[arg(short = 'H', long, value_name = "NAME")]
+    host: Option<String>,
+    /// Something to remember about the snapshot
+    #[arg(long, value_name = "TEXT")]
+    note: Option<String>,
+    /// Make no snapshot if nothing has changed
+    #[arg(long)]
+    skip_if_unchanged: bool,
+    /// Read every file, also those that look unchanged
+    #[arg(short, long)]
+    force: bool,
+    /// How hard to compress what can be compressed, 1 to 19 [default: 3]
+    #[arg(long, value_name = "LEVEL", value_parser = clap::value_parser!(i32).range(1..=19))]
+    compression: Option<i32>,
+}
+
+/// Makes it.
+pub fn run(app: &App, asked: Arguments) -> Result<Code, Failure> {
+    let begun = Zoned::now();
+    let mut options = options(&app.config.create, asked, &begun)?;
+    let (archive, place) = if options.dry_run { app.open_for_dry_run()? } else { app.open_or_make()? };
+    leave_out(&place, &mut options)?;
+
+    let words = Words { during: "archival", things: "files", finishing: "making sure that everything is on the drive" };
+    let progress = Progress::new(&app.screen, words);
+    let done = op::backup(&archive, &options, &progress);
+    drop(progress);
+    let done = done.map_err(explain)?;
+    tell(app, &options, &done, &begun);
+    Ok(if done.unread.is_empty() { Code::Done } else { Code::Incomplete })
+}
+
+/// What the flags say, else the environment, else the configuration.
+fn options(config: &config::Create, asked: Arguments, begun: &Zoned) -> Result<BackupOptions, Failure> {
+    let limit = config.exclude_larger_than.as_deref();
+    let limit = limit.map(|size| words::parse_size_of("exclude-larger-than", size)).transpose()?;
+    let both = |config: &[String], flags: Vec<String>| config.iter().cloned().chain(flags).collect();
+    let files = |config: &[PathBuf], flags: Vec<PathBuf>| config.iter().cloned().chain(flags).collect();
+    let rules = RuleSpec {
+        exclude: both(&config.exclude, asked.exclude),
+        iexclude: both(&config.iexclude, asked.iexclude),
+        exclude_files: files(&config.exclude_file, asked.exclude_file),
+        iexclude_files: files(&config.iexclude_file, asked.iexclude_file),
+        exclude_caches: config.exclude_caches || asked.exclude_caches,
+        exclude_if_present: both(&config.exclude_if_present, asked.exclude_if_present),
+        exclude_larger_than: asked.exclude_larger_than.or(limit),
+        one_file_system: config.one_file_system || asked.one_file_system,
+    };
+    let mut sources = asked.sources;
+    for list in &asked.files_from {
+        sources.extend(lines(&read_list(list)?));
+    }
+    for list in &asked.files_from_raw {
+        sources.extend(named(read_list(list)?.split(|byte| *byte == 0)));
+    }
+    if sources.is_empty() && asked.files_from.is_empty() && asked.files_from_raw.is_empty() {
+        sources.clone_from(&config.sources);
+    }
+    if sources.is_empty() {
+        return Err(Failure::usage("nothing to back up is named")
+            .hint("name folders or files, as in {snap} create ~/Pictures, or write them into the configuration file"));
+    }
+    let tags = if asked.tag.is_empty() { &config.tag } else { &asked.tag };
+    let mut tags: Vec<String> = tags.iter().flat_map(|tags| split_tags(tags)).collect();
+    tags.sort_unstable();
+    tags.dedup();
+    let host = || variable("SNAPKEEP_HOST").map(|host| host.to_string_lossy().into_owned());
+    Ok(BackupOptions {
+        sources,
+        rules,
+        host: asked.host.or_else(host).or_else(|| config.host.clone()).unwrap_or_else(places::host_name),
+        user: places::user_name(),
+        tags,
+        note: asked.note,
+        time: dates::stored(begun.timestamp()),
+        offset_minutes: (begun.offset().seconds() / 60) as i16,
+        program: concat!("snapkeep ", env!("CARGO_PKG_VERSION")).to_owned(),
+        dry_run: asked.dry_run,
+        skip_if_unchanged: config.skip_if_unchanged || asked.skip_if_unchanged,
+        level: asked.compression.or(config.compression).unwrap_or(3),
+        force: asked.force,
+    })
+}
+
+fn read_list(list: &Path) -> Result<Vec<u8>, Failure> {
+    let mut bytes = Vec::new();
+    let read = if list == Path::new("-") {
+        std::io::stdin().lock().read_to_end(&mut bytes)
+    } else {
+        std::fs::File::open(list).and_then(|mut file| file.read_to_end(&mut bytes))
+    };
+    read.map_err(|error| Failure::usage(format!("reading the names in {}: {error}", list.display())))?;
+    Ok(bytes)
+}
+
+/// Names, one a line; empty lines and those that begin with # say nothing.
+fn lines(bytes: &[u8]) -> Vec<PathBuf> {
+    let lines = bytes.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+    named(lines.filter(|line| !line.starts_with(b"#")))
+}
+
+fn named<'a>(names: impl Iterator<Item = &'a [u8]>) -> Vec<PathBuf> {
+    names.filter(|name| !name.is_empty()).map(|name| places::path_of(name.to_vec())).collect()
+}
+
+/// Keeps an archive out of itself when it lies in a source: else each run would store what the one before has stored.
+fn leave_out(archive: &Path, options: &mut BackupOptions) -> Result<(), Failure> {
+    let Ok(archive) = archive.canonicalize() else { return Ok(()) };
+    for source in &options.sources {
+        let whole = std::path::absolute(source).ok().zip(source.canonicalize().ok());
+        let Some((named, real)) = whole else { continue };
+        if real == archive || real.starts_with(&archive) {
+            return Err(Failure::usage(format!("{} is in the archive itself", source.display())));
+        }
+        let Ok(rest) = archive.strip_prefix(&real) else { continue };
+        let path = named.join(rest);
+        let Some(path) = path.to_str() else {
+            return Err(Failure::usage("the archive lies in the source, and its name is no UTF-8")
+                .hint("use an archive that lies elsewhere"));
+        };
+        options.rules.exclude.push(literal(path));
+    }
+    Ok(())
+}
+
+/// A pattern that fits just this path.
+fn literal(path: &str) -> String {
+    let mut pattern = String::with_capacity(path.len());
+    for char in path.chars() {
+        if matches!(char, '\\' | '*' | '?' | '[' | ']') {
+            pattern.push('\\');
+        }
+        pattern.push(char);
+    }
+    pattern
+}
+
+fn explain(error: Error) -> Failure {
+    match error.kind() {
+        Kind::Interrupted => Failure::new(Code::Interrupted, "interrupted; there is no new snapshot")
+            .hint("what was stored is kept and will not be stored again: run the same again to go on"),
+        _ => error.into(),
+    }
+}
+
+#[derive(Serialize)]
+struct SummaryMessage {
+    message_type: &'static str,
+    #[serde(flatten)]
+    summary: SummaryObject,
+    backup_start: String,
+    backup_end: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    snapshot_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parent: Option<String>,
+    dry_run: bool,
+}
+
+fn tell(app: &App, options: &BackupOptions, done: &Backup, begun: &Zoned) {
+    let screen = &app.screen;
+    if screen.is_json() {
+        let end = Zoned::now();
+        return screen.json(&SummaryMessage {
+            message_type: "summary",
+            summary: SummaryObject::new(&done.summary),
+            backup_start: dates::rfc3339_local(options.time),
+            backup_end: dates::rfc3339_local(dates::stored(end.timestamp().max(begun.timestamp()))),
+            snapshot_id: done.id.map(|id| id.to_hex()),
+            parent: done.parent.map(|id| id.to_hex()),
+            dry_run: options.dry_run,
+        });
+    }
+    sentences(options, done).iter().for_each(|line| screen.tell(line));
+    if screen.verbose() > 0 {
+        for (path, what) in &done.passed_over {
+            screen.tell(&format!("passed over {}: it is {what}", names::path(path)));
+        }
+    }
+    let unread = done.unread.len() as u64;
+    if unread > 0 {
+        screen.warn(&format!("{} could not be read whole; the reasons are above", words::files(unread)));
+    }
+}
+
+/// What came of it, in plain words.
+fn sentences(options: &BackupOptions, done: &Backup) -> Vec<String> {
+    let summary = &done.summary;
+    let mut counts = format!(
+        "{} new, {} changed, {} no longer in the source (still in the archive), {} unreadable",
+        words::count(summary.new),
+        words::count(summary.changed),
+        words::count(summary.gone),
+        words::count(summary.unread)
+    );
+    if !done.passed_over.is_empty() {
+        let others =
+            words::things(done.passed_over.len() as u64, "socket, pipe or device", "sockets, pipes or devices");
+        let _ = write!(counts, ", {others} passed over");
+    }
+    let head = match (&done.id, done.parent) {
+        (Some(id), _) => format!("snapshot {} saved", id.short()),
+        (None, _) if options.dry_run => "dry run, nothing was stored".to_owned(),
+        (None, Some(parent)) => {
+            format!("nothing has changed since snapshot {}, so there is no new one", parent.short())
+        }
+        (None, None) => "there is no new snapshot".to_owned(),
+    };
+    let mut size = format!("{}, {} in the source", words::files(summary.files), words::bytes(summary.bytes));
+    if !options.dry_run {
+        let took = words::duration(std::time::Duration::from_millis(summary.millis));
+        let (added, stored) = (words::bytes(summary.added), words::bytes(summary.stored));
+        let _ = write!(size, "; {added} new, {stored} stored in {took}");
+    }
+    vec![format!("{head}: {counts}"), size]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+    use snapkeep::format::Summary;
+    use snapkeep::id::SnapshotId;
+
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        arguments: Arguments,
+    }
+
+    fn asked(line: &[&str]) -> Arguments {
+        Line::try_parse_from(["create"].iter().chain(line)).unwrap_or_else(|error| panic!("{error}")).arguments
+    }
+
+    fn understood(config: &config::Create, line: &[&str]) -> Result<BackupOptions, Failure> {
+        options(config, asked(line), &"2024-06-15T12:30:45[Europe/Berlin]".parse().expect("a time"))
+    }
+
+    #[test]
+    fn flags_come_before_the_configuration_and_exclusions_add_up() {
+        let config = config::Create {
+            sources: vec!["/configured".into()],
+            exclude: vec!["*.tmp".to_owned()],
+            tag: vec!["daily".to_owned()],
+            host: Some("laptop".to_owned()),
+            exclude_larger_than: Some("1g".to_owned()),
+            compression: Some(9),
+            ..config::Create::default()
+        };
+        let plain = understood(&config, &[]).expect("options");
+        assert_eq!(plain.sources, [Path::new("/configured")]);
+        assert_eq!((plain.level, plain.host.as_str(), plain.tags), (9, "laptop", vec!["daily".to_owned()]));
+        assert_eq!(plain.rules.exclude_larger_than, Some(1 << 30));
+        assert_eq!(plain.offset_minutes, 120);
+        let line = ["/a", "--exclude", "*.bak", "--tag", "b,a", "--tag", "a", "-H", "desk", "--compression", "1", "-x"];
+        let flags = understood(&config, &line).expect("options");
+        assert_eq!(flags.sources, [Path::new("/a")]);
+        assert_eq!(flags.rules.exclude, ["*.tmp", "*.bak"]);
+        assert_eq!(flags.tags, ["a", "b"]);
+        assert_eq!((flags.level, flags.host.as_str(), flags.rules.one_file_system), (1, "desk", true));
+    }
+
+    #[test]
+    fn nothing_to_back_up_is_a_usage_error_with_a_hint() {
+        let failure = understood(&config::Create::default(), &[]).expect_err("nothing is named");
+        assert_eq!(failure.code, Code::Usage);
+        assert!(failure.hint.is_some());
+    }
+
+    #[test]
+    fn lists_name_sources() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let (plain, raw) = (dir.path().join("plain"), dir.path().join("raw"));
+        std::fs::write(&plain, "/a b \n\n# no\n/c\r\n").expect("a file");
+        std::fs::write(&raw, b"/d\ne\0#f\0").expect("a file");
+        let line =
+            ["/z", "--files-from", plain.to_str().expect("text"), "--files-from-raw", raw.to_str().expect("text")];
+        let options = understood(&config::Create::default(), &line).expect("options");
+        let expected: Vec<&Path> = ["/z", "/a b ", "/c", "/d\ne", "#f"].map(Path::new).to_vec();
+        assert_eq!(options.sources, expected);
+    }
+
+    #[test]
+    fn an_archive_is_kept_out_of_itself() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let archive = dir.path().join("photos [1]/archive");
+        std::fs::create_dir_all(&archive).expect("a folder");
+        let source = dir.path().to_str().expect("text");
+        let mut options = understood(&config::Create::default(), &[source]).expect("options");
+        assert_eq!(leave_out(&archive, &mut options), Ok(()));
+        let real = dir.path().to_str().expect("text");
+        assert_eq!(options.rules.exclude, [format!("{real}/photos \\[1\\]/archive")]);
+        let inside = archive.to_str().expect("text");
+        let mut options = understood(&config::Create::default(), &[inside]).expect("options");
+        assert!(leave_out(&archive, &mut options).is_err());
+    }
+
+    #[test]
+    fn the_end_is_told_in_plain_words() {
+        let options = understood(&config::Create::default(), &["/a"]).expect("options");
+        let summary = Summary {
+            files: 18_032,
+            bytes: 61_200_000_000,
+            new: 4211,
+            changed: 12,
+            gone: 7,
+            added: 1_300_000_000,
+            stored: 1_200_000_000,
+            millis: 42_000,
+            ..Summary::default()
+        };
+        let id = SnapshotId::from_bytes([0x1f; 32]);
+        let (unread, passed_over) = (Vec::new(), Vec::new());
+        let mut done = Backup { id: Some(id), summary, parent: None, unread, passed_over, unchanged: false };
+        let expected = [
+            "snapshot 1f1f1f1f saved: 4,211 new, 12 changed, 7 no longer in the source (still in the archive), 0 unreadable",
+            "18,032 files, 61.2 GB in the source; 1.3 GB new, 1.2 GB stored in 42 s",
+        ];
+        assert_eq!(sentences(&options, &done), expected);
+        (done.id, done.parent) = (None, Some(id));
+        let first = &sentences(&options, &done)[0];
+        assert!(first.starts_with("nothing has changed since snapshot 1f1f1f1f, so there is no new one: "), "{first}");
+    }
+}

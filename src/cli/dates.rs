@@ -1,0 +1,240 @@
+//! Moments: how people name them, and how they are shown.
+//!
+//! A date names a span of time, and what counts is its **end**: `2024-06` is the last moment of June 2024, so that the
+//! newest snapshot not later than it is the one that has the whole month. Local time, unless an offset is given.
+
+use jiff::civil::{Date, DateTime, Time as Clock};
+use jiff::tz::TimeZone;
+use jiff::{Span, Timestamp, ToSpan, Zoned};
+use snapkeep::format::Time;
+
+/// The end of a date, of a moment or of a span that lies back: `2024`, `2024-06`, `2024-06-01`, `2024-06-01 18:00`,
+/// `2024-06-01T18:00:30+02:00`, `today`, `yesterday`, `3 days ago`. None if it is nothing of this.
+pub fn end_of(text: &str, now: &Zoned) -> Option<Time> {
+    let text = text.trim();
+    let end = relative(text, now).or_else(|| calendar(text, now.time_zone())).or_else(|| exact(text))?;
+    let last = end.checked_sub(1.nanosecond()).ok()?;
+    Some(stored(last))
+}
+
+/// Whether this is a year and nothing more; such digits can also be the beginning of an id.
+pub fn is_year(text: &str) -> bool {
+    text.len() == 4 && (text.starts_with("19") || text.starts_with("20")) && text.bytes().all(|b| b.is_ascii_digit())
+}
+
+/// The first moment after what is named.
+fn relative(text: &str, now: &Zoned) -> Option<Timestamp> {
+    let text = text.to_lowercase();
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let day = |back: Span| day_after(now.date().checked_sub(back).ok()?, now.time_zone());
+    let (number, unit) = match words.as_slice() {
+        ["today"] => return day(Span::new()),
+        ["yesterday"] => return day(1.day()),
+        [number, unit, "ago"] => (*number, unit.strip_suffix('s').unwrap_or(unit)),
+        _ => return None,
+    };
+    let number: i64 = match number {
+        "a" | "an" | "one" => 1,
+        digits if digits.bytes().all(|byte| byte.is_ascii_digit()) => digits.parse().ok()?,
+        _ => return None,
+    };
+    let span = Span::new();
+    match unit {
+        "minute" => moment_after(now, span.try_minutes(number).ok()?),
+        "hour" => moment_after(now, span.try_hours(number).ok()?),
+        "day" => day(span.try_days(number).ok()?),
+        "week" => day(span.try_weeks(number).ok()?),
+        "month" => day(span.try_months(number).ok()?),
+        "year" => day(span.try_years(number).ok()?),
+        _ => None,
+    }
+}
+
+fn moment_after(now: &Zoned, back: Span) -> Option<Timestamp> {
+    now.timestamp().checked_sub(back).ok()?.checked_add(1.nanosecond()).ok()
+}
+
+fn day_after(date: Date, zone: &TimeZone) -> Option<Timestamp> {
+    Some(date.tomorrow().ok()?.to_zoned(zone.clone()).ok()?.timestamp())
+}
+
+fn calendar(text: &str, zone: &TimeZone) -> Option<Timestamp> {
+    let (date, clock) = match text.find([' ', 'T']) {
+        Some(at) => (&text[..at], Some(text[at + 1..].trim_start())),
+        None => (text, None),
+    };
+    let date: Vec<&str> = date.split('-').collect();
+    let begin = |date: Date| Some(date.to_zoned(zone.clone()).ok()?.timestamp());
+    match (date.as_slice(), clock) {
+        ([year], None) if is_year(year) => begin(Date::new(number(year, 4)? + 1, 1, 1).ok()?),
+        ([year, month], None) => {
+            let first = Date::new(number(year, 4)?, number(month, 2)? as i8, 1).ok()?;
+            begin(first.checked_add(1.month()).ok()?)
+        }
+        ([year, month, day], clock) => {
+            let date = Date::new(number(year, 4)?, number(month, 2)? as i8, number(day, 2)? as i8).ok()?;
+            match clock {
+                None => day_after(date, zone),
+                Some(clock) => clock_after(date, clock, zone),
+            }
+        }
+        _ => None,
+    }
+}
+
+/// `18:00` is over when the minute is, `18:00:30` when the second is.
+fn clock_after(date: Date, clock: &str, zone: &TimeZone) -> Option<Timestamp> {
+    let parts: Vec<&str> = clock.split(':').collect();
+    let (second, length) = match parts.as_slice() {
+        [_, _] => (0, 1.minute()),
+        [_, _, second] => (number(second, 2)? as i8, 1.second()),
+        _ => return None,
+    };
+    let clock = Clock::new(number(parts[0], 2)? as i8, number(parts[1], 2)? as i8, second, 0).ok()?;
+    // An hour that a clock change makes happen twice is over when it is over the second time.
+    let moment = zone.to_ambiguous_timestamp(DateTime::from_parts(date, clock)).later().ok()?;
+    moment.checked_add(length).ok()
+}
+
+/// A moment with its offset from UTC, as `list --json` prints it.
+fn exact(text: &str) -> Option<Timestamp> {
+    let at = text.as_bytes().get(4).is_some_and(|byte| *byte == b'-');
+    let moment: Timestamp = text.parse().ok().filter(|_| at)?;
+    moment.checked_add(if text.contains('.') { 1.nanosecond() } else { 1.second() }).ok()
+}
+
+/// Exactly so many digits.
+fn number(digits: &str, len: usize) -> Option<i16> {
+    (digits.len() == len && digits.bytes().all(|byte| byte.is_ascii_digit())).then(|| digits.parse().ok())?
+}
+
+/// A moment as it is stored.
+pub fn stored(moment: Timestamp) -> Time {
+    let (secs, nanos) = (moment.as_second(), moment.subsec_nanosecond());
+    // Before 1970 the fraction is negative here, and stored as one that is added to the second before.
+    match u32::try_from(nanos) {
+        Ok(nanos) => Time { secs, nanos },
+        Err(_) => Time { secs: secs - 1, nanos: (nanos + 1_000_000_000) as u32 },
+    }
+}
+
+fn timestamp(time: Time) -> Option<Timestamp> {
+    Timestamp::new(time.secs, i32::try_from(time.nanos).ok()?).ok()
+}
+
+/// `2024-06-01 18:00`, in local time.
+pub fn minute(time: Time) -> String {
+    shown(time, "%Y-%m-%d %H:%M")
+}
+
+/// `2024-06-01 18:00:30`, in local time.
+pub fn second(time: Time) -> String {
+    shown(time, "%Y-%m-%d %H:%M:%S")
+}
+
+fn shown(time: Time, format: &str) -> String {
+    match timestamp(time) {
+        Some(moment) => moment.to_zoned(TimeZone::system()).strftime(format).to_string(),
+        None => format!("{} s", time.secs),
+    }
+}
+
+/// RFC 3339 with the offset that local time had then.
+pub fn rfc3339(time: Time, offset_minutes: i16) -> String {
+    let offset = jiff::tz::Offset::from_seconds(i32::from(offset_minutes) * 60).unwrap_or(jiff::tz::Offset::UTC);
+    match timestamp(time) {
+        Some(moment) => moment.display_with_offset(offset).to_string(),
+        None => format!("{} s", time.secs),
+    }
+}
+
+/// RFC 3339 in local time.
+pub fn rfc3339_local(time: Time) -> String {
+    let offset = timestamp(time).map_or(0, |moment| TimeZone::system().to_offset(moment).seconds() / 60);
+    rfc3339(time, offset as i16)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn now() -> Zoned {
+        // Two hours ahead of UTC; winter time is one hour ahead.
+        "2024-06-15T12:30:45[Europe/Berlin]".parse().expect("a time")
+    }
+
+    fn last(text: &str) -> Option<String> {
+        end_of(text, &now()).map(|time| rfc3339(time, 0))
+    }
+
+    #[test]
+    fn what_is_named_counts_to_its_end() {
+        let table = [
+            ("2023", "2023-12-31T22:59:59.999999999+00:00"),
+            ("2024-06", "2024-06-30T21:59:59.999999999+00:00"),
+            ("2023-12", "2023-12-31T22:59:59.999999999+00:00"),
+            ("2024-06-01", "2024-06-01T21:59:59.999999999+00:00"),
+            ("2024-02-29", "2024-02-29T22:59:59.999999999+00:00"),
+            ("2024-06-01 18:00", "2024-06-01T16:00:59.999999999+00:00"),
+            ("2024-06-01T18:00", "2024-06-01T16:00:59.999999999+00:00"),
+            ("2024-06-01 18:00:30", "2024-06-01T16:00:30.999999999+00:00"),
+            ("2024-06-01T18:00:30Z", "2024-06-01T18:00:30.999999999+00:00"),
+            ("2024-06-01T18:00:30.25-03:00", "2024-06-01T21:00:30.25+00:00"),
+            ("2023-10-29 02:30", "2023-10-29T01:30:59.999999999+00:00"), // happens twice
+            ("today", "2024-06-15T21:59:59.999999999+00:00"),
+            ("Yesterday", "2024-06-14T21:59:59.999999999+00:00"),
+            ("3 days ago", "2024-06-12T21:59:59.999999999+00:00"),
+            ("1 day ago", "2024-06-14T21:59:59.999999999+00:00"),
+            ("a week ago", "2024-06-08T21:59:59.999999999+00:00"),
+            ("2 weeks ago", "2024-06-01T21:59:59.999999999+00:00"),
+            ("4 months ago", "2024-02-15T22:59:59.999999999+00:00"),
+            ("5 years  ago", "2019-06-15T21:59:59.999999999+00:00"),
+            ("an hour ago", "2024-06-15T09:30:45+00:00"),
+            ("30 minutes ago", "2024-06-15T10:00:45+00:00"),
+            ("1969-12-31", "1969-12-31T22:59:59.999999999+00:00"),
+        ];
+        for (text, moment) in table {
+            assert_eq!(last(text).as_deref(), Some(moment), "{text}");
+        }
+    }
+
+    #[test]
+    fn anything_else_is_no_date() {
+        let table = [
+            "",
+            "latest",
+            "1f3a9c2e",
+            "2024-13",
+            "2024-02-30",
+            "2024-6",
+            "24-06-01",
+            "2024-06-01 18",
+            "2024-06-01 25:00",
+            "2024-06-01 18:00:61",
+            "3 days",
+            "days ago",
+            "-3 days ago",
+            "3 fortnights ago",
+            "99999999999 years ago",
+            "20240601",
+            "2024-06-01 18:00 x",
+            "１ day ago",
+            "3141",
+            "2024-06T18:00",
+        ];
+        for text in table {
+            assert_eq!(last(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn times_are_shown_as_they_were_stored() {
+        let time = Time { secs: -1, nanos: 250_000_000 };
+        assert_eq!(rfc3339(time, 0), "1969-12-31T23:59:59.25+00:00");
+        assert_eq!(rfc3339(time, 90), "1970-01-01T01:29:59.25+01:30");
+        assert_eq!(rfc3339(Time { secs: i64::MAX, nanos: 0 }, 0), "9223372036854775807 s");
+        let moment: Timestamp = "1969-12-31T23:59:58.75Z".parse().expect("a time");
+        assert_eq!(stored(moment), Time { secs: -2, nanos: 750_000_000 });
+        assert_eq!(timestamp(stored(moment)), Some(moment));
+    }
+}

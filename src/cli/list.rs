@@ -1,0 +1,83 @@
+//! `list`: the snapshots, oldest first.
+
+use snapkeep::format::Snapshot;
+use snapkeep::id::SnapshotId;
+use unicode_width::UnicodeWidthStr;
+
+use super::app::App;
+use super::args::Which;
+use super::exit::{Code, Failure};
+use super::json::SnapshotObject;
+use super::{dates, names, words};
+
+/// List the snapshots, oldest first
+#[derive(clap::Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    which: Which,
+}
+
+/// Lists them.
+pub fn run(app: &App, asked: &Arguments) -> Result<Code, Failure> {
+    let filter = asked.which.filter()?;
+    let archive = app.open()?;
+    let all = archive.snapshots();
+    let held = all.len();
+    let snapshots: Vec<_> = all.into_iter().filter(|(_, snapshot)| filter.admits(snapshot)).collect();
+    if app.screen.is_json() {
+        let objects: Vec<_> = snapshots.iter().map(|(id, snapshot)| SnapshotObject::new(id, snapshot)).collect();
+        app.screen.json(&objects);
+        return Ok(Code::Done);
+    }
+    if !snapshots.is_empty() {
+        table(&snapshots).iter().for_each(|line| app.screen.line(line));
+    }
+    app.screen.tell(&match (snapshots.len(), held) {
+        (_, 0) => "no snapshots yet".to_owned(),
+        (shown, held) if shown < held => format!("{shown} of {}", words::things(held as u64, "snapshot", "snapshots")),
+        (shown, _) => words::things(shown as u64, "snapshot", "snapshots"),
+    });
+    Ok(Code::Done)
+}
+
+const HEADINGS: [&str; 11] =
+    ["id", "date", "host", "files", "size", "new", "changed", "gone", "tags", "note", "sources"];
+const NUMBERS: std::ops::RangeInclusive<usize> = 3..=7;
+
+fn table(snapshots: &[(SnapshotId, Snapshot)]) -> Vec<String> {
+    let mut rows: Vec<[String; 11]> = vec![HEADINGS.map(str::to_owned)];
+    rows.extend(snapshots.iter().map(|(id, snapshot)| row(id, snapshot)));
+    let width = |column: usize| rows.iter().map(|row| row[column].width()).max().unwrap_or_default();
+    // A column in which nothing stands is left out.
+    let columns: Vec<(usize, usize)> = (0..HEADINGS.len())
+        .filter(|column| rows[1..].iter().any(|row| !row[*column].is_empty()))
+        .map(|column| (column, width(column)))
+        .collect();
+    let line = |row: &[String; 11]| {
+        let cells = columns.iter().map(|(column, width)| {
+            let cell = &row[*column];
+            let space = " ".repeat(width.saturating_sub(cell.width()));
+            if NUMBERS.contains(column) { format!("{space}{cell}") } else { format!("{cell}{space}") }
+        });
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    };
+    rows.iter().map(line).collect()
+}
+
+fn row(id: &SnapshotId, snapshot: &Snapshot) -> [String; 11] {
+    let summary = &snapshot.summary;
+    let text = |text: &str| names::message(text);
+    [
+        id.short(),
+        dates::minute(snapshot.time),
+        text(&snapshot.host),
+        words::count(summary.files),
+        words::bytes(summary.bytes),
+        words::count(summary.new),
+        words::count(summary.changed),
+        words::count(summary.gone),
+        text(&snapshot.tags.join(",")),
+        text(snapshot.note.as_deref().unwrap_or_default()),
+        snapshot.sources.iter().map(|source| names::escape(&source.path)).collect::<Vec<_>>().join(", "),
+    ]
+}

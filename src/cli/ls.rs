@@ -1,0 +1,116 @@
+//! `ls`: what is in a snapshot.
+
+use std::ffi::OsString;
+
+use jiff::Zoned;
+use serde::Serialize;
+use snapkeep::format::{Entry, EntryKind};
+use snapkeep::view::{Node, View, join};
+
+use super::app::App;
+use super::args::Which;
+use super::exit::{Code, Failure};
+use super::json::{NodeObject, SnapshotObject, permissions};
+use super::selector::Asked;
+use super::{dates, words};
+
+/// List what is in a snapshot
+///
+/// Names of directories end in a slash. A path as it was at the source (/home/anna/Pictures) is understood as well.
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// The snapshot, and what in it
+    #[arg(value_name = "SNAPSHOT[:PATH]")]
+    what: OsString,
+    /// Show permissions, size and time, too
+    #[arg(short, long)]
+    long: bool,
+    /// List what is in directories below, too
+    #[arg(long)]
+    recursive: bool,
+    /// Show sizes in kB, MB and GB
+    #[arg(long)]
+    human_readable: bool,
+    #[command(flatten)]
+    which: Which,
+}
+
+#[derive(Serialize)]
+struct Head<'a> {
+    message_type: &'static str,
+    struct_type: &'static str,
+    #[serde(flatten)]
+    snapshot: SnapshotObject<'a>,
+}
+
+/// Lists it.
+pub fn run(app: &App, asked: &Arguments) -> Result<Code, Failure> {
+    let what = Asked::parse(&asked.what, &Zoned::now())?;
+    let filter = asked.which.filter()?;
+    let archive = app.open()?;
+    let (id, snapshot) = what.find(&archive, &filter)?;
+    let view = View::new(&archive, id, snapshot);
+    let node = view.find(what.path.as_deref().unwrap_or_default())?;
+    let lines = Lines { app, asked, below: below(&node) };
+    if app.screen.is_json() {
+        let snapshot = SnapshotObject::new(&view.id(), view.snapshot());
+        app.screen.json(&Head { message_type: "snapshot", struct_type: "snapshot", snapshot });
+    }
+    if asked.recursive {
+        view.walk(&node, &mut |visited| {
+            if let Some(entry) = visited.entry.as_ref().filter(|_| visited.path != node.path || !node.is_dir()) {
+                lines.entry(&visited.path, entry);
+            }
+            Ok(!app.screen.is_closed())
+        })?;
+        return Ok(Code::Done);
+    }
+    match &node.entry {
+        Some(entry) if !node.is_dir() => lines.entry(&node.path, entry),
+        _ => view.list(&node)?.iter().for_each(|entry| lines.entry(&join(&node.path, &entry.name), entry)),
+    }
+    Ok(Code::Done)
+}
+
+/// How many bytes of a path in a snapshot lie above what is shown: that of the directory that is listed.
+fn below(node: &Node) -> usize {
+    match node.path.as_slice() {
+        [] => 0,
+        path if node.is_dir() => path.len() + 1,
+        path => path.iter().rposition(|byte| *byte == b'/').map_or(0, |at| at + 1),
+    }
+}
+
+struct Lines<'a> {
+    app: &'a App,
+    asked: &'a Arguments,
+    below: usize,
+}
+
+impl Lines<'_> {
+    fn entry(&self, path: &[u8], entry: &Entry) {
+        let screen = &self.app.screen;
+        if screen.is_json() {
+            return screen.json(&NodeObject::new(path, entry));
+        }
+        let shown = path.get(self.below..).unwrap_or(path);
+        let before = if self.asked.long { self.long(entry) } else { String::new() };
+        match &entry.kind {
+            EntryKind::File { .. } => screen.name_line(&before, shown, b""),
+            EntryKind::Dir { .. } => screen.name_line(&before, shown, b"/"),
+            EntryKind::Symlink { target } if self.asked.long => {
+                screen.name_line(&before, shown, &[b" -> ", target.as_slice()].concat());
+            }
+            EntryKind::Symlink { .. } => screen.name_line(&before, shown, b""),
+        }
+    }
+
+    fn long(&self, entry: &Entry) -> String {
+        let size = match &entry.kind {
+            EntryKind::File { size, .. } | EntryKind::Dir { bytes: size, .. } => *size,
+            EntryKind::Symlink { target } => target.len() as u64,
+        };
+        let (size, width) = if self.asked.human_readable { (words::bytes(size), 9) } else { (words::count(size), 15) };
+        format!("{}  {size:>width$}  {}  ", permissions(entry), dates::second(entry.meta.mtime))
+    }
+}

@@ -1,0 +1,100 @@
+//! The command line: flags, words, JSON, progress, hints and exit codes; one file for each command.
+//!
+//! It only calls the library and finds words for what that says. Nothing is printed but through [`screen::Screen`], and
+//! every exit code is in [`exit`].
+
+mod app;
+mod args;
+mod cat;
+mod config;
+mod create;
+mod dates;
+mod exit;
+mod generate;
+mod init;
+mod json;
+mod list;
+mod ls;
+mod names;
+mod places;
+mod progress;
+mod restore;
+mod screen;
+mod selector;
+mod stop;
+mod verify;
+mod words;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use app::App;
+use args::{Command, Global};
+use exit::{Code, Failure};
+use screen::{Screen, Wishes};
+
+/// Runs the program that was called by this name.
+pub fn run(name: &'static str) -> ExitCode {
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    let (global, command) = match args::parse(name, &arguments) {
+        Ok(asked) => asked,
+        Err(error) => return misunderstood(name, &arguments, &error),
+    };
+    let screen = Arc::new(Screen::new(name, global.wishes()));
+    stop::listen(Arc::clone(&screen));
+    let done = perform(&screen, global, command);
+    let code = done.and_then(|code| screen.finish().map(|()| code)).unwrap_or_else(|failure| {
+        // What was printed before comes first.
+        let _ = screen.finish();
+        screen.failure(&failure);
+        failure.code
+    });
+    ExitCode::from(code as u8)
+}
+
+fn perform(screen: &Arc<Screen>, global: Global, command: Command) -> Result<Code, Failure> {
+    match &command {
+        Command::Completions(asked) => return generate::completions(screen, asked),
+        Command::Man(asked) => return generate::man(screen, asked),
+        _ => {}
+    }
+    let app = App::new(Arc::clone(screen), global)?;
+    match command {
+        Command::Init(asked) => init::run(&app, &asked),
+        Command::Create(asked) => create::run(&app, asked),
+        Command::List(asked) => list::run(&app, &asked),
+        Command::Ls(asked) => ls::run(&app, &asked),
+        Command::Restore(asked) => restore::run(&app, asked),
+        Command::Cat(asked) => cat::run(&app, &asked),
+        Command::Verify(asked) => verify::run(&app, &asked),
+        Command::Completions(_) | Command::Man(_) => Ok(Code::Done),
+    }
+}
+
+/// Prints the help that was asked for, or what is wrong with the command line.
+fn misunderstood(name: &'static str, arguments: &[OsString], error: &clap::Error) -> ExitCode {
+    let json = arguments.iter().any(|argument| argument == "--json");
+    if !error.use_stderr() {
+        let _ = error.print();
+        return ExitCode::SUCCESS;
+    }
+    if json {
+        let text = error.to_string();
+        let message = text.strip_prefix("error: ").unwrap_or(&text).lines().next().unwrap_or_default();
+        let wishes = Wishes { json, quiet: false, verbose: 0, no_progress: true };
+        Screen::new(name, wishes).failure(&Failure::usage(message));
+    } else {
+        if error.kind() != clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+            eprint_name(name);
+        }
+        let _ = error.print();
+    }
+    ExitCode::from(Code::Usage as u8)
+}
+
+/// The beginning of an error line whose rest is clap's.
+fn eprint_name(name: &str) {
+    use std::io::Write;
+    let _ = write!(std::io::stderr(), "{name}: ");
+}

@@ -1,0 +1,159 @@
+//! `SNAPSHOT` and `SNAPSHOT:PATH`, as people write them.
+//!
+//! A snapshot is named by the beginning of its id, by `latest` or `latest~2`, or by a date. The path begins after the
+//! first colon behind that; a colon that belongs to a time of day is not it. Paths are bytes and stay so.
+//!
+//! Four digits such as `2024` are a year. Should an id begin with them as well, that is said and nothing is guessed:
+//! what a command does must not depend on which ids chance has made.
+
+use std::ffi::OsStr;
+
+use jiff::Zoned;
+use snapkeep::archive::{Archive, Filter, Selector};
+use snapkeep::error::Kind;
+use snapkeep::format::Snapshot;
+use snapkeep::id::SnapshotId;
+
+use super::exit::{Code, Failure};
+use super::{dates, places};
+
+/// No way of naming a snapshot is longer than this in bytes.
+const MAX_SELECTOR: usize = 80;
+
+/// What was asked for.
+#[derive(PartialEq, Eq, Debug)]
+pub struct Asked {
+    /// Which snapshot.
+    pub snapshot: Selector,
+    /// A year that could also be the beginning of an id.
+    year: Option<String>,
+    /// What in it; none without a colon.
+    pub path: Option<Vec<u8>>,
+}
+
+impl Asked {
+    /// Understands an argument.
+    ///
+    /// # Errors
+    /// A usage failure if it names no snapshot.
+    pub fn parse(argument: &OsStr, now: &Zoned) -> Result<Self, Failure> {
+        let bytes = places::bytes_of(argument);
+        let shown = || argument.to_string_lossy();
+        let ends = bytes.iter().enumerate().filter(|(_, byte)| **byte == b':').map(|(at, _)| at);
+        let ends = ends.chain([bytes.len()]).take_while(|end| *end <= MAX_SELECTOR);
+        // The longest reading counts: in `2024-06-01 18:00:30` the last colon belongs to the time.
+        let named = ends.filter_map(|end| {
+            let text = std::str::from_utf8(&bytes[..end]).ok()?;
+            Some((end, text, snapshot(text, now)?))
+        });
+        let Some((end, text, snapshot)) = named.last() else {
+            let failure = Failure::usage(format!("\"{}\" names no snapshot", shown()));
+            return Err(match bytes.first() {
+                Some(b'/') => failure.hint(format!("to look in the newest snapshot, write \"latest:{}\"", shown())),
+                _ => failure
+                    .hint("give the beginning of an id, latest, latest~2, or a date such as 2024-06 or \"3 days ago\""),
+            });
+        };
+        let year = dates::is_year(text).then(|| text.to_owned());
+        Ok(Self { snapshot, year, path: bytes.get(end + 1..).map(<[u8]>::to_vec) })
+    }
+
+    /// The snapshot in this archive.
+    ///
+    /// # Errors
+    /// If there is none, or if several could be meant.
+    pub fn find(&self, archive: &Archive, filter: &Filter) -> Result<(SnapshotId, Snapshot), Failure> {
+        if let Some(year) = &self.year {
+            let also = archive.find(&Selector::Prefix(year.clone()), filter);
+            if also.as_ref().map_or_else(|error| error.kind() == Kind::Ambiguous, |_| true) {
+                let message = format!("\"{year}\" is a year and also the beginning of a snapshot's id");
+                return Err(Failure::new(Code::Failed, message)
+                    .hint(format!("write {year}-12-31 for the date, or more digits of the id")));
+            }
+        }
+        Ok(archive.find(&self.snapshot, filter)?)
+    }
+}
+
+fn snapshot(text: &str, now: &Zoned) -> Option<Selector> {
+    if text == "latest" {
+        return Some(Selector::Latest(0));
+    }
+    if let Some(back) = text.strip_prefix("latest~") {
+        let digits = !back.is_empty() && back.bytes().all(|byte| byte.is_ascii_digit());
+        return digits.then(|| back.parse().ok())?.map(Selector::Latest);
+    }
+    if let Some(time) = dates::end_of(text, now) {
+        return Some(Selector::AsOf(time));
+    }
+    let hex = (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    hex.then(|| Selector::Prefix(text.to_ascii_lowercase()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn now() -> Zoned {
+        "2024-06-15T12:30:45[UTC]".parse().expect("a time")
+    }
+
+    fn parse(text: &str) -> Option<(Selector, Option<String>)> {
+        let asked = Asked::parse(OsStr::new(text), &now()).ok()?;
+        Some((asked.snapshot, asked.path.map(|path| String::from_utf8(path).expect("text"))))
+    }
+
+    fn as_of(text: &str) -> Selector {
+        Selector::AsOf(dates::end_of(text, &now()).expect("a date"))
+    }
+
+    #[test]
+    fn snapshots_and_paths() {
+        let prefix = |text: &str| Selector::Prefix(text.to_owned());
+        let table = [
+            ("latest", Selector::Latest(0), None),
+            ("latest~2", Selector::Latest(2), None),
+            ("latest:Pictures/2019", Selector::Latest(0), Some("Pictures/2019")),
+            ("latest~1:/home/anna/a:b", Selector::Latest(1), Some("/home/anna/a:b")),
+            ("latest:", Selector::Latest(0), Some("")),
+            ("1f3a", prefix("1f3a"), None),
+            ("1F3A9C2E:x", prefix("1f3a9c2e"), Some("x")),
+            ("20240601", prefix("20240601"), None),
+            ("2024", as_of("2024"), None),
+            ("3141", prefix("3141"), None),
+            ("2024-06", as_of("2024-06"), None),
+            ("2024-06:Pictures", as_of("2024-06"), Some("Pictures")),
+            ("2024-06-01 18:00", as_of("2024-06-01 18:00"), None),
+            ("2024-06-01 18:00:Pictures", as_of("2024-06-01 18:00"), Some("Pictures")),
+            ("2024-06-01 18:00:30", as_of("2024-06-01 18:00:30"), None),
+            ("2024-06-01 18:00:./30", as_of("2024-06-01 18:00"), Some("./30")),
+            ("2024-06-01T18:00:30+02:00:a:b", as_of("2024-06-01T18:00:30+02:00"), Some("a:b")),
+            ("3 days ago:Pictures", as_of("3 days ago"), Some("Pictures")),
+            ("yesterday", as_of("yesterday"), None),
+        ];
+        for (text, snapshot, path) in table {
+            assert_eq!(parse(text), Some((snapshot, path.map(str::to_owned))), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_names_no_snapshot_is_refused() {
+        let long = "a".repeat(65);
+        for text in ["", ":x", "newest", "latest~", "latest~-1", "latest~x", "2024-06-01 18", "Pictures", "1f3g", &long]
+        {
+            let failure = Asked::parse(OsStr::new(text), &now()).expect_err(text);
+            assert_eq!(failure.code, Code::Usage, "{text}");
+        }
+        let failure = Asked::parse(OsStr::new("/home/anna"), &now()).expect_err("a path");
+        assert_eq!(failure.hint.as_deref(), Some("to look in the newest snapshot, write \"latest:/home/anna\""));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_path_that_is_no_text_survives() {
+        use std::os::unix::ffi::OsStrExt;
+        let asked = Asked::parse(OsStr::from_bytes(b"latest:caf\xe9"), &now()).expect("it names a snapshot");
+        assert_eq!(asked.path.as_deref(), Some(&b"caf\xe9"[..]));
+        assert!(Asked::parse(OsStr::from_bytes(b"caf\xe9:x"), &now()).is_err());
+    }
+}

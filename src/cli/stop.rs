@@ -1,0 +1,29 @@
+//! Ctrl-C: the first press asks the work to stop in good order, the second ends the program at once.
+//!
+//! Both are safe. An archive only ever gets whole objects, and a restored file takes its name when it is whole.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::exit::Code;
+use super::screen::Screen;
+
+static STOP: AtomicBool = AtomicBool::new(false);
+static HEEDED: AtomicBool = AtomicBool::new(false);
+
+/// Begins to listen. Where that is not possible, Ctrl-C ends the program at once, as it would without this.
+pub fn listen(screen: Arc<Screen>) {
+    let _ = ctrlc::set_handler(move || {
+        if HEEDED.load(Ordering::SeqCst) && !STOP.swap(true, Ordering::SeqCst) {
+            screen.remark("stopping after the current file; press again to quit at once");
+        } else {
+            std::process::exit(Code::Interrupted as i32);
+        }
+    });
+}
+
+/// The wish to stop, for work that heeds it.
+pub fn flag() -> &'static AtomicBool {
+    HEEDED.store(true, Ordering::SeqCst);
+    &STOP
+}

@@ -1,0 +1,115 @@
+//! `verify`: is everything in the archive there, and is it whole?
+
+use std::collections::BTreeMap;
+
+use serde_json::json;
+use snapkeep::op::{self, Verify, VerifyOptions};
+
+use super::app::App;
+use super::exit::{Code, Failure};
+use super::progress::{Progress, Words};
+use super::{names, words};
+
+/// Check that everything in the archive is there and whole
+///
+/// Without --read-data, the lists of contents are checked: that each snapshot, directory and photo is held somewhere.
+/// With it, every byte is read and compared with its hash as well.
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// Read every byte
+    #[arg(long)]
+    read_data: bool,
+}
+
+/// At most so many affected files of a snapshot are named, unless more is asked for.
+const NAMED: usize = 20;
+
+/// Verifies it.
+pub fn run(app: &App, asked: &Arguments) -> Result<Code, Failure> {
+    let archive = app.open()?;
+    let words = Words { during: "verify", things: "packs", finishing: "looking at the snapshots" };
+    let progress = Progress::new(&app.screen, words);
+    let found = op::verify(&archive, &VerifyOptions { read_data: asked.read_data }, &progress);
+    let took = progress.elapsed();
+    drop(progress);
+    let found = found?;
+    if app.screen.is_json() {
+        app.screen.json(&object(&found, took.as_secs_f64()));
+    } else {
+        damage(app, &found);
+        affected(app, &found);
+        let mut summary = format!(
+            "checked {}, {}",
+            words::things(found.objects, "object", "objects"),
+            words::things(found.snapshots, "snapshot", "snapshots")
+        );
+        if asked.read_data {
+            summary += &format!("; read {}", words::bytes(found.bytes_read));
+        }
+        app.screen.tell(&format!("{summary} in {}", words::duration(took)));
+        if found.damage.is_empty() && found.affected.is_empty() {
+            let how = if asked.read_data { "everything is there and whole" } else { "everything is there" };
+            app.screen.tell(how);
+        }
+    }
+    if found.damage.is_empty() && found.affected.is_empty() {
+        return Ok(Code::Done);
+    }
+    let message = match found.affected.len() as u64 {
+        0 => "the archive is damaged, but no file of any snapshot is lost by it".to_owned(),
+        files => format!("the archive is damaged, and {} cannot be restored whole", words::files(files)),
+    };
+    let hint = if asked.read_data {
+        "what is still at the source is stored again by the next: {snap} create --force"
+    } else {
+        "{snap} verify --read-data looks at every byte; what is still at the source is stored again by {snap} create"
+    };
+    Err(Failure::new(Code::Damage, message).hint(hint))
+}
+
+fn damage(app: &App, found: &Verify) {
+    for damage in &found.damage {
+        app.screen.line(&format!("damaged  {}: {}", names::message(&damage.object), names::message(&damage.why)));
+    }
+}
+
+fn affected(app: &App, found: &Verify) {
+    let mut snapshots: BTreeMap<String, Vec<_>> = BTreeMap::new();
+    for file in &found.affected {
+        snapshots.entry(file.snapshot.short()).or_default().push(file);
+    }
+    for (snapshot, files) in snapshots {
+        let named = if app.screen.verbose() > 0 { files.len() } else { NAMED };
+        for file in files.iter().take(named) {
+            app.screen.line(&format!("lost     {snapshot}:{}", names::escape(&file.path)));
+        }
+        if files.len() > named {
+            let more = words::count((files.len() - named) as u64);
+            app.screen.line(&format!("lost     {snapshot}: and {more} more (-v names all)"));
+        }
+    }
+}
+
+fn object(found: &Verify, seconds: f64) -> serde_json::Value {
+    let damage: Vec<_> =
+        found.damage.iter().map(|damage| json!({"object": damage.object, "message": damage.why})).collect();
+    let affected: Vec<_> = found
+        .affected
+        .iter()
+        .map(|file| {
+            let path = String::from_utf8_lossy(&file.path);
+            json!({"snapshot_id": file.snapshot.to_hex(), "path": path, "size": file.size})
+        })
+        .collect();
+    json!({
+        "message_type": "summary",
+        "num_errors": found.damage.len(),
+        "objects": found.objects,
+        "chunks": found.chunks,
+        "snapshots": found.snapshots,
+        "bytes_read": found.bytes_read,
+        "damage": damage,
+        "affected": affected,
+        "seconds_elapsed": seconds,
+    })
+}
