@@ -98,8 +98,9 @@ fn looks_random(plain: &[u8]) -> bool {
         for byte in rest {
             counts[0][usize::from(*byte)] += 1;
         }
-        for byte in 0..256 {
-            let count = u64::from(counts[0][byte] + counts[1][byte] + counts[2][byte] + counts[3][byte]);
+        let [a, b, c, d] = counts;
+        for (((a, b), c), d) in a.into_iter().zip(b).zip(c).zip(d) {
+            let count = u64::from(a + b + c + d);
             equal += count * count.saturating_sub(1);
         }
         pairs += (piece.len() * (piece.len() - 1)) as u64;
