@@ -2,3 +2,4 @@
 pub mod codec;
 pub mod error;
 pub mod id;
+pub mod parity;
