@@ -20,6 +20,7 @@ const SHORTEST: usize = 64;
 
 /// Chunks from this length on are tried in samples first.
 const LONG: usize = 64 << 10;
+const SAMPLE: usize = 4 << 10;
 
 type Kept = RefCell<Option<(i32, Compressor<'static>)>>;
 
@@ -36,9 +37,11 @@ pub(super) fn encode(plain: &[u8], level: i32) -> Option<Vec<u8>> {
     if plain.len() < SHORTEST || looks_random(plain) {
         return None;
     }
-    // Where single bytes are uneven, samples tell whether zstd can make use of it; a tiny gain there would be none here.
-    let sample_pays = |sample: &[u8]| SAMPLER.with(|kept| frame(kept, sample, 1, sample.len() / 64 * 63)).is_some();
-    if plain.len() >= LONG && !samples::<4>(plain, 4096).into_iter().any(sample_pays) {
+    // Where single bytes are uneven, samples tell whether zstd can make enough of it.
+    let sampled =
+        |sample: &[u8]| SAMPLER.with(|kept| frame(kept, sample, 1, SAMPLE)).map_or(SAMPLE, |frame| frame.len());
+    if plain.len() >= LONG && samples::<4>(plain, SAMPLE).into_iter().map(sampled).sum::<usize>() > 4 * SAMPLE / 32 * 31
+    {
         return None;
     }
     COMPRESSOR.with(|kept| frame(kept, plain, level, plain.len() - plain.len().div_ceil(20)))

@@ -35,6 +35,9 @@ const GRAIN: u64 = 64;
 /// The fewest parity shards, so that small data survive a lost sector wherever it begins.
 const FEWEST: u64 = 2;
 
+/// How much of every shard is worked on at once; see [`stripes`].
+const STRIPE: usize = 2048;
+
 type Sum = [u8; 16];
 
 /// Recovery data for some bytes.
@@ -87,39 +90,40 @@ pub fn make(data: &[u8], permille: u32) -> Result<Parity> {
         data_shards,
         parity_shards,
         sums: Vec::with_capacity((data_shards + parity_shards) as usize),
-        shards: Vec::with_capacity(parity_shards as usize * shard_len as usize),
+        shards: vec![0; parity_shards as usize * shard_len as usize],
         scarred: false,
     };
     let code = |error: reed_solomon_simd::Error| Error::caused(Kind::Internal, "making parity", error);
     let len = shard_len as usize;
-    let mut encoder =
-        HighRateEncoder::new(data_shards as usize, parity_shards as usize, len, DefaultEngine::new(), None)
-            .map_err(code)?;
     let whole = data.chunks_exact(len);
     let mut last = whole.remainder().to_vec();
     last.resize(len, 0);
     // There is a last shard that is filled up, unless the data end with a shard, and are not empty.
     let filled = std::iter::once(&last[..]).take(data_shards as usize - whole.len());
-    for shard in whole.chain(filled) {
-        encoder.add_original_shard(shard).map_err(code)?;
-        parity.sums.push(sum(shard));
+    let shards: Vec<&[u8]> = whole.chain(filled).collect();
+    let (d, p) = (shards.len(), parity_shards as usize);
+    let mut encoder = HighRateEncoder::new(d, p, len.min(STRIPE), DefaultEngine::new(), None).map_err(code)?;
+    for stripe in stripes(len) {
+        encoder.reset(d, p, stripe.len()).map_err(code)?;
+        for shard in &shards {
+            encoder.add_original_shard(&shard[stripe.clone()]).map_err(code)?;
+        }
+        for (n, piece) in encoder.encode().map_err(code)?.recovery_iter().enumerate() {
+            parity.shards[n * len..][stripe.clone()].copy_from_slice(piece);
+        }
     }
-    for shard in encoder.encode().map_err(code)?.recovery_iter() {
-        parity.shards.extend_from_slice(shard);
-        parity.sums.push(sum(shard));
-    }
+    parity.sums.extend(shards.into_iter().chain(parity.shards.chunks_exact(len)).map(sum));
     Ok(parity)
 }
 
 /// Mends `damaged` by its parity. It may also be shorter than it was, or longer.
 ///
-/// [`Kind::Damaged`] if more shards are lost than there are good parity shards. Needs about three times the memory of the
-/// data when there is something to mend, else none.
+/// [`Kind::Damaged`] if more shards are lost than there are good parity shards.
 pub fn mend(damaged: Vec<u8>, parity: &Parity) -> Result<Mended> {
     let len = parity.shard_len as usize;
     let data_shards = parity.data_shards as usize;
     let spare: Vec<(usize, &[u8])> = parity.good_parity().collect();
-    let mut lost: Vec<usize> = (0..data_shards).filter(|n| !parity.is_good(*n, &damaged)).collect();
+    let lost: Vec<usize> = (0..data_shards).filter(|n| !parity.is_good(*n, &damaged)).collect();
     if lost.len() > spare.len() {
         let why = format!(
             "{} of its {data_shards} pieces are damaged or missing, and only {} can be mended",
@@ -134,29 +138,29 @@ pub fn mend(damaged: Vec<u8>, parity: &Parity) -> Result<Mended> {
     bytes.resize(data_shards * len, 0);
     if !lost.is_empty() {
         let code = |error: reed_solomon_simd::Error| Error::caused(Kind::Internal, MENDING, error);
-        let mut decoder =
-            HighRateDecoder::new(data_shards, parity.parity_shards as usize, len, DefaultEngine::new(), None)
-                .map_err(code)?;
-        for (n, shard) in bytes.chunks_exact(len).enumerate() {
-            if lost.binary_search(&n).is_err() {
-                decoder.add_original_shard(n, shard).map_err(code)?;
+        let (d, p) = (data_shards, parity.parity_shards as usize);
+        let mut decoder = HighRateDecoder::new(d, p, len.min(STRIPE), DefaultEngine::new(), None).map_err(code)?;
+        for stripe in stripes(len) {
+            decoder.reset(d, p, stripe.len()).map_err(code)?;
+            for (n, shard) in bytes.chunks_exact(len).enumerate() {
+                if lost.binary_search(&n).is_err() {
+                    decoder.add_original_shard(n, &shard[stripe.clone()]).map_err(code)?;
+                }
+            }
+            for (n, shard) in spare.iter().take(lost.len()) {
+                decoder.add_recovery_shard(*n, &shard[stripe.clone()]).map_err(code)?;
+            }
+            for (n, piece) in decoder.decode().map_err(code)?.restored_original_iter() {
+                bytes[n * len..][stripe.clone()].copy_from_slice(piece);
             }
         }
-        for (n, shard) in spare.into_iter().take(lost.len()) {
-            decoder.add_recovery_shard(n, shard).map_err(code)?;
-        }
-        let restored = decoder.decode().map_err(code)?;
-        for n in &lost {
-            let shard = restored.restored_original(*n).filter(|shard| sum(shard) == parity.sums[*n]);
-            let Some(shard) = shard else {
-                return Err(Error::new(Kind::Damaged, MENDING, "the parity does not belong to these bytes"));
-            };
-            bytes[n * len..][..len].copy_from_slice(shard);
+        if lost.iter().any(|n| sum(&bytes[n * len..][..len]) != parity.sums[*n]) {
+            return Err(Error::new(Kind::Damaged, MENDING, "the parity does not belong to these bytes"));
         }
     }
     bytes.truncate(parity.total_len as usize);
     let stretch = |n: usize| (n * len) as u64..((n + 1) * len).min(bytes.len()) as u64;
-    let repaired = lost.drain(..).map(stretch).collect();
+    let repaired = lost.into_iter().map(stretch).collect();
     Ok(Mended { bytes, repaired })
 }
 
@@ -198,6 +202,11 @@ impl Parity {
         hasher.update(&vec![0; len - shard.len()]);
         self.sums[n] == short(hasher.finalize())
     }
+}
+
+/// The code works on a stripe of all shards at once, so that what it works on stays in the processor's cache.
+fn stripes(shard_len: usize) -> impl Iterator<Item = Range<usize>> {
+    (0..shard_len).step_by(STRIPE).map(move |from| from..shard_len.min(from + STRIPE))
 }
 
 const MENDING: &str = "mending by parity";

@@ -81,7 +81,7 @@ fn every_burst_in_one_shard_is_mended() {
     for from in 0..data.len() {
         for to in from + 1..=data.len() {
             let mended = mend(damage(&data, from..to), &parity).expect("two copies");
-            assert_eq!((mended.bytes, mended.repaired), (data.clone(), vec![0..100]));
+            assert!(mended.bytes == data && mended.repaired.iter().eq([&(0..100)]));
         }
     }
 }

@@ -75,7 +75,7 @@ fn put_ac(bits: &mut Bits, symbols: &[u8], colour: usize, block: usize) {
                 for _ in 0..run / 16 {
                     bits.put(code(0xf0), 8);
                 }
-                bits.put(code((run % 16 << 4) as u8 | size(value) as u8), 8);
+                bits.put(code(((run % 16) << 4) as u8 | size(value) as u8), 8);
                 bits.put_value(value, size(value));
                 run = 0;
             }
@@ -115,8 +115,8 @@ fn image(width: u16, height: u16, colours: usize, progressive: bool) -> Vec<u8> 
     let mut last = vec![0; colours];
     scan(&mut out, &all, 0, if progressive { 0 } else { 63 });
     for block in 0..blocks {
-        for colour in 0..colours {
-            put_dc(&mut bits, coefficient(colour, block, 0), &mut last[colour]);
+        for (colour, last) in last.iter_mut().enumerate() {
+            put_dc(&mut bits, coefficient(colour, block, 0), last);
             if !progressive {
                 put_ac(&mut bits, &symbols, colour, block);
             }
