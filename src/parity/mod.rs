@@ -36,7 +36,7 @@ const GRAIN: u64 = 64;
 const FEWEST: u64 = 2;
 
 /// How much of every shard is worked on at once; see [`stripes`].
-const STRIPE: usize = 2048;
+const STRIPE: usize = 4096;
 
 type Sum = [u8; 16];
 
