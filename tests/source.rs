@@ -447,7 +447,8 @@ fn deep(root: &Path, depth: usize) {
 #[test]
 fn a_tree_deeper_than_any_path_or_stack_is_walked_with_few_open_files() {
     const DEPTH: usize = 10_000;
-    let dir = TempDir::new().unwrap();
+    // In memory if possible: a disk takes a minute for this.
+    let dir = TempDir::new_in("/dev/shm").or_else(|_| TempDir::new()).unwrap();
     let root = dir.path().join("root");
     fs::create_dir(&root).unwrap();
     deep(&root, DEPTH);
@@ -456,8 +457,7 @@ fn a_tree_deeper_than_any_path_or_stack_is_walked_with_few_open_files() {
         let mut most = most.lock().unwrap();
         *most = fs::read_dir("/proc/self/fd").map_or(0, |open| open.count()).max(*most);
     };
-    let rules = Rules::new(&RuleSpec { exclude: strings(&["/nothing/**/x"]), ..Default::default() }).unwrap();
-    let mut found = scan(&root, &rules, &tick, &AtomicBool::new(false)).unwrap();
+    let mut found = scan(&root, &Rules::default(), &tick, &AtomicBool::new(false)).unwrap();
     assert_eq!((found.files, found.links, found.dirs), (1, 1, 2 * DEPTH as u64 + 1));
     assert!(found.failures.is_empty(), "{:?}", found.failures.first());
     // Other tests of this process have some open as well.
