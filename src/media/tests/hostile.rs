@@ -34,7 +34,7 @@ impl Random {
 #[test]
 fn twenty_thousand_damaged_files_are_read_calmly() {
     let files = all();
-    let mut random = Random(0x5eed_0f_f1_1e5);
+    let mut random = Random(0x05ee_d0ff_11e5);
     for _ in 0..20_000 {
         let mut file = files[random.below(files.len())].clone();
         for _ in 0..=random.below(6) {
