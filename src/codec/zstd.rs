@@ -9,8 +9,8 @@ use std::cell::RefCell;
 use ::zstd::bulk::{Compressor, Decompressor};
 use ::zstd::zstd_safe;
 
-use super::damaged;
-use crate::error::Result;
+use super::{DOING, damaged};
+use crate::error::{Error, Kind, Result};
 
 /// How a frame begins. Checked because the library would also accept a frame that is only there to be skipped.
 const MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
@@ -18,7 +18,7 @@ const MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 /// Shorter chunks are not tried: a frame's own header would eat most of what it saves.
 const SHORTEST: usize = 64;
 
-/// Chunks from this length on are tried in samples first.
+/// Chunks from this length on are tried in samples first, of this length.
 const LONG: usize = 64 << 10;
 const SAMPLE: usize = 4 << 10;
 
@@ -83,7 +83,7 @@ pub(super) fn decode(stored: &[u8], plain_len: usize) -> Result<Vec<u8>> {
     DECOMPRESSOR.with_borrow_mut(|kept| {
         let decompressor = match kept {
             Some(decompressor) => decompressor,
-            None => kept.insert(Decompressor::new().map_err(|error| damaged(error.to_string()))?),
+            None => kept.insert(Decompressor::new().map_err(|error| Error::caused(Kind::Internal, DOING, error))?),
         };
         let mut plain = Vec::with_capacity(plain_len);
         decompressor
@@ -96,7 +96,7 @@ pub(super) fn decode(stored: &[u8], plain_len: usize) -> Result<Vec<u8>> {
     })
 }
 
-/// Whether single bytes are so evenly spread that packing them is a waste of time.
+/// Whether the bytes are so evenly spread that packing them is a waste of time.
 ///
 /// Counts how often two bytes of a sample are equal. Among random bytes that is one pair in 256; where bytes can be packed
 /// by their frequencies to 95 % or less (7.6 bits each), it is at least one pair in 2^7.6, which is 1.32 times as many.
@@ -136,7 +136,6 @@ fn looks_random(plain: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Kind;
 
     fn refused(stored: &[u8], plain_len: usize) -> String {
         let error = decode(stored, plain_len).expect_err("must be refused");
