@@ -114,8 +114,8 @@ impl Shape {
         let len = len as u64;
         // Two bytes a coefficient. Several scans need the image twice, and as much again for one scan's bytes.
         let image = self.blocks * 128 * if self.single_scan { 1 } else { 3 };
-        // The stream in blocks and as a whole, the bytes that come out of it, and these as a whole.
-        let bytes = 4 * len;
+        // The stream as a whole and in blocks, and the bytes that come out of it.
+        let bytes = 3 * len;
         // Every block takes a bit at least; so a short chunk cannot claim a large image.
         self.blocks <= 8 * len && image + bytes <= MEMORY
     }
