@@ -25,9 +25,10 @@
 //! | `media` | what a file is by its content, where it may be cut, when it was taken | |
 //! | `chunk` | chunks and cuts | |
 //! | `codec` | how a chunk's bytes are packed | |
+//! | `parity` | recovery data: made and used for mending | |
 //! | `format` | bytes ↔ values of every stored object | |
 //! | `store` | where objects lie | |
-//! | `archive` | writer, reader, segments, index, snapshots | `chunk`, `codec`, `format`, `store` |
+//! | `archive` | writer, reader, segments, index, snapshots | `chunk`, `codec`, `parity`, `format`, `store` |
 //! | `view` | a snapshot as a read-only tree | `archive`, `format` |
 //! | `op` | what the commands do | all of these |
 //!
@@ -41,6 +42,7 @@ pub mod format;
 pub mod id;
 pub mod media;
 pub mod op;
+pub mod parity;
 pub mod source;
 pub mod store;
 pub mod target;

@@ -1,6 +1,6 @@
 //! An archive: a store with an identity, an index of what is in it, and the ways in and out.
 //!
-//! What is durable when: packs, then the segment that tells of them, then the snapshot, which alone commits. Two
+//! What is durable when: packs, each followed by its parity, then the segment that tells of them, then the snapshot, which alone commits. Two
 //! processes may add at once, because each writes only objects of its own and every object is write-once; whoever would
 //! remove objects needs the archive alone. A reader needs no lock at all.
 //!
@@ -25,10 +25,13 @@ pub use trees::{chunks_of, entries_of, store_content, store_entries};
 pub use writer::{Writer, Written};
 
 use crate::error::{Error, Kind, Result};
-use crate::format::{Chunker, HEADER_LEN, Header, Segment, names};
+use crate::format::{Chunker, HEADER_LEN, Header, PackContent, Segment, names};
 use crate::id::{ArchiveId, ChunkId, PackId, SegmentId, SnapshotId};
+use crate::parity;
 use crate::store::{Leftovers, Lock, LockMode, Put, Store};
 
+/// Metadata is small and everything hangs on it: its recovery data is as long as itself.
+const METADATA_PERMILLE: u16 = 1000;
 /// The longest segment that is read, in bytes: more than ten million chunks.
 const MAX_SEGMENT_LEN: u64 = 512 << 20;
 /// The longest snapshot object that is read, in bytes.
@@ -62,7 +65,7 @@ pub struct Parameters {
 impl Default for Parameters {
     fn default() -> Self {
         let chunker = Chunker { min: 1 << 18, average: 1 << 20, max: 1 << 22 };
-        Self { chunker, pack_size: 32 << 20, parity_permille: 0 }
+        Self { chunker, pack_size: 32 << 20, parity_permille: 30 }
     }
 }
 
@@ -138,6 +141,14 @@ impl Archive {
     /// The archive's identity and parameters.
     pub fn header(&self) -> &Header {
         &self.header
+    }
+
+    /// How much recovery data an object is given, in thousandths of its length; none if the archive has none.
+    fn permille(&self, content: PackContent) -> u16 {
+        match content {
+            PackContent::Metadata if self.header.parity_permille > 0 => METADATA_PERMILLE,
+            _ => self.header.parity_permille,
+        }
     }
 
     /// Where its objects lie.
@@ -342,6 +353,21 @@ impl Archive {
             _ => Err(error),
         }
     }
+}
+
+/// Puts an object named by its hash. If one of that name is there already, it must be whole.
+pub(crate) fn put_checked(store: &dyn Store, name: &str, id: &[u8; 32], bytes: &[u8]) -> Result<()> {
+    match store.put_new(name, &[bytes])? {
+        Put::Written => Ok(()),
+        Put::Existed => check_hash(name, id, &store.get(name, bytes.len() as u64)?),
+    }
+}
+
+/// Puts the recovery data of an object, of so many thousandths of its length. Returns how many bytes that took.
+pub(crate) fn put_parity(store: &dyn Store, id: &[u8; 32], bytes: &[u8], permille: u16) -> Result<u64> {
+    let parity = parity::make(bytes, u32::from(permille))?.to_bytes();
+    store.put_new(&names::parity(id), &[&parity])?;
+    Ok(parity.len() as u64)
 }
 
 /// Checks that an object is what its name says.

@@ -1,10 +1,9 @@
 //! Snapshots: writing one is the commit; naming one is by id, by order or by date.
 
-use super::{Archive, Notice};
+use super::{Archive, Notice, put_checked, put_parity};
 use crate::error::{Error, Kind, Result};
-use crate::format::{Snapshot, Time, names};
+use crate::format::{PackContent, Snapshot, Time, names};
 use crate::id::SnapshotId;
-use crate::store::Put;
 
 /// How a snapshot is named.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -47,10 +46,11 @@ impl Archive {
     pub fn commit(&self, snapshot: &Snapshot) -> Result<SnapshotId> {
         let bytes = snapshot.encode();
         let id = SnapshotId::from_bytes(*blake3::hash(&bytes).as_bytes());
-        let name = names::snapshot(&id);
-        if self.store().put_new(&name, &[&bytes])? == Put::Existed {
-            self.read_snapshot_bytes(&id)?;
+        let permille = self.permille(PackContent::Metadata);
+        if permille > 0 {
+            put_parity(&**self.store(), id.as_bytes(), &bytes, permille)?;
         }
+        put_checked(&**self.store(), &names::snapshot(&id), id.as_bytes(), &bytes)?;
         if self.index().add(&[], &[], &[(id, bytes)], &[]).is_err() {
             self.refill("it could not be written")?;
         }

@@ -10,7 +10,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
-use super::{Archive, MAX_PACK_LEN, check_hash};
+use super::{Archive, MAX_PACK_LEN, put_checked, put_parity};
 use crate::chunk::Chunk;
 use crate::codec::{self, Choice};
 use crate::error::{Error, Kind, Result};
@@ -19,7 +19,7 @@ use crate::format::{
     encode_pack_start, names,
 };
 use crate::id::{ChunkId, PackId, SegmentId};
-use crate::store::{Leftovers, Lock, Put, Store};
+use crate::store::{Leftovers, Lock, Store};
 
 /// How many packs are being written at once; while one waits for the drive, the next is handed over.
 const WRITERS: usize = 2;
@@ -31,7 +31,7 @@ pub struct Written {
     pub chunks: u64,
     /// Their plain bytes.
     pub added: u64,
-    /// Bytes by which the packs grew.
+    /// Bytes by which packs and their recovery data grew.
     pub stored: u64,
 }
 
@@ -55,6 +55,8 @@ pub struct Writer<'a> {
 struct Shared {
     store: Arc<dyn Store>,
     packs: Mutex<Vec<SegmentPack>>,
+    /// Recovery data for packs of photo data and of metadata, in thousandths.
+    permille: [u16; 2],
     stored: AtomicU64,
     failed: AtomicBool,
     failure: Mutex<Option<Error>>,
@@ -90,6 +92,7 @@ impl<'a> Writer<'a> {
         let shared = Arc::new(Shared {
             store,
             packs: Mutex::default(),
+            permille: [PackContent::Data, PackContent::Metadata].map(|content| archive.permille(content)),
             stored: AtomicU64::new(0),
             failed: AtomicBool::new(false),
             failure: Mutex::default(),
@@ -239,17 +242,14 @@ impl Shared {
         }
         let id = PackId::from_bytes(*blake3::hash(&pack.bytes).as_bytes());
         put_checked(&*self.store, &names::pack(&id), id.as_bytes(), &pack.bytes)?;
-        self.stored.fetch_add(len, Ordering::Relaxed);
+        let permille = self.permille[pack.content as usize];
+        let parity = match permille {
+            0 => 0,
+            permille => put_parity(&*self.store, id.as_bytes(), &pack.bytes, permille)?,
+        };
+        self.stored.fetch_add(len + parity, Ordering::Relaxed);
         guard(&self.packs).push(SegmentPack { id, content: pack.content, rows: pack.rows });
         Ok(())
-    }
-}
-
-/// Puts an object named by its hash. If one of that name is there already, it must be whole.
-fn put_checked(store: &dyn Store, name: &str, id: &[u8; 32], bytes: &[u8]) -> Result<()> {
-    match store.put_new(name, &[bytes])? {
-        Put::Written => Ok(()),
-        Put::Existed => check_hash(name, id, &store.get(name, bytes.len() as u64)?),
     }
 }
 
@@ -271,7 +271,7 @@ fn work(shared: &Shared, source: &Mutex<Receiver<Open>>) {
 fn begin(archive: &Archive) -> Result<(Lock, HashMap<PackId, u64>)> {
     match archive.lock_alone() {
         Ok(lock) => {
-            for folder in [names::SEGMENTS, names::SNAPSHOTS] {
+            for folder in [names::SEGMENTS, names::SNAPSHOTS, names::PARITY] {
                 archive.store().list(folder, Leftovers::Remove)?;
             }
             let present = archive.present_packs(Leftovers::Remove)?;

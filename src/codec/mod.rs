@@ -13,7 +13,7 @@ mod zstd;
 
 use std::borrow::Cow;
 
-pub use self::jpeg::encode_jpeg;
+pub use self::jpeg::{encode_jpeg, panic_is_caught};
 use crate::error::{Error, Kind, Result};
 
 /// The longest chunk there is, in plain bytes. A longer one could not be decoded.

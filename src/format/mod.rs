@@ -44,6 +44,15 @@ pub mod names {
     /// The folder of snapshots.
     pub const SNAPSHOTS: &str = "snapshots";
 
+    /// The folder of recovery data.
+    pub const PARITY: &str = "parity";
+
+    /// `parity/ab/abcd…`, for the object (a pack or a snapshot) with this id.
+    pub fn parity(id: &[u8; 32]) -> String {
+        let hex = PackId::from_bytes(*id).to_hex();
+        format!("{PARITY}/{}/{hex}", &hex[..2])
+    }
+
     /// `packs/ab/abcd…`
     pub fn pack(id: &PackId) -> String {
         let hex = id.to_hex();

@@ -50,7 +50,7 @@ pub struct Summary {
     pub gone: u64,
     /// Plain bytes of the chunks that this run added.
     pub added: u64,
-    /// Bytes by which the archive's packs grew.
+    /// Bytes by which the archive's packs and their recovery data grew.
     pub stored: u64,
     /// Source entries that could not be read.
     pub unread: u64,

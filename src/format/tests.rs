@@ -205,3 +205,81 @@ fn what_is_newer_is_refused_as_newer_and_not_as_damaged() {
     let frame = FrameHeader { codec: 200, ..rows()[0].frame };
     assert_eq!(decode_frame_header(&encode_frame_header(&frame)).unwrap().codec, 200);
 }
+
+/// The specification, which these tests hold against the code.
+const SPEC: &str = include_str!("../../format-spec.md");
+
+/// The last column of the row that begins with this text.
+fn told(row: &str) -> &'static str {
+    let line = SPEC.lines().find(|line| line.starts_with(&format!("| {row} |"))).unwrap_or_else(|| panic!("no row {row:?}"));
+    line.trim_end_matches('|').rsplit('|').next().unwrap().trim().trim_matches('`')
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[test]
+fn the_test_vectors_of_the_specification_are_what_is_written() {
+    let id = ChunkId::of(ChunkKind::Data, b"photo");
+    let empty = Tree::Entries(Vec::new()).encode();
+    let list = List::Chunks(vec![ChunkRef { id, len: 5 }]).encode();
+    let frame = FrameHeader { kind: ChunkKind::Data, codec: 0, codec_version: 0, stored_len: 5, plain_len: 5, id };
+    let archive = ArchiveId::from_bytes(std::array::from_fn(|at| at as u8));
+    let time = Time { secs: 1, nanos: 500_000_000 };
+    let meta =
+        Meta { mode: 0o644, uid: 1000, gid: 100, mtime: time, ctime: time, inode: 7, links: 1, ..Meta::default() };
+    let hash = FileHash::from_bytes(*id.as_bytes());
+    let content = Content::Chunks(vec![ChunkRef { id, len: 5 }]);
+    let kind = EntryKind::File { size: 5, hash, content, sparse: false, unsettled: false };
+    let page = Tree::Entries(vec![Entry { name: b"a.jpg".to_vec(), kind, meta }]);
+    let vectors = [
+        ("id of the file chunk `photo`", id.to_hex()),
+        ("an empty directory's page", hex(&empty)),
+        ("its id", ChunkId::of(ChunkKind::Tree, &empty).to_hex()),
+        ("the chunk list page of the one chunk `photo`", hex(&list)),
+        ("frame header of that file chunk stored as it is", hex(&encode_frame_header(&frame))),
+        (
+            "header: archive id 00 01 … 0F, created 1700000000, parity 30, sizes 262144, 1048576, 4194304, packs 33554432",
+            hex(&Header { archive, ..header() }.encode()),
+        ),
+        (
+            "page with one file `a.jpg` of the chunk `photo`, mode 0o644, owner 1000, group 100, both times 1.5 s, inode 7",
+            hex(&page.encode()),
+        ),
+    ];
+    for (row, bytes) in vectors {
+        assert_eq!(told(row), bytes, "{row}");
+    }
+    let list_id = SPEC.lines().filter(|line| line.starts_with("| its id |")).nth(1).unwrap();
+    assert!(list_id.contains(&ChunkId::of(ChunkKind::List, &list).to_hex()), "\n{}\n", ChunkId::of(ChunkKind::List, &list));
+}
+
+#[test]
+fn the_numbers_of_the_specification_are_those_of_the_code() {
+    assert_eq!(told("plain length of a chunk"), MAX_PLAIN_LEN.to_string());
+    assert_eq!(told("levels of pages"), Tree::MAX_LEVEL.to_string());
+    assert_eq!(Tree::MAX_LEVEL, List::MAX_LEVEL);
+    for sentence in [
+        format!("| 0 | 8 | magic | {} |", spaced(&bytes::MAGIC)),
+        format!("| 0 | 4 | magic | {} |", spaced(&frame_magic())),
+        format!("{FRAME_HEADER_LEN} bytes and then the stored bytes"),
+        format!("{HEADER_LEN} bytes. Either copy is enough."),
+        format!("| {DIRECTORY_ROW_LEN} each | directory: a row for each frame"),
+        format!("| {TRAILER_LEN} | trailer |"),
+        format!("context `{}`", crate::id::TREE_CONTEXT),
+        format!("context `{}`", crate::id::LIST_CONTEXT),
+        format!("entries that could not be read, the first {}:", Snapshot::MAX_UNREAD),
+        "| `header`, `header.copy` |".to_owned(),
+        format!("{REF_LEN} bytes each, id (32) and plain length (4)"),
+    ] {
+        assert!(SPEC.contains(&sentence), "the specification does not say: {sentence}");
+    }
+    for (number, name) in [(1, "header"), (2, "pack"), (3, "segment"), (4, "snapshot")] {
+        assert!(SPEC.contains(&format!("{number} {name}")), "{name}");
+    }
+}
+
+fn spaced(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02X}")).collect::<Vec<_>>().join(" ")
+}

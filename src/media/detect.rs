@@ -89,7 +89,7 @@ pub fn format(file: &dyn ReadAt) -> io::Result<Format> {
         [b'I', b'I', b'R', b'O' | b'S', ..] | [b'M', b'M', b'O', b'R', ..] => Format::Orf,
         [b'I', b'I', b'U', 0, ..] => Format::Rw2,
         [b'I', b'I', b'*', 0, ..] | [b'M', b'M', 0, b'*', ..] => tiff::raw_kind(&mut window)?,
-        [_, _, _, _, name @ .., ] if name.len() >= 8 => boxes(&head),
+        [_, _, _, _, name @ ..] if name.len() >= 8 => boxes(&head),
         _ => Format::Other,
     })
 }

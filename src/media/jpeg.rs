@@ -103,7 +103,6 @@ fn picture(window: &mut Window<'_>, start: u64, limit: u64) -> io::Result<Option
     let mut found = Picture { headers: Vec::new(), end: None };
     // SOI goes with the first header, whatever that is: two bytes are not worth a chunk.
     let mut at = start + 2;
-    let mut run = start;
     for _ in 0..MAX_SEGMENTS {
         let Some((marker, next)) = segment_at(window, at, limit)? else { return Ok(None) };
         if !is_header(marker) {
@@ -112,12 +111,11 @@ fn picture(window: &mut Window<'_>, start: u64, limit: u64) -> io::Result<Option
             return Ok(Some(found));
         }
         if next - at >= LARGE {
-            if run > start {
+            if at > start + 2 {
                 found.headers.push((at, RegionKind::Metadata));
             }
             previews(window, at, next, &mut found.headers)?;
             found.headers.push((next, RegionKind::Metadata));
-            run = next;
         }
         at = next;
     }

@@ -75,8 +75,9 @@ impl ReadAt for &[u8] {
 pub enum RegionKind {
     /// Headers and tags: one chunk if it is no longer than a chunk may be, otherwise cut by content. It may compress.
     Metadata,
-    /// A baseline, extended or progressive JPEG from its first table to EOI, no longer than [`MAX_IMAGE`]. With `FF D8` put before it, it is a
-    /// complete JPEG. It should stay one chunk, as recompression needs it whole.
+    /// A baseline, extended or progressive JPEG from its first table to EOI, no longer than [`MAX_IMAGE`]. With `FF D8`
+    /// put before it, it is a complete JPEG. It should stay one chunk, as recompression needs it whole. Thumbnails inside
+    /// EXIF are such regions too, of 2 KiB and more: recompression may find them too small to be worth its time.
     JpegImage,
     /// Anything else: to be cut by content.
     Content,

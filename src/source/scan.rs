@@ -208,14 +208,18 @@ impl<'w> Walk<'w> {
     }
 
     fn open_from_root(&self, place: &Place, uid: u32) -> io::Result<OwnedFd> {
-        let names = place.below_root();
-        let mut dir: Option<OwnedFd> = None;
-        for (at, name) in names.iter().enumerate() {
-            let uid = if at + 1 == names.len() { uid } else { 0 };
-            let above = dir.as_ref().map(AsFd::as_fd).or(self.root_handle).ok_or(io::ErrorKind::NotFound)?;
-            dir = Some(sys::open(above, sys::os(name), uid, OFlags::DIRECTORY)?);
+        let root = self.root_handle.ok_or(io::ErrorKind::NotFound)?;
+        let mut names = place.below_root();
+        let last = names.pop().ok_or(io::ErrorKind::NotFound)?;
+        match sys::descend(root, &names)? {
+            Some(parent) => sys::open(parent, sys::os(last), uid, OFlags::DIRECTORY),
+            None => sys::open(root, sys::os(last), uid, OFlags::DIRECTORY),
         }
-        dir.ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    /// Whether so many directories are open that one more may be only if it is soon done with.
+    fn crowded(&self) -> bool {
+        self.handles.load(Relaxed) >= HANDLES
     }
 
     /// Looks at the names of a directory, in tasks of their own if there are many. Without a handle, of the root.
@@ -236,14 +240,16 @@ impl<'w> Walk<'w> {
         }
         let parts = names.len().div_ceil(NAMES_AT_ONCE);
         let number = self.next_part.fetch_add(parts, Relaxed);
-        for part in (1..parts).rev() {
+        for part in (0..parts).rev() {
             let names = names.split_off(part * NAMES_AT_ONCE);
-            let (place, handle) = (Arc::clone(&place), handle.clone());
-            let part = Part { number: number + part, owner, first: false, nodes: Vec::new() };
-            scope.spawn(move |scope| self.look(scope, part, &place, handle, names));
-        }
-        if parts > 0 {
-            self.look(scope, Part { number, owner, first: true, nodes: Vec::new() }, &place, handle, names);
+            let first = part == 0;
+            let part = Part { number: number + part, owner, first, nodes: Vec::new() };
+            if first || self.crowded() {
+                self.look(scope, part, &place, handle.clone(), names);
+            } else {
+                let (place, handle) = (Arc::clone(&place), handle.clone());
+                scope.spawn(move |scope| self.look(scope, part, &place, handle, names));
+            }
         }
     }
 
@@ -281,15 +287,19 @@ impl<'w> Walk<'w> {
         part.nodes.iter().for_each(|node| self.totals.count(&node.stat));
         (self.tick)(self.totals.files.load(Relaxed), self.totals.bytes.load(Relaxed));
 
+        let mut below = Vec::new();
         for (index, node) in part.nodes.iter().enumerate().filter(|(_, node)| node.stat.kind == Kind::Dir) {
-            if !self.rules.may_enter(&node.stat, self.root_dev) {
+            if self.rules.may_enter(&node.stat, self.root_dev) {
+                let owner = Owner { part: part.number, index };
+                below.push((owner, self.rules.place_below(place, &node.name, &node.stat), node.stat.uid));
+            } else {
                 self.pass_over(place, &node.name, "another file system");
-                continue;
             }
-            let owner = Owner { part: part.number, index };
-            let below = self.rules.place_below(place, &node.name, &node.stat);
-            let parent = handle.clone().filter(|_| self.handles.load(Relaxed) < HANDLES);
-            let uid = node.stat.uid;
+        }
+        let count = below.len();
+        for (at, (owner, below, uid)) in below.into_iter().enumerate() {
+            // The last one is entered next.
+            let parent = handle.clone().filter(|_| at + 1 == count || !self.crowded());
             scope.spawn(move |scope| self.enter(scope, owner, below, uid, parent));
         }
         self.found(|found| found.parts.push(part));

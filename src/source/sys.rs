@@ -3,7 +3,7 @@
 //! Every call is relative to an open directory, so no path is resolved twice and no length of path is too long.
 
 use super::stat::Stat;
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, RawDir, openat, statat};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, RawDir, ResolveFlags, openat, openat2, statat};
 use rustix::io::Errno;
 use std::borrow::Cow;
 use std::ffi::OsStr;
@@ -67,6 +67,40 @@ pub(super) fn list(dir: BorrowedFd<'_>) -> (Vec<Box<[u8]>>, Option<io::Error>) {
     }
     names.sort_unstable();
     (names, ended)
+}
+
+/// Goes down from `root` name by name, following no link, and gives the last directory, good only for opening what is in
+/// it; `None` if there are no names.
+pub(super) fn descend(root: BorrowedFd<'_>, names: &[&[u8]]) -> io::Result<Option<OwnedFd>> {
+    const FLAGS: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+    let mut dir: Option<OwnedFd> = None;
+    let mut rest = names;
+    while !rest.is_empty() {
+        let at = dir.as_ref().map_or(root, |dir| dir.as_fd());
+        // As many names as one call takes: a thousand levels cost a handful of calls.
+        let mut length = 0;
+        let fits = |name: &&&[u8]| {
+            length += name.len() + 1;
+            length <= LONGEST
+        };
+        let taken = rest.iter().take_while(fits).count().max(1);
+        let (head, tail) = rest.split_at_checked(taken).unwrap_or((rest, &[]));
+        let piece = head.join(&b'/');
+        let next = match openat2(at, os(&piece), FLAGS, Mode::empty(), ResolveFlags::NO_SYMLINKS) {
+            // An older kernel, or a sandbox that knows only what that one knew.
+            Err(Errno::NOSYS | Errno::PERM) => {
+                let mut next = openat(at, os(head.first().copied().unwrap_or_default()), FLAGS, Mode::empty())?;
+                for name in head.iter().skip(1) {
+                    next = openat(&next, os(name), FLAGS, Mode::empty())?;
+                }
+                next
+            }
+            next => next?,
+        };
+        dir = Some(next);
+        rest = tail;
+    }
+    Ok(dir)
 }
 
 /// Where a path starts and what is left of it, so that what is left is short enough for one system call.

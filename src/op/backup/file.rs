@@ -197,9 +197,16 @@ impl<'a> Content<'a> {
     }
 }
 
+/// The longest region of metadata that is one chunk, in bytes; longer ones (the index of a long video) are cut.
+const MAX_METADATA: u64 = 256 << 10;
+
 /// Whether a region is stored as one chunk.
 fn is_whole(kind: RegionKind, len: u64) -> bool {
-    kind != RegionKind::Content && len <= media::MAX_IMAGE
+    match kind {
+        RegionKind::Metadata => len <= MAX_METADATA,
+        RegionKind::JpegImage => len <= media::MAX_IMAGE,
+        RegionKind::Content => false,
+    }
 }
 
 /// A file without structure that is known.
