@@ -110,7 +110,7 @@ impl TestArchive {
     /// A copy of archive, source and cache, to be damaged.
     pub fn copy(&self) -> Self {
         let dir = TempDir::new().unwrap();
-        run(Command::new("cp").arg("-a").arg(self.dir.path().join(".")).arg(dir.path()));
+        copy_tree(self.dir.path(), dir.path());
         Self { dir, notices: Notices::default() }
     }
 
@@ -304,6 +304,22 @@ pub fn run(command: &mut Command) -> Vec<u8> {
     done.stdout
 }
 
+/// A copy of files, folders and links, without their metadata. It starts no other program, which would for a moment hold
+/// the locks of this one.
+pub fn copy_tree(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for item in fs::read_dir(from).unwrap() {
+        let (item, to) = (item.as_ref().unwrap().path(), to.join(item.as_ref().unwrap().file_name()));
+        if item.is_symlink() {
+            std::os::unix::fs::symlink(fs::read_link(item).unwrap(), to).unwrap();
+        } else if item.is_dir() {
+            copy_tree(&item, &to);
+        } else {
+            fs::copy(item, to).unwrap();
+        }
+    }
+}
+
 /// A copy as it is now, with everything that `cp -a` keeps.
 pub fn plain_copy(from: &Path, to: &Path) {
     run(Command::new("cp").arg("-a").arg(from).arg(to));
@@ -394,4 +410,50 @@ pub fn stopping_after(files: usize) -> Heard {
             stop.store(true, Ordering::Relaxed);
         }
     })
+}
+
+/// What a folder holds: files by their bytes, links by their targets, folders by nothing.
+pub fn contents(root: &Path) -> BTreeMap<Vec<u8>, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    let mut todo = vec![root.to_owned()];
+    while let Some(folder) = todo.pop() {
+        for item in fs::read_dir(&folder).unwrap() {
+            let path = item.unwrap().path();
+            let name = path.strip_prefix(root).unwrap().as_os_str().as_bytes().to_vec();
+            let meta = fs::symlink_metadata(&path).unwrap();
+            if meta.is_dir() {
+                found.insert(name, Vec::new());
+                todo.push(path);
+            } else if meta.is_symlink() {
+                found.insert(name, fs::read_link(&path).unwrap().into_os_string().into_encoded_bytes());
+            } else {
+                found.insert(name, fs::read(&path).unwrap());
+            }
+        }
+    }
+    found
+}
+
+/// The same of the folder `source` in a snapshot, read from the archive and checked against every hash on the way.
+pub fn contents_of(archive: &Archive, id: SnapshotId) -> Result<BTreeMap<Vec<u8>, Vec<u8>>> {
+    use snapkeep::format::EntryKind;
+    let (id, snapshot) = archive.find(&Selector::Prefix(id.to_hex()), &Filter::default())?;
+    let view = View::new(archive, id, snapshot);
+    let mut found = BTreeMap::new();
+    view.walk(&Node { path: Vec::new(), entry: None }, &mut |node| {
+        let Some(entry) = &node.entry else { return Ok(true) };
+        let Some(path) = node.path.strip_prefix(b"source/") else { return Ok(true) };
+        let mut bytes = Vec::new();
+        match &entry.kind {
+            EntryKind::File { .. } => view.read(node, &mut |piece| {
+                bytes.extend_from_slice(piece);
+                Ok(())
+            })?,
+            EntryKind::Symlink { target } => bytes.clone_from(target),
+            EntryKind::Dir { .. } => {}
+        }
+        found.insert(path.to_vec(), bytes);
+        Ok(true)
+    })?;
+    Ok(found)
 }
