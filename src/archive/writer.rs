@@ -231,10 +231,10 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// The failure that stopped this writer; told in full to whoever asks first.
+    /// The failure that stopped this writer. Several threads may ask, and any of them may be the one that is heard.
     fn failure(&self) -> Error {
-        let told = || Error::new(Kind::Store, "writing to the archive", "an earlier write failed");
-        guard(&self.shared.failure).take().unwrap_or_else(told)
+        let lost = || Error::new(Kind::Store, "writing to the archive", "an earlier write failed");
+        guard(&self.shared.failure).clone().unwrap_or_else(lost)
     }
 }
 
