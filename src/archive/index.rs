@@ -14,18 +14,19 @@ use std::sync::{PoisonError, RwLock};
 
 use redb::{ConcurrencyMode, Database, ReadOnlyTable, ReadableDatabase, ReadableTable, TableDefinition};
 
+use crate::codec::Codec;
 use crate::error::{Error, Kind, Result};
-use crate::format::{FrameHeader, PackContent, Row, SegmentPack};
+use crate::format::{FrameHeader, Hint, PackContent, Row, SegmentPack};
 use crate::id::{ArchiveId, ChunkId, ChunkKind, ID_LEN, PackId, SegmentId, SnapshotId};
 
 /// An index of another schema, or of another version of the database, is made again.
-const SCHEMA: &str = "1 redb 4.5";
+const SCHEMA: &str = "2 redb 4.5";
 /// What the database may keep of its file in memory, in bytes.
 const CACHE_BYTES: usize = 64 << 20;
 
 const CHUNK_KEY: usize = ID_LEN + 4;
-const CHUNK_VALUE: usize = 15;
-const PACK_VALUE: usize = ID_LEN + 9;
+const CHUNK_VALUE: usize = 16;
+const PACK_VALUE: usize = ID_LEN + 1 + 6 * 8;
 
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 const CHUNKS: TableDefinition<'_, &[u8; CHUNK_KEY], &[u8; CHUNK_VALUE]> = TableDefinition::new("chunks");
@@ -53,6 +54,73 @@ pub struct PackInfo {
     pub len: u64,
     /// What it holds.
     pub content: PackContent,
+    /// What its chunks add up to.
+    pub sizes: Sizes,
+}
+
+/// What chunks add up to, in bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Sizes {
+    /// Original bytes of all chunks.
+    pub plain: u64,
+    /// Stored bytes of all chunks.
+    pub stored: u64,
+    /// Original bytes of recompressed images.
+    pub images_plain: u64,
+    /// Stored bytes of recompressed images.
+    pub images_stored: u64,
+    /// Original bytes of images that recompression has not been tried on.
+    pub images_left: u64,
+}
+
+impl Sizes {
+    fn of(rows: &[Row]) -> Self {
+        let mut sizes = Self::default();
+        for FrameHeader { codec, hint, stored_len, plain_len, .. } in rows.iter().map(|row| row.frame) {
+            let (plain, stored) = (u64::from(plain_len), u64::from(stored_len));
+            sizes.plain += plain;
+            sizes.stored += stored;
+            if codec == Codec::Jpeg.number() {
+                sizes.images_plain += plain;
+                sizes.images_stored += stored;
+            } else if hint == Hint::Image {
+                sizes.images_left += plain;
+            }
+        }
+        sizes
+    }
+
+    /// In the order in which they are kept in a row.
+    fn numbers(&self) -> [u64; 5] {
+        [self.plain, self.stored, self.images_plain, self.images_stored, self.images_left]
+    }
+}
+
+impl std::ops::AddAssign for Sizes {
+    fn add_assign(&mut self, more: Self) {
+        self.plain += more.plain;
+        self.stored += more.stored;
+        self.images_plain += more.images_plain;
+        self.images_stored += more.images_stored;
+        self.images_left += more.images_left;
+    }
+}
+
+/// What is new in the archive, and what is gone from it.
+#[derive(Clone, Copy, Default)]
+pub struct Change<'a> {
+    /// Packs; those that are known already are passed over.
+    pub packs: &'a [SegmentPack],
+    /// Segments that told of packs.
+    pub segments: &'a [SegmentId],
+    /// Snapshots, as their objects' bytes.
+    pub snapshots: &'a [(SnapshotId, Vec<u8>)],
+    /// Packs that were removed.
+    pub gone_packs: &'a [SegmentPack],
+    /// Segments that were removed.
+    pub gone_segments: &'a [SegmentId],
+    /// Snapshots that were removed.
+    pub gone_snapshots: &'a [SnapshotId],
 }
 
 /// Chunks, packs, merged segments and snapshots, in a file or in memory.
@@ -207,24 +275,18 @@ impl Index {
                 Ok(())
             })?,
         }
-        found.reverse();
-        Ok(found)
+        found.sort_unstable_by_key(|(number, _)| std::cmp::Reverse(*number));
+        Ok(found.into_iter().map(|(_, place)| place).collect())
     }
 
-    /// Adds packs (those it knows already are passed over), the segments that told of them, and snapshots.
+    /// Takes over what is new and forgets what is gone.
     ///
     /// # Errors
     /// If the file cannot be written; then [`Index::start_over`] is next, or the index stays as it was.
-    pub fn add(
-        &self,
-        packs: &[SegmentPack],
-        segments: &[SegmentId],
-        snapshots: &[(SnapshotId, Vec<u8>)],
-        gone: &[SnapshotId],
-    ) -> Result<()> {
+    pub fn apply(&self, change: &Change<'_>) -> Result<()> {
         let mut state = self.write();
         let Some(open) = state.open.take() else {
-            state.add_in_memory(packs, segments, snapshots, gone);
+            state.apply(change);
             return Ok(());
         };
         let database = open.database;
@@ -234,23 +296,33 @@ impl Index {
             {
                 let mut table = write.open_table(PACKS)?;
                 let known = Packs::read(&table)?;
-                let (new, rows) = new_rows(packs, &known.numbers, known.next());
+                let (new, rows) = new_rows(change.packs, &known.numbers, known.next());
+                let gone = gone_rows(change.gone_packs, &known.numbers);
                 for (number, pack) in new {
                     table.insert(number, &pack_value(&pack))?;
+                }
+                for (number, _) in &gone {
+                    table.remove(number)?;
                 }
                 let mut table = write.open_table(CHUNKS)?;
                 for (key, value) in rows {
                     table.insert(&key, &value)?;
                 }
+                for key in gone.iter().flat_map(|(_, keys)| keys) {
+                    table.remove(key)?;
+                }
                 let mut table = write.open_table(SEGMENTS)?;
-                for id in segments {
+                for id in change.segments {
                     table.insert(id.as_bytes(), ())?;
                 }
+                for id in change.gone_segments {
+                    table.remove(id.as_bytes())?;
+                }
                 let mut table = write.open_table(SNAPSHOTS)?;
-                for (id, bytes) in snapshots {
+                for (id, bytes) in change.snapshots {
                     table.insert(id.as_bytes(), bytes.as_slice())?;
                 }
-                for id in gone {
+                for id in change.gone_snapshots {
                     table.remove(id.as_bytes())?;
                 }
             }
@@ -281,29 +353,36 @@ impl State {
         Ok(Self { open, packs, numbers, chunks: BTreeMap::new(), segments, snapshots })
     }
 
-    fn add_in_memory(
-        &mut self,
-        packs: &[SegmentPack],
-        segments: &[SegmentId],
-        snapshots: &[(SnapshotId, Vec<u8>)],
-        gone: &[SnapshotId],
-    ) {
+    /// The same, in memory.
+    fn apply(&mut self, change: &Change<'_>) {
         let next = self.packs.last_key_value().map_or(0, |(number, _)| number + 1);
-        let (new, rows) = new_rows(packs, &self.numbers, next);
+        let (new, rows) = new_rows(change.packs, &self.numbers, next);
+        let gone = gone_rows(change.gone_packs, &self.numbers);
         for (number, pack) in new {
             self.numbers.insert(pack.id, number);
             self.packs.insert(number, pack);
         }
         self.chunks.extend(rows);
-        self.segments.extend(segments);
-        self.snapshots.extend(snapshots.iter().cloned());
-        for id in gone {
+        for (number, keys) in gone {
+            if let Some(pack) = self.packs.remove(&number) {
+                self.numbers.remove(&pack.id);
+            }
+            for key in keys {
+                self.chunks.remove(&key);
+            }
+        }
+        self.segments.extend(change.segments);
+        self.snapshots.extend(change.snapshots.iter().cloned());
+        for id in change.gone_segments {
+            self.segments.remove(id);
+        }
+        for id in change.gone_snapshots {
             self.snapshots.remove(id);
         }
     }
 
-    /// What a row says, unless it makes no sense.
-    fn location(&self, id: &ChunkId, key: &[u8; CHUNK_KEY], value: &[u8; CHUNK_VALUE]) -> Option<Location> {
+    /// What a row says, unless it makes no sense, and the number of its pack: a higher one was written later.
+    fn location(&self, id: &ChunkId, key: &[u8; CHUNK_KEY], value: &[u8; CHUNK_VALUE]) -> Option<(u32, Location)> {
         let number = u32::from_le_bytes(key[ID_LEN..].try_into().ok()?);
         let pack = self.packs.get(&number)?;
         let field = |at: usize| Some(u32::from_le_bytes(value[at..at + 4].try_into().ok()?));
@@ -312,10 +391,11 @@ impl State {
             kind: ChunkKind::from_number(value[12])?,
             codec: value[13],
             codec_version: value[14],
+            hint: Hint::from_number(value[15]),
             stored_len: field(4)?,
             plain_len: field(8)?,
         };
-        Some(Location { pack: pack.id, pack_len: pack.len, row: Row { frame, offset: field(0)? } })
+        Some((number, Location { pack: pack.id, pack_len: pack.len, row: Row { frame, offset: field(0)? } }))
     }
 }
 
@@ -353,11 +433,21 @@ fn new_rows(packs: &[SegmentPack], known: &HashMap<PackId, u32>, next: u32) -> (
     let new = packs.iter().filter(|pack| !known.contains_key(&pack.id) && seen.insert(pack.id));
     let (mut infos, mut rows) = (Vec::new(), Rows::new());
     for (number, pack) in (next..).zip(new) {
-        infos.push((number, PackInfo { id: pack.id, len: pack.len(), content: pack.content }));
+        let sizes = Sizes::of(&pack.rows);
+        infos.push((number, PackInfo { id: pack.id, len: pack.len(), content: pack.content, sizes }));
         rows.extend(pack.rows.iter().map(|row| (chunk_key(&row.frame.id, number), chunk_value(row))));
     }
     rows.sort_unstable();
     (infos, rows)
+}
+
+/// The numbers of these packs, and the keys of their chunks.
+fn gone_rows(packs: &[SegmentPack], known: &HashMap<PackId, u32>) -> Vec<(u32, Vec<[u8; CHUNK_KEY]>)> {
+    let known = packs.iter().filter_map(|pack| Some((*known.get(&pack.id)?, pack)));
+    let keys = |number: u32, pack: &SegmentPack| {
+        pack.rows.iter().map(|row| chunk_key(&row.frame.id, number)).collect::<Vec<_>>()
+    };
+    known.map(|(number, pack)| (number, keys(number, pack))).collect()
 }
 
 fn chunk_key(id: &ChunkId, pack: u32) -> [u8; CHUNK_KEY] {
@@ -372,22 +462,29 @@ fn chunk_value(row: &Row) -> [u8; CHUNK_VALUE] {
     value[..4].copy_from_slice(&row.offset.to_le_bytes());
     value[4..8].copy_from_slice(&row.frame.stored_len.to_le_bytes());
     value[8..12].copy_from_slice(&row.frame.plain_len.to_le_bytes());
-    value[12..].copy_from_slice(&[row.frame.kind.number(), row.frame.codec, row.frame.codec_version]);
+    let FrameHeader { kind, codec, codec_version, hint, .. } = row.frame;
+    value[12..].copy_from_slice(&[kind.number(), codec, codec_version, hint.number()]);
     value
 }
 
 fn pack_value(pack: &PackInfo) -> [u8; PACK_VALUE] {
     let mut value = [0; PACK_VALUE];
     value[..ID_LEN].copy_from_slice(pack.id.as_bytes());
-    value[ID_LEN..ID_LEN + 8].copy_from_slice(&pack.len.to_le_bytes());
-    value[ID_LEN + 8] = pack.content as u8;
+    value[ID_LEN] = pack.content as u8;
+    let numbers = std::iter::once(pack.len).chain(pack.sizes.numbers());
+    for (field, number) in value[ID_LEN + 1..].chunks_exact_mut(8).zip(numbers) {
+        field.copy_from_slice(&number.to_le_bytes());
+    }
     value
 }
 
 fn pack_of(value: &[u8; PACK_VALUE]) -> Option<PackInfo> {
     let id = PackId::from_bytes(value[..ID_LEN].try_into().ok()?);
-    let len = u64::from_le_bytes(value[ID_LEN..ID_LEN + 8].try_into().ok()?);
-    Some(PackInfo { id, len, content: PackContent::from_number(value[ID_LEN + 8])? })
+    let (fields, _) = value[ID_LEN + 1..].as_chunks::<8>();
+    let [len, plain, stored, images_plain, images_stored, images_left] =
+        <[[u8; 8]; 6]>::try_from(fields).ok()?.map(u64::from_le_bytes);
+    let sizes = Sizes { plain, stored, images_plain, images_stored, images_left };
+    Some(PackInfo { id, len, content: PackContent::from_number(value[ID_LEN])?, sizes })
 }
 
 /// Runs database calls; errors and panics alike become an error of this room.
@@ -410,7 +507,7 @@ mod tests {
         let mut offset = ENVELOPE_LEN as u32;
         let row = |chunk: &u8| {
             let id = ChunkId::from_bytes([*chunk; 32]);
-            let frame = FrameHeader { kind: ChunkKind::Data, codec: 1, codec_version: 2, stored_len: 7, plain_len: 9, id };
+            let frame = FrameHeader { kind: ChunkKind::Data, codec: 1, codec_version: 2, hint: Hint::Image, stored_len: 7, plain_len: 9, id };
             let row = Row { frame, offset };
             offset += row.frame_len() as u32;
             row
@@ -422,8 +519,9 @@ mod tests {
         let packs = [pack(1, &[10, 11]), pack(2, &[11, 12])];
         let segment = SegmentId::from_bytes([5; 32]);
         let snapshot = (SnapshotId::from_bytes([6; 32]), b"snapshot".to_vec());
-        index.add(&packs, &[segment], std::slice::from_ref(&snapshot), &[]).unwrap();
-        index.add(&packs, &[], &[], &[]).unwrap();
+        let snapshots = std::slice::from_ref(&snapshot);
+        index.apply(&Change { packs: &packs, segments: &[segment], snapshots, ..Change::default() }).unwrap();
+        index.apply(&Change { packs: &packs, ..Change::default() }).unwrap();
         let found = index.locate(&ChunkId::from_bytes([11; 32])).unwrap();
         assert_eq!(found.len(), 2, "adding a pack again adds nothing");
         assert_eq!(found[0].pack, packs[1].id, "the newest place first");
@@ -431,7 +529,9 @@ mod tests {
         assert!(index.locate(&ChunkId::from_bytes([13; 32])).unwrap().is_empty());
         assert!(index.segments().contains(&segment));
         assert_eq!(index.snapshots().get(&snapshot.0), Some(&snapshot.1));
-        assert_eq!(index.packs().len(), 2);
+        let known = index.packs();
+        assert_eq!(known.len(), 2);
+        assert_eq!(known[0].sizes, Sizes { plain: 18, stored: 14, images_left: 18, ..Sizes::default() });
     }
 
     #[test]
@@ -446,8 +546,16 @@ mod tests {
         let (index, fault) = Index::open(&path, ARCHIVE);
         assert!(fault.is_none());
         assert_eq!(index.locate(&ChunkId::from_bytes([11; 32])).unwrap().len(), 2);
-        index.add(&[], &[], &[], &[SnapshotId::from_bytes([6; 32])]).unwrap();
-        assert!(index.snapshots().is_empty());
+        let gone = Change {
+            gone_packs: &[pack(1, &[10, 11])],
+            gone_segments: &[SegmentId::from_bytes([5; 32])],
+            gone_snapshots: &[SnapshotId::from_bytes([6; 32])],
+            ..Change::default()
+        };
+        index.apply(&gone).unwrap();
+        assert!(index.snapshots().is_empty() && index.segments().is_empty());
+        assert_eq!(index.locate(&ChunkId::from_bytes([11; 32])).unwrap().len(), 1);
+        assert_eq!(index.locate(&ChunkId::from_bytes([10; 32])).unwrap().len(), 0);
     }
 
     #[test]
@@ -457,9 +565,9 @@ mod tests {
         let (writer, _) = Index::open(&path, ARCHIVE);
         let (reader, fault) = Index::open(&path, ARCHIVE);
         assert!(fault.is_none() && !reader.is_in_memory());
-        writer.add(&[pack(1, &[1])], &[], &[], &[]).unwrap();
+        writer.apply(&Change { packs: &[pack(1, &[1])], ..Change::default() }).unwrap();
         assert!(reader.locate(&ChunkId::from_bytes([1; 32])).unwrap().is_empty(), "as it was when opened");
-        reader.add(&[pack(2, &[2])], &[], &[], &[]).unwrap();
+        reader.apply(&Change { packs: &[pack(2, &[2])], ..Change::default() }).unwrap();
         assert_eq!(reader.locate(&ChunkId::from_bytes([1; 32])).unwrap().len(), 1, "both have written");
         assert_eq!(reader.locate(&ChunkId::from_bytes([2; 32])).unwrap().len(), 1);
     }

@@ -17,12 +17,12 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-pub use index::{Index, Location, PackInfo};
+pub use index::{Change, Index, Location, PackInfo, Sizes};
 pub use packs::{MAX_PACK_LEN, find_frames, read_directory, read_pack};
 pub use reader::{Reader, unpack_frame};
 pub use snapshots::{Filter, Selector};
 pub use trees::{chunks_of, entries_of, store_content, store_entries};
-pub use writer::{Writer, Written};
+pub use writer::{Packing, Writer, Written};
 
 use crate::error::{Error, Kind, Result};
 use crate::format::{Chunker, HEADER_LEN, Header, PackContent, Segment, names};
@@ -75,8 +75,15 @@ pub struct Archive {
     header: Header,
     index: Index,
     notify: Notify,
-    /// The segments that were there when the index was last filled from nothing.
-    refilled: Mutex<Option<HashSet<SegmentId>>>,
+    looked: Mutex<Looked>,
+}
+
+/// The segments that were there when the index was last brought up to date or filled from nothing because a chunk was
+/// not found: as long as they are the same, looking again would find nothing new.
+#[derive(Default)]
+struct Looked {
+    refreshed: Option<HashSet<SegmentId>>,
+    refilled: Option<HashSet<SegmentId>>,
 }
 
 impl Archive {
@@ -133,7 +140,7 @@ impl Archive {
                 index
             }
         };
-        let archive = Self { store, header, index, notify, refilled: Mutex::new(None) };
+        let archive = Self { store, header, index, notify, looked: Mutex::default() };
         archive.refresh()?;
         Ok(archive)
     }
@@ -165,8 +172,8 @@ impl Archive {
     ///
     /// # Errors
     /// [`Kind::InUse`] while another process holds the archive alone; the store's error.
-    pub fn writer(&self, level: i32) -> Result<Writer<'_>> {
-        Writer::new(self, level)
+    pub fn writer(&self, packing: Packing) -> Result<Writer<'_>> {
+        Writer::new(self, packing)
     }
 
     /// Holds the archive alone, as whoever removes objects must.
@@ -234,22 +241,26 @@ impl Archive {
     /// Looks again for a chunk that was not found or not where the index said. Whether the index may know more now.
     pub(crate) fn look_again(&self) -> Result<bool> {
         let listed = self.listed_segments()?;
-        let last = self.refilled.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if last.as_ref() == Some(&listed) {
-            return Ok(false);
+        let mut looked = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
+        if looked.refreshed.as_ref() != Some(&listed) && !listed.is_subset(&self.index.segments()) {
+            self.refresh()?;
+            looked.refreshed = Some(listed);
+            return Ok(true);
         }
-        self.refill("a chunk was not where it said")?;
-        Ok(true)
+        if looked.refilled.as_ref() != Some(&listed) {
+            self.refill("a chunk was not where it said")?;
+            looked.refilled = Some(listed);
+            return Ok(true);
+        }
+        Ok(false)
     }
 
     /// Fills the index again, from all segments and from the packs that no segment tells of.
     pub fn refill(&self, why: &str) -> Result<()> {
         self.notify(Notice::IndexRebuilt(why.to_owned()));
-        let mut refilled = self.refilled.lock().unwrap_or_else(PoisonError::into_inner);
         self.index.start_over();
         self.merge_new()?;
         self.adopt(&self.present_packs(Leftovers::Leave)?)?;
-        *refilled = Some(self.listed_segments()?);
         Ok(())
     }
 
@@ -271,7 +282,7 @@ impl Archive {
             }
         }
         if !adopted.is_empty() {
-            self.index.add(&adopted, &[], &[], &[])?;
+            self.index.apply(&Change { packs: &adopted, ..Change::default() })?;
         }
         Ok(adopted)
     }
@@ -309,7 +320,8 @@ impl Archive {
         if segments.is_empty() && snapshots.is_empty() && gone.is_empty() {
             return Ok(());
         }
-        self.index.add(&packs, &segments, &snapshots, &gone)
+        let (packs, segments, snapshots, gone_snapshots) = (&packs, &segments, &snapshots, &gone);
+        self.index.apply(&Change { packs, segments, snapshots, gone_snapshots, ..Change::default() })
     }
 
     /// Reads a segment and checks it against its name.

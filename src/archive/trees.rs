@@ -7,7 +7,7 @@
 use super::{Reader, Writer};
 use crate::chunk::Chunk;
 use crate::error::{Error, Kind, Result};
-use crate::format::{Child, ChunkRef, Content, Entry, EntryKind, List, Tree};
+use crate::format::{Child, ChunkRef, Content, Entry, EntryKind, Hint, List, Tree};
 use crate::id::{ChunkId, ChunkKind};
 
 /// A page of entries is not cut before it has this many.
@@ -70,7 +70,7 @@ fn store_page(writer: &Writer<'_>, page: Vec<Entry>) -> Result<Child> {
 
 fn put(writer: &Writer<'_>, kind: ChunkKind, bytes: &[u8]) -> Result<ChunkId> {
     let chunk = Chunk::new(kind, bytes);
-    writer.put(&chunk)?;
+    writer.put(&chunk, Hint::None)?;
     Ok(chunk.id())
 }
 

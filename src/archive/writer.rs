@@ -10,12 +10,12 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
-use super::{Archive, MAX_PACK_LEN, put_checked, put_parity};
+use super::{Archive, Change, MAX_PACK_LEN, put_checked, put_parity};
 use crate::chunk::Chunk;
-use crate::codec::{self, Choice};
+use crate::codec::{self, Choice, Encoded};
 use crate::error::{Error, Kind, Result};
 use crate::format::{
-    FrameHeader, PackContent, Row, Segment, SegmentPack, encode_frame_header, encode_pack_end,
+    FrameHeader, Hint, PackContent, Row, Segment, SegmentPack, encode_frame_header, encode_pack_end,
     encode_pack_start, names,
 };
 use crate::id::{ChunkId, PackId, SegmentId};
@@ -23,6 +23,21 @@ use crate::store::{Leftovers, Lock, Store};
 
 /// How many packs are being written at once; while one waits for the drive, the next is handed over.
 const WRITERS: usize = 2;
+
+/// How chunks are packed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Packing {
+    /// zstd's level, 1 to 19.
+    pub level: i32,
+    /// Whether images are recompressed at once.
+    pub images: bool,
+}
+
+impl Default for Packing {
+    fn default() -> Self {
+        Self { level: Choice::default().level, images: false }
+    }
+}
 
 /// What a writer added.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -38,7 +53,7 @@ pub struct Written {
 /// Adds chunks to an archive, from any number of threads.
 pub struct Writer<'a> {
     archive: &'a Archive,
-    choice: Choice,
+    packing: Packing,
     _lock: Lock,
     present: HashMap<PackId, u64>,
     adopted: Vec<SegmentPack>,
@@ -82,7 +97,7 @@ impl Open {
 }
 
 impl<'a> Writer<'a> {
-    pub(super) fn new(archive: &'a Archive, level: i32) -> Result<Self> {
+    pub(super) fn new(archive: &'a Archive, packing: Packing) -> Result<Self> {
         let store = archive.store().clone();
         let (lock, present) = begin(archive)?;
         let adopted = archive.adopt(&present)?;
@@ -105,7 +120,7 @@ impl<'a> Writer<'a> {
         });
         Ok(Self {
             archive,
-            choice: Choice { level },
+            packing,
             _lock: lock,
             present,
             adopted,
@@ -125,11 +140,11 @@ impl<'a> Writer<'a> {
         Ok(self.archive.locate(id)?.iter().any(there) || guard(&self.claimed).contains(id))
     }
 
-    /// Stores a chunk, unless the archive holds it already. Whether it was new.
+    /// Stores a chunk, unless the archive holds it already. Whether it was new. `hint` says what is known of it.
     ///
     /// # Errors
     /// The store's error. After one, the writer is of no use any more.
-    pub fn put(&self, chunk: &Chunk<'_>) -> Result<bool> {
+    pub fn put(&self, chunk: &Chunk<'_>, hint: Hint) -> Result<bool> {
         if self.shared.failed.load(Ordering::Acquire) {
             return Err(self.failure());
         }
@@ -139,11 +154,12 @@ impl<'a> Writer<'a> {
         if self.archive.locate(&chunk.id())?.iter().any(there) || !guard(&self.claimed).insert(chunk.id()) {
             return Ok(false);
         }
-        let encoded = codec::encode(chunk.bytes(), &self.choice);
+        let (encoded, hint) = pack(chunk.bytes(), hint, &self.packing);
         let frame = FrameHeader {
             kind: chunk.kind(),
             codec: encoded.codec.number(),
             codec_version: encoded.version,
+            hint,
             stored_len: encoded.bytes.len() as u32,
             plain_len: chunk.bytes().len() as u32,
             id: chunk.id(),
@@ -193,7 +209,8 @@ impl<'a> Writer<'a> {
             let bytes = segment.encode();
             let id = SegmentId::from_bytes(*blake3::hash(&bytes).as_bytes());
             put_checked(&*self.shared.store, &names::segment(&id), id.as_bytes(), &bytes)?;
-            if self.archive.index().add(&segment.packs, &[id], &[], &[]).is_err() {
+            let change = Change { packs: &segment.packs, segments: &[id], ..Change::default() };
+            if self.archive.index().apply(&change).is_err() {
                 self.archive.index().start_over(); // the next command fills it again
                 self.archive.refresh()?;
             }
@@ -250,6 +267,18 @@ impl Shared {
         self.stored.fetch_add(len + parity, Ordering::Relaxed);
         guard(&self.packs).push(SegmentPack { id, content: pack.content, rows: pack.rows });
         Ok(())
+    }
+}
+
+/// Packs a chunk's bytes, and says what is known of them then.
+pub(super) fn pack<'b>(bytes: &'b [u8], hint: Hint, packing: &Packing) -> (Encoded<'b>, Hint) {
+    let choice = Choice { level: packing.level };
+    match hint {
+        Hint::Image if packing.images => match codec::encode_jpeg(bytes) {
+            Some(encoded) => (encoded, Hint::Image),
+            None => (codec::encode(bytes, &choice), Hint::Declined),
+        },
+        hint => (codec::encode(bytes, &choice), hint),
     }
 }
 

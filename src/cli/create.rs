@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::Zoned;
 use serde::Serialize;
+use snapkeep::archive::Packing;
 use snapkeep::error::{Error, Kind};
 use snapkeep::op::{self, Backup, BackupOptions};
 use snapkeep::source::RuleSpec;
@@ -149,7 +150,7 @@ fn options(config: &config::Create, asked: Arguments, begun: &Zoned) -> Result<B
         program: concat!("snapkeep ", env!("CARGO_PKG_VERSION")).to_owned(),
         dry_run: asked.dry_run,
         skip_if_unchanged: config.skip_if_unchanged || asked.skip_if_unchanged,
-        level: asked.compression.or(config.compression).unwrap_or(3),
+        packing: Packing { level: asked.compression.or(config.compression).unwrap_or(3), images: false },
         force: asked.force,
     })
 }
@@ -321,7 +322,7 @@ mod tests {
         };
         let plain = understood(&config, &[]).expect("options");
         assert_eq!(plain.sources, [Path::new("/configured")]);
-        assert_eq!((plain.level, plain.host.as_str(), plain.tags), (9, "laptop", vec!["daily".to_owned()]));
+        assert_eq!((plain.packing.level, plain.host.as_str(), plain.tags), (9, "laptop", vec!["daily".to_owned()]));
         assert_eq!(plain.rules.exclude_larger_than, Some(1 << 30));
         assert_eq!(plain.offset_minutes, 120);
         let line = ["/a", "--exclude", "*.bak", "--tag", "b,a", "--tag", "a", "-H", "desk", "--compression", "1", "-x"];
@@ -329,7 +330,7 @@ mod tests {
         assert_eq!(flags.sources, [Path::new("/a")]);
         assert_eq!(flags.rules.exclude, ["*.tmp", "*.bak"]);
         assert_eq!(flags.tags, ["a", "b"]);
-        assert_eq!((flags.level, flags.host.as_str(), flags.rules.one_file_system), (1, "desk", true));
+        assert_eq!((flags.packing.level, flags.host.as_str(), flags.rules.one_file_system), (1, "desk", true));
     }
 
     #[test]

@@ -26,6 +26,7 @@ fn rows() -> Vec<Row> {
                 kind: ChunkKind::Data,
                 codec: seed % 2,
                 codec_version: 0,
+                hint: Hint::from_number(seed),
                 stored_len,
                 plain_len: stored_len + 5,
                 id: chunk_id(seed),
@@ -224,7 +225,7 @@ fn the_test_vectors_of_the_specification_are_what_is_written() {
     let id = ChunkId::of(ChunkKind::Data, b"photo");
     let empty = Tree::Entries(Vec::new()).encode();
     let list = List::Chunks(vec![ChunkRef { id, len: 5 }]).encode();
-    let frame = FrameHeader { kind: ChunkKind::Data, codec: 0, codec_version: 0, stored_len: 5, plain_len: 5, id };
+    let frame = FrameHeader { kind: ChunkKind::Data, codec: 0, codec_version: 0, hint: Hint::None, stored_len: 5, plain_len: 5, id };
     let archive = ArchiveId::from_bytes(std::array::from_fn(|at| at as u8));
     let time = Time { secs: 1, nanos: 500_000_000 };
     let meta =

@@ -11,7 +11,7 @@ use std::path::Path;
 use crate::archive::{Archive, Writer, store_content};
 use crate::chunk::{Chunk, Cutter};
 use crate::error::Result;
-use crate::format::{ChunkRef, EntryKind};
+use crate::format::{ChunkRef, EntryKind, Hint};
 use crate::id::{ChunkKind, FileHash};
 use crate::media::{self, ReadAt, Region, RegionKind};
 use crate::op::{Event, Observer, check_stop};
@@ -124,11 +124,11 @@ impl<'a> Content<'a> {
 
     fn store_region(&mut self, mut bytes: &[u8], kind: RegionKind) -> Result<()> {
         if is_whole(kind, bytes.len() as u64) && !bytes.is_empty() {
-            return self.store_chunk(bytes);
+            return self.store_chunk(bytes, hint(kind));
         }
         while let Some(len) = self.cutter.cut(bytes, true) {
             let (chunk, rest) = bytes.split_at(len);
-            self.store_chunk(chunk)?;
+            self.store_chunk(chunk, Hint::None)?;
             bytes = rest;
         }
         Ok(())
@@ -162,11 +162,11 @@ impl<'a> Content<'a> {
                 held += more;
                 let mut used = 0;
                 if whole {
-                    self.store_chunk(&window[..held])?;
+                    self.store_chunk(&window[..held], hint(kind))?;
                     used = held;
                 }
                 while let Some(cut) = self.cutter.cut(&window[used..held], at == end) {
-                    self.store_chunk(&window[used..used + cut])?;
+                    self.store_chunk(&window[used..used + cut], Hint::None)?;
                     used += cut;
                 }
                 window.copy_within(used..held, 0);
@@ -179,9 +179,9 @@ impl<'a> Content<'a> {
         Ok(Ok(()))
     }
 
-    fn store_chunk(&mut self, bytes: &[u8]) -> Result<()> {
+    fn store_chunk(&mut self, bytes: &[u8], hint: Hint) -> Result<()> {
         let chunk = Chunk::new(ChunkKind::Data, bytes);
-        self.writer.put(&chunk)?;
+        self.writer.put(&chunk, hint)?;
         self.chunks.push(ChunkRef { id: chunk.id(), len: bytes.len() as u32 });
         Ok(())
     }
@@ -207,6 +207,11 @@ fn is_whole(kind: RegionKind, len: u64) -> bool {
         RegionKind::JpegImage => len <= media::MAX_IMAGE,
         RegionKind::Content => false,
     }
+}
+
+/// What later writers may want to know of a region that is one chunk.
+fn hint(kind: RegionKind) -> Hint {
+    if kind == RegionKind::JpegImage { Hint::Image } else { Hint::None }
 }
 
 /// A file without structure that is known.

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use super::{Action, Event, Observer, check_stop};
-use crate::archive::Archive;
+use crate::archive::{Archive, Packing};
 use crate::error::{Error, Kind, Result};
 use crate::format::{Device, Snapshot, Source, Summary, Time, Unread};
 use crate::id::SnapshotId;
@@ -46,8 +46,8 @@ pub struct BackupOptions {
     pub dry_run: bool,
     /// Record nothing if the source is as the previous snapshot has it.
     pub skip_if_unchanged: bool,
-    /// zstd's level.
-    pub level: i32,
+    /// How chunks are packed.
+    pub packing: Packing,
     /// Read every file, also those that look unchanged.
     pub force: bool,
 }

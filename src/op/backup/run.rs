@@ -60,7 +60,7 @@ impl<'a> Run<'a> {
         observer: &'a dyn Observer,
         previous: &'a Previous,
     ) -> Result<Self> {
-        let writer = if options.dry_run { None } else { Some(archive.writer(options.level)?) };
+        let writer = if options.dry_run { None } else { Some(archive.writer(options.packing)?) };
         Ok(Self {
             archive,
             options,
