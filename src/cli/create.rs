@@ -89,7 +89,12 @@ pub fn run(app: &App, asked: Arguments) -> Result<Code, Failure> {
     let (archive, place) = if options.dry_run { app.open_for_dry_run()? } else { app.open_or_make()? };
     leave_out(&place, &mut options)?;
 
-    let words = Words { during: "archival", things: "files", finishing: "making sure that everything is on the drive" };
+    let words = Words {
+        during: "archival",
+        things: "files",
+        restored: "restored",
+        finishing: "making sure that everything is on the drive",
+    };
     let progress = Progress::new(&app.screen, words);
     let done = op::backup(&archive, &options, &progress);
     drop(progress);
@@ -247,7 +252,7 @@ fn tell(app: &App, options: &BackupOptions, done: &Backup, begun: &Zoned) {
     }
     let unread = done.unread.len() as u64;
     if unread > 0 {
-        screen.warn(&format!("{} could not be read whole; the reasons are above", words::files(unread)));
+        screen.warn(&format!("{} could not be read, or not whole; the reasons are above", words::files(unread)));
     }
 }
 

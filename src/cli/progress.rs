@@ -22,6 +22,8 @@ pub struct Words {
     pub during: &'static str,
     /// What is counted: "files".
     pub things: &'static str,
+    /// What has happened to a file that was restored: "restored".
+    pub restored: &'static str,
     /// The last phase.
     pub finishing: &'static str,
 }
@@ -128,7 +130,7 @@ impl<'a> Progress<'a> {
             Action::Changed => ("changed", "modified", 1),
             Action::Gone => ("gone", "gone", 1),
             Action::PassedOver => ("passed over", "passed_over", 1),
-            Action::Restored => ("restored", "restored", 1),
+            Action::Restored => (self.words.restored, "restored", 1),
             Action::Left => ("left", "unchanged", 1),
             Action::Unchanged => ("unchanged", "unchanged", 2),
         };

@@ -27,7 +27,8 @@ const NAMED: usize = 20;
 /// Verifies it.
 pub fn run(app: &App, asked: &Arguments) -> Result<Code, Failure> {
     let archive = app.open()?;
-    let words = Words { during: "verify", things: "packs", finishing: "looking at the snapshots" };
+    let words =
+        Words { during: "verify", things: "packs", restored: "restored", finishing: "looking at the snapshots" };
     let progress = Progress::new(&app.screen, words);
     let found = op::verify(&archive, &VerifyOptions { read_data: asked.read_data }, &progress);
     let took = progress.elapsed();
