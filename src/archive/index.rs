@@ -115,6 +115,8 @@ pub struct Change<'a> {
     pub segments: &'a [SegmentId],
     /// Snapshots, as their objects' bytes.
     pub snapshots: &'a [(SnapshotId, Vec<u8>)],
+    /// Packs whose images were tried and are not worth recompressing.
+    pub settled: &'a [PackId],
     /// Packs that were removed.
     pub gone_packs: &'a [SegmentPack],
     /// Segments that were removed.
@@ -304,6 +306,9 @@ impl Index {
                 for (number, _) in &gone {
                     table.remove(number)?;
                 }
+                for (number, pack) in known.settle(change.settled) {
+                    table.insert(number, &pack_value(&pack))?;
+                }
                 let mut table = write.open_table(CHUNKS)?;
                 for (key, value) in rows {
                     table.insert(&key, &value)?;
@@ -363,6 +368,12 @@ impl State {
             self.packs.insert(number, pack);
         }
         self.chunks.extend(rows);
+        for id in change.settled {
+            let pack = self.numbers.get(id).and_then(|number| self.packs.get_mut(number));
+            if let Some(pack) = pack {
+                pack.sizes.images_left = 0;
+            }
+        }
         for (number, keys) in gone {
             if let Some(pack) = self.packs.remove(&number) {
                 self.numbers.remove(&pack.id);
@@ -418,6 +429,15 @@ impl Packs {
             found.packs.insert(number.value(), pack);
         }
         Ok(found)
+    }
+
+    /// These packs, with nothing left to recompress.
+    fn settle(&self, packs: &[PackId]) -> Vec<(u32, PackInfo)> {
+        let known = packs.iter().filter_map(|id| self.numbers.get(id));
+        let settled = known.filter_map(|number| Some((*number, *self.packs.get(number)?)));
+        settled
+            .map(|(number, pack)| (number, PackInfo { sizes: Sizes { images_left: 0, ..pack.sizes }, ..pack }))
+            .collect()
     }
 
     fn next(&self) -> u32 {
@@ -507,12 +527,24 @@ mod tests {
         let mut offset = ENVELOPE_LEN as u32;
         let row = |chunk: &u8| {
             let id = ChunkId::from_bytes([*chunk; 32]);
-            let frame = FrameHeader { kind: ChunkKind::Data, codec: 1, codec_version: 2, hint: Hint::Image, stored_len: 7, plain_len: 9, id };
+            let frame = FrameHeader {
+                kind: ChunkKind::Data,
+                codec: 1,
+                codec_version: 2,
+                hint: Hint::Image,
+                stored_len: 7,
+                plain_len: 9,
+                id,
+            };
             let row = Row { frame, offset };
             offset += row.frame_len() as u32;
             row
         };
-        SegmentPack { id: PackId::from_bytes([seed; 32]), content: PackContent::Data, rows: chunks.iter().map(row).collect() }
+        SegmentPack {
+            id: PackId::from_bytes([seed; 32]),
+            content: PackContent::Data,
+            rows: chunks.iter().map(row).collect(),
+        }
     }
 
     fn answers(index: &Index) {

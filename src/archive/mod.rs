@@ -9,6 +9,7 @@
 mod index;
 mod packs;
 mod reader;
+mod rewrite;
 mod snapshots;
 mod trees;
 mod writer;
@@ -20,6 +21,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub use index::{Change, Index, Location, PackInfo, Sizes};
 pub use packs::{MAX_PACK_LEN, find_frames, read_directory, read_pack};
 pub use reader::{Reader, unpack_frame};
+pub use rewrite::{Recompressed, Rewriter};
 pub use snapshots::{Filter, Selector};
 pub use trees::{chunks_of, entries_of, store_content, store_entries};
 pub use writer::{Packing, Writer, Written};

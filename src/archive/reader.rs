@@ -60,11 +60,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// The first error of a chunk, as [`Reader::get`], or of `each`; `failed` decides for each whether to go on.
-    pub fn get_all(
-        &self,
-        ids: &[ChunkId],
-        each: &mut dyn FnMut(usize, Result<&[u8]>) -> Result<()>,
-    ) -> Result<()> {
+    pub fn get_all(&self, ids: &[ChunkId], each: &mut dyn FnMut(usize, Result<&[u8]>) -> Result<()>) -> Result<()> {
         let mut wanted = Vec::with_capacity(ids.len());
         let mut unknown = Vec::new();
         for (position, id) in ids.iter().enumerate() {

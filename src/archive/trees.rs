@@ -169,14 +169,18 @@ pub fn chunks_of(reader: &Reader<'_>, content: &Content, size: u64) -> Result<Ve
         let page = List::decode(&reader.get(ChunkKind::List, &id)?).map_err(|error| error.within(doing()))?;
         let (found, sum) = match &page {
             List::Chunks(page) => (0, page.iter().try_fold(0, |sum: u64, chunk| sum.checked_add(chunk.len.into()))),
-            List::Pages { level, pages } => (*level, pages.iter().try_fold(0, |sum: u64, (_, len)| sum.checked_add(*len))),
+            List::Pages { level, pages } => {
+                (*level, pages.iter().try_fold(0, |sum: u64, (_, len)| sum.checked_add(*len)))
+            }
         };
         if sum != Some(len) || level.is_some_and(|level| level != found) {
             return Err(wrong("it does not add up"));
         }
         match page {
             List::Chunks(page) => chunks.extend(page),
-            List::Pages { pages, .. } if pages.iter().any(|(_, len)| *len == 0) => return Err(wrong("it has an empty page")),
+            List::Pages { pages, .. } if pages.iter().any(|(_, len)| *len == 0) => {
+                return Err(wrong("it has an empty page"));
+            }
             List::Pages { level, pages } => {
                 todo.extend(pages.into_iter().rev().map(|(id, len)| (id, Some(level - 1), len)));
             }

@@ -10,19 +10,21 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
-use super::{Archive, Change, MAX_PACK_LEN, put_checked, put_parity};
+use super::{Archive, Change, MAX_PACK_LEN, Notice, check_hash, put_checked, put_parity};
 use crate::chunk::Chunk;
 use crate::codec::{self, Choice, Encoded};
 use crate::error::{Error, Kind, Result};
 use crate::format::{
-    FrameHeader, Hint, PackContent, Row, Segment, SegmentPack, encode_frame_header, encode_pack_end,
-    encode_pack_start, names,
+    FrameHeader, Hint, PackContent, Row, Segment, SegmentPack, encode_frame_header, encode_pack_end, encode_pack_start,
+    names,
 };
 use crate::id::{ChunkId, PackId, SegmentId};
 use crate::store::{Leftovers, Lock, Store};
 
 /// How many packs are being written at once; while one waits for the drive, the next is handed over.
 const WRITERS: usize = 2;
+/// By how much a pack may outgrow its size without its buffer being moved, in bytes.
+const ROOM: usize = 4 << 20;
 
 /// How chunks are packed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -40,8 +42,10 @@ impl Default for Packing {
 }
 
 /// What a writer added.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Written {
+    /// Packs.
+    pub packs: Vec<PackId>,
     /// Chunks.
     pub chunks: u64,
     /// Their plain bytes.
@@ -72,6 +76,10 @@ struct Shared {
     packs: Mutex<Vec<SegmentPack>>,
     /// Recovery data for packs of photo data and of metadata, in thousandths.
     permille: [u16; 2],
+    /// Buffers of packs that have been written.
+    spare: Mutex<Vec<Vec<u8>>>,
+    /// What a buffer is given room for, in bytes.
+    room: usize,
     stored: AtomicU64,
     failed: AtomicBool,
     failure: Mutex<Option<Error>>,
@@ -85,8 +93,11 @@ struct Open {
 }
 
 impl Open {
-    fn new(content: PackContent) -> Self {
-        Self { content, bytes: encode_pack_start(content).to_vec(), rows: Vec::new() }
+    /// An empty pack in this buffer. A buffer that is used again costs no new memory.
+    fn new(content: PackContent, mut bytes: Vec<u8>) -> Self {
+        bytes.clear();
+        bytes.extend_from_slice(&encode_pack_start(content));
+        Self { content, bytes, rows: Vec::new() }
     }
 
     fn add(&mut self, frame: FrameHeader, stored: &[u8]) {
@@ -103,11 +114,17 @@ impl<'a> Writer<'a> {
         let adopted = archive.adopt(&present)?;
         for pack in &adopted {
             store.confirm(&names::pack(&pack.id))?;
+            let permille = archive.permille(pack.content);
+            if permille > 0 && store.len(&names::parity(pack.id.as_bytes()))?.is_none() {
+                add_parity(archive, pack, permille)?;
+            }
         }
         let shared = Arc::new(Shared {
             store,
             packs: Mutex::default(),
             permille: [PackContent::Data, PackContent::Metadata].map(|content| archive.permille(content)),
+            spare: Mutex::default(),
+            room: archive.header().pack_size as usize + ROOM,
             stored: AtomicU64::new(0),
             failed: AtomicBool::new(false),
             failure: Mutex::default(),
@@ -125,7 +142,7 @@ impl<'a> Writer<'a> {
             present,
             adopted,
             claimed: Mutex::default(),
-            open: [PackContent::Data, PackContent::Metadata].map(|content| Mutex::new(Open::new(content))),
+            open: [PackContent::Data, PackContent::Metadata].map(|content| Mutex::new(Open::new(content, Vec::new()))),
             workers: workers.collect(),
             sink: Some(sink),
             shared,
@@ -164,17 +181,26 @@ impl<'a> Writer<'a> {
             plain_len: chunk.bytes().len() as u32,
             id: chunk.id(),
         };
+        self.add(frame, &encoded.bytes)?;
+        Ok(true)
+    }
+
+    /// Adds a frame as it is, also if its chunk is known: for moving chunks from one pack to another.
+    ///
+    /// # Errors
+    /// As [`Writer::put`].
+    pub(super) fn add(&self, frame: FrameHeader, stored: &[u8]) -> Result<()> {
         self.chunks.fetch_add(1, Ordering::Relaxed);
         self.added.fetch_add(u64::from(frame.plain_len), Ordering::Relaxed);
-        let content = PackContent::of(chunk.kind());
+        let content = PackContent::of(frame.kind);
         let mut open = guard(&self.open[content as usize]);
-        open.add(frame, &encoded.bytes);
+        open.add(frame, stored);
         if open.bytes.len() >= self.archive.header().pack_size as usize {
-            let full = std::mem::replace(&mut *open, Open::new(content));
+            let full = std::mem::replace(&mut *open, Open::new(content, self.shared.buffer()));
             drop(open);
             self.close(full)?;
         }
-        Ok(true)
+        Ok(())
     }
 
     /// Hands a full pack to the background.
@@ -193,7 +219,7 @@ impl<'a> Writer<'a> {
             let mut open = guard(open);
             let content = open.content;
             if !open.rows.is_empty() {
-                let last = std::mem::replace(&mut *open, Open::new(content));
+                let last = std::mem::replace(&mut *open, Open::new(content, Vec::new()));
                 drop(open);
                 self.close(last)?;
             }
@@ -202,8 +228,9 @@ impl<'a> Writer<'a> {
         if self.shared.failed.load(Ordering::Acquire) {
             return Err(self.failure());
         }
-        let mut packs = std::mem::take(&mut self.adopted);
-        packs.append(&mut guard(&self.shared.packs));
+        let mut packs = std::mem::take(&mut *guard(&self.shared.packs));
+        let written = packs.iter().map(|pack| pack.id).collect();
+        packs.append(&mut self.adopted);
         if !packs.is_empty() {
             let segment = Segment { packs };
             let bytes = segment.encode();
@@ -216,6 +243,7 @@ impl<'a> Writer<'a> {
             }
         }
         Ok(Written {
+            packs: written,
             chunks: self.chunks.load(Ordering::Relaxed),
             added: self.added.load(Ordering::Relaxed),
             stored: self.shared.stored.load(Ordering::Relaxed),
@@ -245,6 +273,10 @@ impl Drop for Writer<'_> {
 }
 
 impl Shared {
+    fn buffer(&self) -> Vec<u8> {
+        guard(&self.spare).pop().unwrap_or_else(|| Vec::with_capacity(self.room))
+    }
+
     fn fail(&self, error: Error) {
         guard(&self.failure).get_or_insert(error);
         self.failed.store(true, Ordering::Release);
@@ -266,7 +298,21 @@ impl Shared {
         };
         self.stored.fetch_add(len + parity, Ordering::Relaxed);
         guard(&self.packs).push(SegmentPack { id, content: pack.content, rows: pack.rows });
+        guard(&self.spare).push(pack.bytes);
         Ok(())
+    }
+}
+
+/// Makes the recovery data that an interrupted run did not come to make. A pack that is damaged meanwhile gets none.
+fn add_parity(archive: &Archive, pack: &SegmentPack, permille: u16) -> Result<()> {
+    let name = names::pack(&pack.id);
+    let bytes = archive.store().get(&name, MAX_PACK_LEN)?;
+    match check_hash(&name, pack.id.as_bytes(), &bytes) {
+        Ok(()) => put_parity(&**archive.store(), pack.id.as_bytes(), &bytes, permille).map(drop),
+        Err(error) => {
+            archive.notify(Notice::PassedOver(name, error.to_string()));
+            Ok(())
+        }
     }
 }
 

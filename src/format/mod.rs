@@ -18,10 +18,9 @@ pub use bytes::{ENVELOPE_LEN, ObjectKind};
 pub use header::{Chunker, HEADER_LEN, Header};
 pub use list::{ChunkRef, List, REF_LEN};
 pub use pack::{
-    DIRECTORY_ROW_LEN, FRAME_HEADER_LEN, FrameHeader, Hint, MAX_PLAIN_LEN, PackContent, Row, TRAILER_LEN, decode_directory,
-    decode_frame_header, decode_trailer, encode_directory, encode_frame_header, encode_pack_end, encode_pack_start,
-    frame_magic,
-    pack_content,
+    DIRECTORY_ROW_LEN, FRAME_HEADER_LEN, FrameHeader, Hint, MAX_PLAIN_LEN, PackContent, Row, TRAILER_LEN,
+    decode_directory, decode_frame_header, decode_trailer, encode_directory, encode_frame_header, encode_pack_end,
+    encode_pack_start, frame_magic, pack_content,
 };
 pub use segment::{Segment, SegmentPack};
 pub use snapshot::{Device, Snapshot, Source, Summary, Unread};

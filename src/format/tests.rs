@@ -73,7 +73,11 @@ fn snapshot() -> Snapshot {
         offset_minutes: -90,
         host: "desk".into(),
         user: "anna".into(),
-        sources: vec![Source { name: b"Pictures".to_vec(), path: b"/home/anna/Pictures".to_vec(), devices: vec![Device(7)] }],
+        sources: vec![Source {
+            name: b"Pictures".to_vec(),
+            path: b"/home/anna/Pictures".to_vec(),
+            devices: vec![Device(7)],
+        }],
         tree: chunk_id(5),
         parent: Some(SnapshotId::from_bytes([6; 32])),
         tags: vec!["a".into(), "b".into()],
@@ -121,7 +125,8 @@ fn every_object_comes_back_and_nothing_else_does() {
     assert_eq!(Tree::decode(&tree.encode()).unwrap(), tree);
     refuses_all_but(&tree.encode(), Tree::decode);
 
-    let children = vec![Child { first: b"a".to_vec(), id: chunk_id(1) }, Child { first: b"b".to_vec(), id: chunk_id(2) }];
+    let children =
+        vec![Child { first: b"a".to_vec(), id: chunk_id(1) }, Child { first: b"b".to_vec(), id: chunk_id(2) }];
     let pages = Tree::Pages { level: 1, children };
     refuses_all_but(&pages.encode(), Tree::decode);
 
@@ -212,7 +217,8 @@ const SPEC: &str = include_str!("../../format-spec.md");
 
 /// The last column of the row that begins with this text.
 fn told(row: &str) -> &'static str {
-    let line = SPEC.lines().find(|line| line.starts_with(&format!("| {row} |"))).unwrap_or_else(|| panic!("no row {row:?}"));
+    let line =
+        SPEC.lines().find(|line| line.starts_with(&format!("| {row} |"))).unwrap_or_else(|| panic!("no row {row:?}"));
     line.trim_end_matches('|').rsplit('|').next().unwrap().trim().trim_matches('`')
 }
 
@@ -225,7 +231,15 @@ fn the_test_vectors_of_the_specification_are_what_is_written() {
     let id = ChunkId::of(ChunkKind::Data, b"photo");
     let empty = Tree::Entries(Vec::new()).encode();
     let list = List::Chunks(vec![ChunkRef { id, len: 5 }]).encode();
-    let frame = FrameHeader { kind: ChunkKind::Data, codec: 0, codec_version: 0, hint: Hint::None, stored_len: 5, plain_len: 5, id };
+    let frame = FrameHeader {
+        kind: ChunkKind::Data,
+        codec: 0,
+        codec_version: 0,
+        hint: Hint::None,
+        stored_len: 5,
+        plain_len: 5,
+        id,
+    };
     let archive = ArchiveId::from_bytes(std::array::from_fn(|at| at as u8));
     let time = Time { secs: 1, nanos: 500_000_000 };
     let meta =
@@ -253,7 +267,11 @@ fn the_test_vectors_of_the_specification_are_what_is_written() {
         assert_eq!(told(row), bytes, "{row}");
     }
     let list_id = SPEC.lines().filter(|line| line.starts_with("| its id |")).nth(1).unwrap();
-    assert!(list_id.contains(&ChunkId::of(ChunkKind::List, &list).to_hex()), "\n{}\n", ChunkId::of(ChunkKind::List, &list));
+    assert!(
+        list_id.contains(&ChunkId::of(ChunkKind::List, &list).to_hex()),
+        "\n{}\n",
+        ChunkId::of(ChunkKind::List, &list)
+    );
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 mod backup;
 mod restore;
+mod squeeze;
 mod verify;
 
 use std::path::Path;
@@ -10,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 pub use backup::{Backup, BackupOptions, backup};
 pub use restore::{Overwrite, Restore, RestoreOptions, Selection, restore};
+pub use squeeze::{Squeeze, SqueezeOptions, squeeze};
 pub use verify::{AffectedFile, Damage, Verify, VerifyOptions, verify};
 
 use crate::error::{Error, Result};

@@ -302,7 +302,8 @@ impl Check<'_> {
             Err(error) => return Err(error),
         };
         let lost = chunks.iter().find(|chunk| !self.held.contains(&chunk.id));
-        Ok(lost.map(|chunk| Error::new(Kind::Missing, format!("looking for chunk {}", chunk.id), "no pack has it whole")))
+        Ok(lost
+            .map(|chunk| Error::new(Kind::Missing, format!("looking for chunk {}", chunk.id), "no pack has it whole")))
     }
 
     fn lost(&mut self, snapshot: &SnapshotId, path: Vec<u8>, size: u64, error: Error) -> Result<()> {

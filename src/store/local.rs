@@ -165,7 +165,9 @@ impl Store for Local {
         let bytes = self.fs.open(&path).and_then(|file| read_limited(&*file, limit));
         match bytes.map_err(|error| failed("reading", name, error))? {
             Some(bytes) => Ok(bytes),
-            None => Err(Error::new(Kind::Damaged, format!("reading {name}"), format!("it is longer than {limit} bytes"))),
+            None => {
+                Err(Error::new(Kind::Damaged, format!("reading {name}"), format!("it is longer than {limit} bytes")))
+            }
         }
     }
 

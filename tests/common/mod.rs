@@ -221,7 +221,7 @@ pub fn options(sources: &[&Path]) -> BackupOptions {
         program: "test".to_owned(),
         dry_run: false,
         skip_if_unchanged: false,
-        level: 3,
+        packing: snapkeep::archive::Packing::default(),
         force: false,
     }
 }

@@ -283,7 +283,8 @@ impl<'a> Run<'a> {
 
     /// Extended attributes. A change of them changes the entry's ctime, so an entry with the same one keeps them.
     fn xattrs(&self, path: &Path, stat: &Stat, known: Option<&Entry>) -> Vec<source::Xattr> {
-        if let Some(known) = known.filter(|known| known.meta.ctime == time(stat.ctime) && known.meta.inode == stat.ino) {
+        if let Some(known) = known.filter(|known| known.meta.ctime == time(stat.ctime) && known.meta.inode == stat.ino)
+        {
             return known.meta.xattrs.clone();
         }
         source::xattrs(path).unwrap_or_else(|failure| {
