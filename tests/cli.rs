@@ -323,7 +323,11 @@ fn damage_is_exit_code_14_wherever_it_is_met() {
     assert_eq!(said.code, 14, "{}{}", said.out, said.err);
     assert!(said.out.contains("damaged  packs/"), "{}", said.out);
     assert!(said.out.contains(":Pictures/"), "{}", said.out);
-    assert!(said.err.contains("the archive is damaged, and 1 file cannot be restored whole"), "{}", said.err);
+    assert!(
+        said.err.contains("the archive is damaged, and 1 file cannot be restored whole from 1 snapshot"),
+        "{}",
+        said.err
+    );
     let said = user.snap(&["restore", "-a", "arch", "latest", "-t", "back"]);
     assert_eq!(said.code, 14, "{}", said.err);
     assert!(said.out.starts_with("restored 2 files"), "{}", said.out);

@@ -85,7 +85,8 @@ pub struct Arguments {
 /// Makes it.
 pub fn run(app: &App, asked: Arguments) -> Result<Code, Failure> {
     let begun = Zoned::now();
-    let mut options = options(&app.config.create, asked, &begun)?;
+    let host = variable("SNAPKEEP_HOST").map(|host| host.to_string_lossy().into_owned());
+    let mut options = options(&app.config.create, host, asked, &begun)?;
     let (archive, place) = if options.dry_run { app.open_for_dry_run()? } else { app.open_or_make()? };
     leave_out(&place, &mut options)?;
 
@@ -104,7 +105,12 @@ pub fn run(app: &App, asked: Arguments) -> Result<Code, Failure> {
 }
 
 /// What the flags say, else the environment, else the configuration.
-fn options(config: &config::Create, asked: Arguments, begun: &Zoned) -> Result<BackupOptions, Failure> {
+fn options(
+    config: &config::Create,
+    host: Option<String>,
+    asked: Arguments,
+    begun: &Zoned,
+) -> Result<BackupOptions, Failure> {
     let limit = config.exclude_larger_than.as_deref();
     let limit = limit.map(|size| words::parse_size_of("exclude-larger-than", size)).transpose()?;
     let both = |config: &[String], flags: Vec<String>| config.iter().cloned().chain(flags).collect();
@@ -137,11 +143,10 @@ fn options(config: &config::Create, asked: Arguments, begun: &Zoned) -> Result<B
     let mut tags: Vec<String> = tags.iter().flat_map(|tags| split_tags(tags)).collect();
     tags.sort_unstable();
     tags.dedup();
-    let host = || variable("SNAPKEEP_HOST").map(|host| host.to_string_lossy().into_owned());
     Ok(BackupOptions {
         sources,
         rules,
-        host: asked.host.or_else(host).or_else(|| config.host.clone()).unwrap_or_else(places::host_name),
+        host: asked.host.or(host).or_else(|| config.host.clone()).unwrap_or_else(places::host_name),
         user: places::user_name(),
         tags,
         note: asked.note,
@@ -306,7 +311,7 @@ mod tests {
     }
 
     fn understood(config: &config::Create, line: &[&str]) -> Result<BackupOptions, Failure> {
-        options(config, asked(line), &"2024-06-15T12:30:45[Europe/Berlin]".parse().expect("a time"))
+        options(config, None, asked(line), &"2024-06-15T12:30:45[Europe/Berlin]".parse().expect("a time"))
     }
 
     #[test]

@@ -122,6 +122,7 @@ impl<'a> Progress<'a> {
             "bytes_done": bytes,
             "error_count": self.counts.troubles.load(Relaxed),
         }));
+        self.screen.flush();
     }
 
     fn item(&self, action: Action, path: &Path, size: u64) {
@@ -143,6 +144,7 @@ impl<'a> Progress<'a> {
         } else {
             self.screen.line(&format!("{word:<11} {}", names::path(path)));
         }
+        self.screen.flush();
     }
 }
 
