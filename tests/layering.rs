@@ -70,7 +70,7 @@ fn is_test(file: &str) -> bool {
 /// The code of a file: without comments, strings' contents, and what is only compiled for tests.
 fn code(text: &str) -> String {
     let body = text.split("#[cfg(test)]\nmod ").next().unwrap_or(text);
-    body.lines().map(|line| blank(line)).collect::<Vec<_>>().join("\n")
+    body.lines().map(blank).collect::<Vec<_>>().join("\n")
 }
 
 /// A line without its comment, and with what stands between quotes left out.

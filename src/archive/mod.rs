@@ -50,6 +50,9 @@ pub enum Notice {
     PassedOver(String, String),
 }
 
+/// A snapshot and its object's bytes.
+type StoredSnapshot = (SnapshotId, Vec<u8>);
+
 /// Hears notices, from any thread.
 pub type Notify = Arc<dyn Fn(Notice) + Send + Sync>;
 
@@ -342,7 +345,8 @@ impl Archive {
         Ok(bytes)
     }
 
-    fn new_snapshots(&self) -> Result<(Vec<(SnapshotId, Vec<u8>)>, Vec<SnapshotId>)> {
+    /// Snapshots that the index lacks, as their objects' bytes, and those that it has and that are gone.
+    fn new_snapshots(&self) -> Result<(Vec<StoredSnapshot>, Vec<SnapshotId>)> {
         let objects = self.store.list(names::SNAPSHOTS, Leftovers::Leave)?;
         let listed: HashSet<SnapshotId> =
             objects.iter().filter_map(|object| SnapshotId::from_hex(names::last(&object.name))).collect();

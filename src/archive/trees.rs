@@ -76,7 +76,7 @@ fn put(writer: &Writer<'_>, kind: ChunkKind, bytes: &[u8]) -> Result<ChunkId> {
 
 fn ends_page(name: &[u8]) -> bool {
     let hash = blake3::hash(name);
-    u16::from_le_bytes([hash.as_bytes()[0], hash.as_bytes()[1]]) % PAGE_ONE_IN == 0
+    u16::from_le_bytes([hash.as_bytes()[0], hash.as_bytes()[1]]).is_multiple_of(PAGE_ONE_IN)
 }
 
 fn entry_weight(entry: &Entry) -> usize {
@@ -110,7 +110,8 @@ pub fn entries_of(reader: &Reader<'_>, tree: &ChunkId) -> Result<Vec<Entry>> {
         match page {
             Tree::Entries(page) => {
                 let joins = entries.last().map(|last| &last.name) < page.first().map(|first| &first.name);
-                if (!joins && !(entries.is_empty() && page.is_empty())) || entries.len() + page.len() > MAX_ENTRIES {
+                let empty = entries.is_empty() && page.is_empty();
+                if !(joins || empty) || entries.len() + page.len() > MAX_ENTRIES {
                     return Err(Error::new(Kind::Damaged, doing(), "its pages do not follow each other"));
                 }
                 entries.extend(page);
