@@ -88,6 +88,7 @@ impl<'a> Writer<'a> {
         let adopted = archive.adopt(&present)?;
         for pack in &adopted {
             store.confirm(&names::pack(&pack.id))?;
+            protect(archive, pack)?;
         }
         let shared = Arc::new(Shared {
             store,
@@ -284,6 +285,19 @@ fn begin(archive: &Archive) -> Result<(Lock, HashMap<PackId, u64>)> {
         }
         Err(error) => Err(error),
     }
+}
+
+/// Gives an adopted pack its recovery data, if whoever wrote the pack did not come so far. A damaged one gets none.
+fn protect(archive: &Archive, pack: &SegmentPack) -> Result<()> {
+    let (store, id, permille) = (&**archive.store(), pack.id.as_bytes(), archive.permille(pack.content));
+    if permille == 0 || store.len(&names::parity(id))?.is_some() {
+        return Ok(());
+    }
+    let bytes = store.get(&names::pack(&pack.id), MAX_PACK_LEN)?;
+    if blake3::hash(&bytes).as_bytes() == id {
+        put_parity(store, id, &bytes, permille)?;
+    }
+    Ok(())
 }
 
 fn guard<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
