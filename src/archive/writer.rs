@@ -10,7 +10,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
-use super::{Archive, Change, MAX_PACK_LEN, Notice, check_hash, put_checked, put_parity};
+use super::{Archive, Change, MAX_PACK_LEN, put_checked, put_parity};
 use crate::chunk::Chunk;
 use crate::codec::{self, Choice, Encoded};
 use crate::error::{Error, Kind, Result};
@@ -114,10 +114,7 @@ impl<'a> Writer<'a> {
         let adopted = archive.adopt(&present)?;
         for pack in &adopted {
             store.confirm(&names::pack(&pack.id))?;
-            let permille = archive.permille(pack.content);
-            if permille > 0 && store.len(&names::parity(pack.id.as_bytes()))?.is_none() {
-                add_parity(archive, pack, permille)?;
-            }
+            protect(archive, pack)?;
         }
         let shared = Arc::new(Shared {
             store,
@@ -303,19 +300,6 @@ impl Shared {
     }
 }
 
-/// Makes the recovery data that an interrupted run did not come to make. A pack that is damaged meanwhile gets none.
-fn add_parity(archive: &Archive, pack: &SegmentPack, permille: u16) -> Result<()> {
-    let name = names::pack(&pack.id);
-    let bytes = archive.store().get(&name, MAX_PACK_LEN)?;
-    match check_hash(&name, pack.id.as_bytes(), &bytes) {
-        Ok(()) => put_parity(&**archive.store(), pack.id.as_bytes(), &bytes, permille).map(drop),
-        Err(error) => {
-            archive.notify(Notice::PassedOver(name, error.to_string()));
-            Ok(())
-        }
-    }
-}
-
 /// Packs a chunk's bytes, and says what is known of them then.
 pub(super) fn pack<'b>(bytes: &'b [u8], hint: Hint, packing: &Packing) -> (Encoded<'b>, Hint) {
     let choice = Choice { level: packing.level };
@@ -359,6 +343,19 @@ fn begin(archive: &Archive) -> Result<(Lock, HashMap<PackId, u64>)> {
         }
         Err(error) => Err(error),
     }
+}
+
+/// Gives an adopted pack its recovery data, if whoever wrote the pack did not come so far. A damaged one gets none.
+fn protect(archive: &Archive, pack: &SegmentPack) -> Result<()> {
+    let (store, id, permille) = (&**archive.store(), pack.id.as_bytes(), archive.permille(pack.content));
+    if permille == 0 || store.len(&names::parity(id))?.is_some() {
+        return Ok(());
+    }
+    let bytes = store.get(&names::pack(&pack.id), MAX_PACK_LEN)?;
+    if blake3::hash(&bytes).as_bytes() == id {
+        put_parity(store, id, &bytes, permille)?;
+    }
+    Ok(())
 }
 
 fn guard<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
