@@ -16,11 +16,11 @@ use redb::{ConcurrencyMode, Database, ReadOnlyTable, ReadableDatabase, ReadableT
 
 use crate::codec::Codec;
 use crate::error::{Error, Kind, Result};
-use crate::format::{FrameHeader, Hint, PackContent, Row, SegmentPack};
-use crate::id::{ArchiveId, ChunkId, ChunkKind, ID_LEN, PackId, SegmentId, SnapshotId};
+use crate::format::{CaptureFacts, FrameHeader, Hint, PackContent, Row, SegmentPack};
+use crate::id::{ArchiveId, ChunkId, ChunkKind, DerivedId, FileHash, ID_LEN, PackId, SegmentId, SnapshotId};
 
 /// An index of another schema, or of another version of the database, is made again.
-const SCHEMA: &str = "2 redb 4.5";
+const SCHEMA: &str = "3 redb 4.5";
 /// What the database may keep of its file in memory, in bytes.
 const CACHE_BYTES: usize = 64 << 20;
 
@@ -32,6 +32,8 @@ const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 const CHUNKS: TableDefinition<'_, &[u8; CHUNK_KEY], &[u8; CHUNK_VALUE]> = TableDefinition::new("chunks");
 const PACKS: TableDefinition<'_, u32, &[u8; PACK_VALUE]> = TableDefinition::new("packs");
 const SEGMENTS: TableDefinition<'_, &[u8; ID_LEN], ()> = TableDefinition::new("segments");
+const DERIVED: TableDefinition<'_, &[u8; ID_LEN], ()> = TableDefinition::new("derived");
+const FACTS: TableDefinition<'_, &[u8; ID_LEN], &[u8]> = TableDefinition::new("facts");
 const SNAPSHOTS: TableDefinition<'_, &[u8; ID_LEN], &[u8]> = TableDefinition::new("snapshots");
 
 /// Where a chunk lies, as far as the index knows.
@@ -115,6 +117,12 @@ pub struct Change<'a> {
     pub segments: &'a [SegmentId],
     /// Snapshots, as their objects' bytes.
     pub snapshots: &'a [(SnapshotId, Vec<u8>)],
+    /// Facts about files, and the version of what made them.
+    pub facts: &'a [(FileHash, u32, CaptureFacts)],
+    /// Objects that such facts were read from.
+    pub derived: &'a [DerivedId],
+    /// The newest snapshot of which all files' facts were made, and by which version.
+    pub facts_done: Option<(SnapshotId, u32)>,
     /// Packs whose images were tried and are not worth recompressing.
     pub settled: &'a [PackId],
     /// Packs that were removed.
@@ -141,12 +149,17 @@ struct State {
     chunks: BTreeMap<[u8; CHUNK_KEY], [u8; CHUNK_VALUE]>,
     segments: HashSet<SegmentId>,
     snapshots: HashMap<SnapshotId, Vec<u8>>,
+    derived: HashSet<DerivedId>,
+    facts_done: Option<Vec<u8>>,
+    /// All facts, where there is no file.
+    facts: HashMap<FileHash, Vec<u8>>,
 }
 
 /// The file, and the table of chunks as it was when this process last wrote or opened it.
 struct Open {
     database: Database,
     chunks: ReadOnlyTable<&'static [u8; CHUNK_KEY], &'static [u8; CHUNK_VALUE]>,
+    facts: ReadOnlyTable<&'static [u8; ID_LEN], &'static [u8]>,
 }
 
 impl Index {
@@ -228,6 +241,8 @@ impl Index {
                     write.open_table(PACKS)?;
                     write.open_table(SEGMENTS)?;
                     write.open_table(SNAPSHOTS)?;
+                    write.open_table(DERIVED)?;
+                    write.open_table(FACTS)?;
                     write.commit()?;
                 }
             }
@@ -253,6 +268,31 @@ impl Index {
     /// Whether it knows this pack.
     pub fn has_pack(&self, id: &PackId) -> bool {
         self.read().numbers.contains_key(id)
+    }
+
+    /// The objects of facts that have been merged.
+    pub fn derived(&self) -> HashSet<DerivedId> {
+        self.read().derived.clone()
+    }
+
+    /// Whether this version has made the facts of all files of this snapshot.
+    pub fn facts_are_done(&self, snapshot: &SnapshotId, maker: u32) -> bool {
+        self.read().facts_done.as_ref() == Some(&done_value(&(*snapshot, maker)))
+    }
+
+    /// What a file tells about its taking, and which version found that.
+    ///
+    /// # Errors
+    /// If the file of the index turns out to be damaged; then [`Index::start_over`] is next.
+    pub fn facts(&self, hash: &FileHash) -> Result<Option<(u32, CaptureFacts)>> {
+        let state = self.read();
+        let found = match &state.open {
+            None => state.facts.get(hash).cloned(),
+            Some(open) => caught(|| Ok(open.facts.get(hash.as_bytes())?.map(|found| found.value().to_vec())))?,
+        };
+        let Some(found) = found else { return Ok(None) };
+        let facts = found.split_first_chunk::<4>().map(|(maker, facts)| (u32::from_le_bytes(*maker), facts));
+        Ok(facts.and_then(|(maker, facts)| Some((maker, CaptureFacts::decode(facts).ok()?))))
     }
 
     /// Where this chunk lies: every place that is known, the one written last in front.
@@ -292,7 +332,7 @@ impl Index {
             return Ok(());
         };
         let database = open.database;
-        drop(open.chunks);
+        drop((open.chunks, open.facts));
         *state = caught(|| {
             let write = database.begin_write()?;
             {
@@ -330,6 +370,19 @@ impl Index {
                 for id in change.gone_snapshots {
                     table.remove(id.as_bytes())?;
                 }
+                let mut table = write.open_table(DERIVED)?;
+                for id in change.derived {
+                    table.insert(id.as_bytes(), ())?;
+                }
+                let mut table = write.open_table(FACTS)?;
+                for (hash, maker, facts) in change.facts {
+                    if table.get(hash.as_bytes())?.is_none_or(|found| maker_of(found.value()) <= Some(*maker)) {
+                        table.insert(hash.as_bytes(), facts_value(*maker, facts).as_slice())?;
+                    }
+                }
+                if let Some(done) = &change.facts_done {
+                    write.open_table(META)?.insert(FACTS_DONE, done_value(done).as_slice())?;
+                }
             }
             write.commit()?;
             State::read(database)
@@ -352,10 +405,14 @@ impl State {
             let (id, bytes) = item?;
             snapshots.insert(SnapshotId::from_bytes(*id.value()), bytes.value().to_vec());
         }
-        let chunks = read.open_table(CHUNKS)?;
-        let open = Some(Open { database, chunks });
+        let mut derived = HashSet::new();
+        for item in read.open_table(DERIVED)?.iter()? {
+            derived.insert(DerivedId::from_bytes(*item?.0.value()));
+        }
+        let facts_done = read.open_table(META)?.get(FACTS_DONE)?.map(|done| done.value().to_vec());
+        let open = Some(Open { chunks: read.open_table(CHUNKS)?, facts: read.open_table(FACTS)?, database });
         let Packs { packs, numbers } = packs;
-        Ok(Self { open, packs, numbers, chunks: BTreeMap::new(), segments, snapshots })
+        Ok(Self { open, packs, numbers, segments, snapshots, derived, facts_done, ..Self::default() })
     }
 
     /// The same, in memory.
@@ -381,6 +438,15 @@ impl State {
             for key in keys {
                 self.chunks.remove(&key);
             }
+        }
+        self.derived.extend(change.derived);
+        for (hash, maker, facts) in change.facts {
+            if self.facts.get(hash).is_none_or(|found| maker_of(found) <= Some(*maker)) {
+                self.facts.insert(*hash, facts_value(*maker, facts));
+            }
+        }
+        if let Some(done) = &change.facts_done {
+            self.facts_done = Some(done_value(done));
         }
         self.segments.extend(change.segments);
         self.snapshots.extend(change.snapshots.iter().cloned());
@@ -459,6 +525,21 @@ fn new_rows(packs: &[SegmentPack], known: &HashMap<PackId, u32>, next: u32) -> (
     }
     rows.sort_unstable();
     (infos, rows)
+}
+
+/// The key under which it is written which snapshot's facts are done.
+const FACTS_DONE: &str = "facts done";
+
+fn facts_value(maker: u32, facts: &CaptureFacts) -> Vec<u8> {
+    [maker.to_le_bytes().as_slice(), &facts.encode()].concat()
+}
+
+fn maker_of(value: &[u8]) -> Option<u32> {
+    value.first_chunk().map(|maker| u32::from_le_bytes(*maker))
+}
+
+fn done_value((snapshot, maker): &(SnapshotId, u32)) -> Vec<u8> {
+    [snapshot.as_bytes().as_slice(), &maker.to_le_bytes()].concat()
 }
 
 /// The numbers of these packs, and the keys of their chunks.

@@ -6,6 +6,7 @@
 //!
 //! The index is only ever a hint. Whatever is wrong with it is mended here, by filling it again from segments and packs.
 
+mod facts;
 mod index;
 mod packs;
 mod reader;
@@ -322,11 +323,13 @@ impl Archive {
             }
         }
         let (snapshots, gone) = self.new_snapshots()?;
-        if segments.is_empty() && snapshots.is_empty() && gone.is_empty() {
+        let (facts, derived) = self.new_facts()?;
+        if segments.is_empty() && snapshots.is_empty() && gone.is_empty() && derived.is_empty() {
             return Ok(());
         }
         let (packs, segments, snapshots, gone_snapshots) = (&packs, &segments, &snapshots, &gone);
-        self.index.apply(&Change { packs, segments, snapshots, gone_snapshots, ..Change::default() })
+        let (facts, derived) = (&facts, &derived);
+        self.index.apply(&Change { packs, segments, snapshots, gone_snapshots, facts, derived, ..Change::default() })
     }
 
     /// Reads a segment and checks it against its name.

@@ -52,9 +52,7 @@ impl Archive {
         }
         put_checked(&**self.store(), &names::snapshot(&id), id.as_bytes(), &bytes)?;
         let snapshots = &[(id, bytes)];
-        if self.index().apply(&Change { snapshots, ..Change::default() }).is_err() {
-            self.refill("it could not be written")?;
-        }
+        self.change(&Change { snapshots, ..Change::default() })?;
         Ok(id)
     }
 

@@ -7,6 +7,7 @@
 
 mod bytes;
 mod cbor;
+mod facts;
 mod header;
 mod list;
 mod pack;
@@ -15,6 +16,7 @@ mod snapshot;
 mod tree;
 
 pub use bytes::{ENVELOPE_LEN, ObjectKind};
+pub use facts::{CaptureFacts, FactsBatch, FactsHead, MAX_FACTS_LEN};
 pub use header::{Chunker, HEADER_LEN, Header};
 pub use list::{ChunkRef, List, REF_LEN};
 pub use pack::{
@@ -30,7 +32,7 @@ use crate::error::{Error, Kind};
 
 /// Where an object of each kind lies in a store, and how to read its name back.
 pub mod names {
-    use crate::id::{PackId, SegmentId, SnapshotId};
+    use crate::id::{DerivedId, PackId, SegmentId, SnapshotId};
 
     /// The header and its second copy.
     pub const HEADERS: [&str; 2] = ["header", "header.copy"];
@@ -40,6 +42,8 @@ pub mod names {
     pub const PACKS: &str = "packs";
     /// The folder of segments.
     pub const SEGMENTS: &str = "segments";
+    /// The folder of facts that can be made again.
+    pub const DERIVED: &str = "derived";
     /// The folder of snapshots.
     pub const SNAPSHOTS: &str = "snapshots";
 
@@ -61,6 +65,11 @@ pub mod names {
     /// `segments/abcd…`
     pub fn segment(id: &SegmentId) -> String {
         format!("{SEGMENTS}/{}", id.to_hex())
+    }
+
+    /// `derived/abcd…`
+    pub fn derived(id: &DerivedId) -> String {
+        format!("{DERIVED}/{}", id.to_hex())
     }
 
     /// `snapshots/abcd…`

@@ -130,6 +130,30 @@ fn every_object_comes_back_and_nothing_else_does() {
     let pages = Tree::Pages { level: 1, children };
     refuses_all_but(&pages.encode(), Tree::decode);
 
+    let facts = CaptureFacts {
+        format: Some("jpeg".into()),
+        taken: Some(-5),
+        taken_millis: Some(250),
+        taken_offset: Some(-90),
+        make: Some("Canon".into()),
+        model: Some("EOS".into()),
+        width: Some(6000),
+        height: Some(4000),
+        orientation: Some(8),
+        latitude: Some(-337_654_321),
+        longitude: Some(1_512_345_678),
+        altitude: Some(-40),
+        duration: Some(3200),
+        content_id: Some("A-B".into()),
+    };
+    assert_eq!(CaptureFacts::decode(&facts.encode()).unwrap(), facts);
+    refuses_all_but(&facts.encode(), CaptureFacts::decode);
+    let files = vec![(FileHash::from_bytes([1; 32]), facts), (FileHash::from_bytes([2; 32]), CaptureFacts::default())];
+    let batch = FactsBatch { maker: 3, files };
+    refuses_all_but(&batch.encode_body(), |body| FactsBatch::decode_body(3, body));
+    let head = FactsHead { maker: 3, codec: 1, codec_version: 0, plain_len: 9 };
+    assert_eq!(FactsHead::decode(&head.encode(b"body")).unwrap(), (head, &b"body"[..]));
+
     let list = List::Chunks(vec![ChunkRef { id: chunk_id(1), len: 5 }]);
     refuses_all_but(&list.encode(), List::decode);
     let list = List::Pages { level: 2, pages: vec![(chunk_id(1), 1 << 40)] };

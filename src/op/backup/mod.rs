@@ -5,6 +5,7 @@
 //! is told and passed over; an error of the archive ends the run, and then there is no snapshot. Whatever ends it, the
 //! chunks that are durable by then are not stored again by the next run.
 
+mod capture;
 mod file;
 mod previous;
 mod run;
@@ -103,7 +104,9 @@ pub fn backup(archive: &Archive, options: &BackupOptions, observer: &dyn Observe
                 unread: done.unread.iter().take(Snapshot::MAX_UNREAD).cloned().collect(),
             };
             check_stop(observer)?;
-            Some(archive.commit(&snapshot)?)
+            let id = archive.commit(&snapshot)?;
+            archive.set_facts_done(id, capture::MAKER)?;
+            Some(id)
         }
         _ => None,
     };
