@@ -19,13 +19,13 @@ use crate::format::{FrameHeader, PackContent, Row, SegmentPack};
 use crate::id::{ArchiveId, ChunkId, ChunkKind, ID_LEN, PackId, SegmentId, SnapshotId};
 
 /// An index of another schema, or of another version of the database, is made again.
-const SCHEMA: &str = "1 redb 4.5";
+const SCHEMA: &str = "2 redb 4.5";
 /// What the database may keep of its file in memory, in bytes.
 const CACHE_BYTES: usize = 64 << 20;
 
 const CHUNK_KEY: usize = ID_LEN + 4;
 const CHUNK_VALUE: usize = 15;
-const PACK_VALUE: usize = ID_LEN + 9;
+const PACK_VALUE: usize = ID_LEN + 10;
 
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 const CHUNKS: TableDefinition<'_, &[u8; CHUNK_KEY], &[u8; CHUNK_VALUE]> = TableDefinition::new("chunks");
@@ -53,6 +53,8 @@ pub struct PackInfo {
     pub len: u64,
     /// What it holds.
     pub content: PackContent,
+    /// No segment tells of it yet, so it may not even be durable.
+    pub loose: bool,
 }
 
 /// Chunks, packs, merged segments and snapshots, in a file or in memory.
@@ -180,9 +182,10 @@ impl Index {
         self.read().packs.values().copied().collect()
     }
 
-    /// Whether it knows this pack.
-    pub fn has_pack(&self, id: &PackId) -> bool {
-        self.read().numbers.contains_key(id)
+    /// What it knows of this pack.
+    pub fn pack(&self, id: &PackId) -> Option<PackInfo> {
+        let state = self.read();
+        state.packs.get(state.numbers.get(id)?).copied()
     }
 
     /// Where this chunk lies: every place that is known, the one written last in front.
@@ -211,7 +214,8 @@ impl Index {
         Ok(found)
     }
 
-    /// Adds packs (those it knows already are passed over), the segments that told of them, and snapshots.
+    /// Adds packs (those it knows already are passed over), the segments that told of them (if none did, the packs are
+    /// loose), and snapshots.
     ///
     /// # Errors
     /// If the file cannot be written; then [`Index::start_over`] is next, or the index stays as it was.
@@ -234,7 +238,7 @@ impl Index {
             {
                 let mut table = write.open_table(PACKS)?;
                 let known = Packs::read(&table)?;
-                let (new, rows) = new_rows(packs, &known.numbers, known.next());
+                let (new, rows) = new_rows(packs, !segments.is_empty(), &known);
                 for (number, pack) in new {
                     table.insert(number, &pack_value(&pack))?;
                 }
@@ -288,8 +292,9 @@ impl State {
         snapshots: &[(SnapshotId, Vec<u8>)],
         gone: &[SnapshotId],
     ) {
-        let next = self.packs.last_key_value().map_or(0, |(number, _)| number + 1);
-        let (new, rows) = new_rows(packs, &self.numbers, next);
+        let known = Packs { packs: std::mem::take(&mut self.packs), numbers: std::mem::take(&mut self.numbers) };
+        let (new, rows) = new_rows(packs, !segments.is_empty(), &known);
+        Packs { packs: self.packs, numbers: self.numbers } = known;
         for (number, pack) in new {
             self.numbers.insert(pack.id, number);
             self.packs.insert(number, pack);
@@ -347,13 +352,22 @@ impl Packs {
 
 type Rows = Vec<([u8; CHUNK_KEY], [u8; CHUNK_VALUE])>;
 
-/// The packs that are not known yet with their numbers, and their chunks in the order in which inserting is fast.
-fn new_rows(packs: &[SegmentPack], known: &HashMap<PackId, u32>, next: u32) -> (Vec<(u32, PackInfo)>, Rows) {
+/// The packs that are not known yet with their numbers, and their chunks in the order in which inserting is fast; and the
+/// packs that are loose no longer.
+fn new_rows(packs: &[SegmentPack], told: bool, known: &Packs) -> (Vec<(u32, PackInfo)>, Rows) {
     let mut seen = HashSet::new();
-    let new = packs.iter().filter(|pack| !known.contains_key(&pack.id) && seen.insert(pack.id));
     let (mut infos, mut rows) = (Vec::new(), Rows::new());
-    for (number, pack) in (next..).zip(new) {
-        infos.push((number, PackInfo { id: pack.id, len: pack.len(), content: pack.content }));
+    let mut next = known.next();
+    for pack in packs.iter().filter(|pack| seen.insert(pack.id)) {
+        let number = match known.numbers.get(&pack.id) {
+            Some(number) if told && known.packs.get(number).is_some_and(|info| info.loose) => *number,
+            Some(_) => continue,
+            None => {
+                next += 1;
+                next - 1
+            }
+        };
+        infos.push((number, PackInfo { id: pack.id, len: pack.len(), content: pack.content, loose: !told }));
         rows.extend(pack.rows.iter().map(|row| (chunk_key(&row.frame.id, number), chunk_value(row))));
     }
     rows.sort_unstable();
@@ -381,13 +395,15 @@ fn pack_value(pack: &PackInfo) -> [u8; PACK_VALUE] {
     value[..ID_LEN].copy_from_slice(pack.id.as_bytes());
     value[ID_LEN..ID_LEN + 8].copy_from_slice(&pack.len.to_le_bytes());
     value[ID_LEN + 8] = pack.content as u8;
+    value[ID_LEN + 9] = u8::from(pack.loose);
     value
 }
 
 fn pack_of(value: &[u8; PACK_VALUE]) -> Option<PackInfo> {
     let id = PackId::from_bytes(value[..ID_LEN].try_into().ok()?);
     let len = u64::from_le_bytes(value[ID_LEN..ID_LEN + 8].try_into().ok()?);
-    Some(PackInfo { id, len, content: PackContent::from_number(value[ID_LEN + 8])? })
+    let loose = value[ID_LEN + 9] != 0;
+    Some(PackInfo { id, len, content: PackContent::from_number(value[ID_LEN + 8])?, loose })
 }
 
 /// Runs database calls; errors and panics alike become an error of this room.
@@ -422,7 +438,10 @@ mod tests {
         let packs = [pack(1, &[10, 11]), pack(2, &[11, 12])];
         let segment = SegmentId::from_bytes([5; 32]);
         let snapshot = (SnapshotId::from_bytes([6; 32]), b"snapshot".to_vec());
+        index.add(&packs[..1], &[], &[], &[]).unwrap();
+        assert!(index.pack(&packs[0].id).unwrap().loose, "no segment told of it");
         index.add(&packs, &[segment], std::slice::from_ref(&snapshot), &[]).unwrap();
+        assert!(packs.iter().all(|pack| !index.pack(&pack.id).unwrap().loose));
         index.add(&packs, &[], &[], &[]).unwrap();
         let found = index.locate(&ChunkId::from_bytes([11; 32])).unwrap();
         assert_eq!(found.len(), 2, "adding a pack again adds nothing");
@@ -432,6 +451,7 @@ mod tests {
         assert!(index.segments().contains(&segment));
         assert_eq!(index.snapshots().get(&snapshot.0), Some(&snapshot.1));
         assert_eq!(index.packs().len(), 2);
+        assert!(index.packs().iter().all(|pack| !pack.loose));
     }
 
     #[test]

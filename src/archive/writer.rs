@@ -85,7 +85,7 @@ impl<'a> Writer<'a> {
     pub(super) fn new(archive: &'a Archive, level: i32) -> Result<Self> {
         let store = archive.store().clone();
         let (lock, present) = begin(archive)?;
-        let adopted = archive.adopt(&present)?;
+        let adopted = archive.adopt(&present, true)?;
         for pack in &adopted {
             store.confirm(&names::pack(&pack.id))?;
             protect(archive, pack)?;
