@@ -85,7 +85,8 @@ impl<'a> Writer<'a> {
     pub(super) fn new(archive: &'a Archive, level: i32) -> Result<Self> {
         let store = archive.store().clone();
         let (lock, present) = begin(archive)?;
-        let adopted = archive.adopt(&present, true)?;
+        let mut adopted = archive.adopt(&present, true)?;
+        adopted.retain(|pack| present.get(&pack.id).is_some_and(|len| pack.fills(*len)));
         for pack in &adopted {
             store.confirm(&names::pack(&pack.id))?;
             protect(archive, pack)?;
