@@ -20,13 +20,13 @@ use crate::format::{CaptureFacts, FrameHeader, Hint, PackContent, Row, SegmentPa
 use crate::id::{ArchiveId, ChunkId, ChunkKind, DerivedId, FileHash, ID_LEN, PackId, SegmentId, SnapshotId};
 
 /// An index of another schema, or of another version of the database, is made again.
-const SCHEMA: &str = "3 redb 4.5";
+const SCHEMA: &str = "4 redb 4.5";
 /// What the database may keep of its file in memory, in bytes.
 const CACHE_BYTES: usize = 64 << 20;
 
 const CHUNK_KEY: usize = ID_LEN + 4;
 const CHUNK_VALUE: usize = 16;
-const PACK_VALUE: usize = ID_LEN + 1 + 6 * 8;
+const PACK_VALUE: usize = ID_LEN + 2 + 6 * 8;
 
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 const CHUNKS: TableDefinition<'_, &[u8; CHUNK_KEY], &[u8; CHUNK_VALUE]> = TableDefinition::new("chunks");
@@ -58,6 +58,8 @@ pub struct PackInfo {
     pub content: PackContent,
     /// What its chunks add up to.
     pub sizes: Sizes,
+    /// No segment tells of it yet, so it may not even be durable.
+    pub loose: bool,
 }
 
 /// What chunks add up to, in bytes.
@@ -111,7 +113,7 @@ impl std::ops::AddAssign for Sizes {
 /// What is new in the archive, and what is gone from it.
 #[derive(Clone, Copy, Default)]
 pub struct Change<'a> {
-    /// Packs; those that are known already are passed over.
+    /// Packs; those that are known already are passed over. If no segment told of them, they are loose.
     pub packs: &'a [SegmentPack],
     /// Segments that told of packs.
     pub segments: &'a [SegmentId],
@@ -265,9 +267,10 @@ impl Index {
         self.read().packs.values().copied().collect()
     }
 
-    /// Whether it knows this pack.
-    pub fn has_pack(&self, id: &PackId) -> bool {
-        self.read().numbers.contains_key(id)
+    /// What it knows of this pack.
+    pub fn pack(&self, id: &PackId) -> Option<PackInfo> {
+        let state = self.read();
+        state.packs.get(state.numbers.get(id)?).copied()
     }
 
     /// The objects of facts that have been merged.
@@ -338,7 +341,7 @@ impl Index {
             {
                 let mut table = write.open_table(PACKS)?;
                 let known = Packs::read(&table)?;
-                let (new, rows) = new_rows(change.packs, &known.numbers, known.next());
+                let (new, rows) = new_rows(change.packs, !change.segments.is_empty(), &known);
                 let gone = gone_rows(change.gone_packs, &known.numbers);
                 for (number, pack) in new {
                     table.insert(number, &pack_value(&pack))?;
@@ -417,8 +420,9 @@ impl State {
 
     /// The same, in memory.
     fn apply(&mut self, change: &Change<'_>) {
-        let next = self.packs.last_key_value().map_or(0, |(number, _)| number + 1);
-        let (new, rows) = new_rows(change.packs, &self.numbers, next);
+        let known = Packs { packs: std::mem::take(&mut self.packs), numbers: std::mem::take(&mut self.numbers) };
+        let (new, rows) = new_rows(change.packs, !change.segments.is_empty(), &known);
+        Packs { packs: self.packs, numbers: self.numbers } = known;
         let gone = gone_rows(change.gone_packs, &self.numbers);
         for (number, pack) in new {
             self.numbers.insert(pack.id, number);
@@ -513,14 +517,23 @@ impl Packs {
 
 type Rows = Vec<([u8; CHUNK_KEY], [u8; CHUNK_VALUE])>;
 
-/// The packs that are not known yet with their numbers, and their chunks in the order in which inserting is fast.
-fn new_rows(packs: &[SegmentPack], known: &HashMap<PackId, u32>, next: u32) -> (Vec<(u32, PackInfo)>, Rows) {
+/// The packs that are not known yet with their numbers, and their chunks in the order in which inserting is fast; and the
+/// packs that are loose no longer.
+fn new_rows(packs: &[SegmentPack], told: bool, known: &Packs) -> (Vec<(u32, PackInfo)>, Rows) {
     let mut seen = HashSet::new();
-    let new = packs.iter().filter(|pack| !known.contains_key(&pack.id) && seen.insert(pack.id));
     let (mut infos, mut rows) = (Vec::new(), Rows::new());
-    for (number, pack) in (next..).zip(new) {
+    let mut next = known.next();
+    for pack in packs.iter().filter(|pack| seen.insert(pack.id)) {
+        let number = match known.numbers.get(&pack.id) {
+            Some(number) if told && known.packs.get(number).is_some_and(|info| info.loose) => *number,
+            Some(_) => continue,
+            None => {
+                next += 1;
+                next - 1
+            }
+        };
         let sizes = Sizes::of(&pack.rows);
-        infos.push((number, PackInfo { id: pack.id, len: pack.len(), content: pack.content, sizes }));
+        infos.push((number, PackInfo { id: pack.id, len: pack.len(), content: pack.content, sizes, loose: !told }));
         rows.extend(pack.rows.iter().map(|row| (chunk_key(&row.frame.id, number), chunk_value(row))));
     }
     rows.sort_unstable();
@@ -572,8 +585,9 @@ fn pack_value(pack: &PackInfo) -> [u8; PACK_VALUE] {
     let mut value = [0; PACK_VALUE];
     value[..ID_LEN].copy_from_slice(pack.id.as_bytes());
     value[ID_LEN] = pack.content as u8;
+    value[ID_LEN + 1] = u8::from(pack.loose);
     let numbers = std::iter::once(pack.len).chain(pack.sizes.numbers());
-    for (field, number) in value[ID_LEN + 1..].chunks_exact_mut(8).zip(numbers) {
+    for (field, number) in value[ID_LEN + 2..].chunks_exact_mut(8).zip(numbers) {
         field.copy_from_slice(&number.to_le_bytes());
     }
     value
@@ -581,11 +595,11 @@ fn pack_value(pack: &PackInfo) -> [u8; PACK_VALUE] {
 
 fn pack_of(value: &[u8; PACK_VALUE]) -> Option<PackInfo> {
     let id = PackId::from_bytes(value[..ID_LEN].try_into().ok()?);
-    let (fields, _) = value[ID_LEN + 1..].as_chunks::<8>();
+    let (fields, _) = value[ID_LEN + 2..].as_chunks::<8>();
     let [len, plain, stored, images_plain, images_stored, images_left] =
         <[[u8; 8]; 6]>::try_from(fields).ok()?.map(u64::from_le_bytes);
     let sizes = Sizes { plain, stored, images_plain, images_stored, images_left };
-    Some(PackInfo { id, len, content: PackContent::from_number(value[ID_LEN])?, sizes })
+    Some(PackInfo { id, len, content: PackContent::from_number(value[ID_LEN])?, sizes, loose: value[ID_LEN + 1] != 0 })
 }
 
 /// Runs database calls; errors and panics alike become an error of this room.

@@ -266,16 +266,21 @@ impl Archive {
         self.notify(Notice::IndexRebuilt(why.to_owned()));
         self.index.start_over();
         self.merge_new()?;
-        self.adopt(&self.present_packs(Leftovers::Leave)?)?;
+        self.adopt(&self.present_packs(Leftovers::Leave)?, false)?;
         Ok(())
     }
 
-    /// Takes packs into the index that no segment tells of: an interrupted run left them, or their segment is lost.
-    /// They are made durable first, since whoever wrote them may not have come so far.
-    pub(crate) fn adopt(&self, present: &HashMap<PackId, u64>) -> Result<Vec<crate::format::SegmentPack>> {
+    /// Takes packs into the index that no segment tells of: an interrupted run left them, or their segment is lost. For
+    /// a writer these are also the ones that a reader took in before: it must make them durable, since whoever wrote them
+    /// may not have come so far, and tell of them.
+    pub(crate) fn adopt(
+        &self,
+        present: &HashMap<PackId, u64>,
+        for_writer: bool,
+    ) -> Result<Vec<crate::format::SegmentPack>> {
         let mut adopted = Vec::new();
         for (id, len) in present {
-            if self.index.has_pack(id) {
+            if self.index.pack(id).is_some_and(|pack| !(for_writer && pack.loose)) {
                 continue;
             }
             match read_pack(&*self.store, id, *len) {

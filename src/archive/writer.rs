@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use super::{Archive, Change, MAX_PACK_LEN, put_checked, put_parity};
 use crate::chunk::Chunk;
@@ -40,6 +41,9 @@ impl Default for Packing {
         Self { level: Choice::default().level, images: false }
     }
 }
+/// How long an archive that is in use is tried again, and how often.
+const PATIENCE: Duration = Duration::from_secs(3);
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// What a writer added.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -111,7 +115,8 @@ impl<'a> Writer<'a> {
     pub(super) fn new(archive: &'a Archive, packing: Packing) -> Result<Self> {
         let store = archive.store().clone();
         let (lock, present) = begin(archive)?;
-        let adopted = archive.adopt(&present)?;
+        let mut adopted = archive.adopt(&present, true)?;
+        adopted.retain(|pack| present.get(&pack.id).is_some_and(|len| pack.fills(*len)));
         for pack in &adopted {
             store.confirm(&names::pack(&pack.id))?;
             protect(archive, pack)?;
@@ -325,9 +330,20 @@ fn work(shared: &Shared, source: &Mutex<Receiver<Open>>) {
     }
 }
 
-/// Holds the archive together with others who add, and lists its packs. Whoever finds it unused sweeps what interrupted
-/// writes left, while nobody else can be writing.
+/// Holds the archive together with others who add, and lists its packs. Another writer that sweeps is waited for; whoever
+/// removes objects holds the archive for longer.
 fn begin(archive: &Archive) -> Result<(Lock, HashMap<PackId, u64>)> {
+    let begun = Instant::now();
+    loop {
+        match try_to_begin(archive) {
+            Err(error) if error.kind() == Kind::InUse && begun.elapsed() < PATIENCE => std::thread::sleep(PAUSE),
+            done => return done,
+        }
+    }
+}
+
+/// Whoever finds the archive unused sweeps what interrupted writes left, while nobody else can be writing.
+fn try_to_begin(archive: &Archive) -> Result<(Lock, HashMap<PackId, u64>)> {
     match archive.lock_alone() {
         Ok(lock) => {
             for folder in [names::SEGMENTS, names::SNAPSHOTS, names::PARITY] {
