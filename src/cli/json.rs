@@ -296,7 +296,7 @@ mod tests {
 
     #[test]
     fn a_node_tells_bytes_only_where_text_would_lie() {
-        let object = value(NodeObject::new(b"P/a.jpg", &file(b"a.jpg", 0o644)));
+        let object = value(NodeObject::new(b"P/a.jpg", &file(b"a.jpg", 0o644), None));
         assert_eq!(object["path"], "P/a.jpg");
         assert_eq!(object["type"], "file");
         assert_eq!(object["size"], 3);
@@ -304,7 +304,7 @@ mod tests {
         assert_eq!(object["hash"], "01".repeat(32));
         assert_eq!(object["mtime"].as_str().map(|time| &time[..4]), Some("1970"));
         assert_eq!(object.get("path_hex"), None);
-        let object = value(NodeObject::new(b"P/\xe9", &file(b"\xe9", 0o644)));
+        let object = value(NodeObject::new(b"P/\xe9", &file(b"\xe9", 0o644), None));
         assert_eq!(object["path_hex"], "502fe9");
         assert_eq!(object["name_hex"], "e9");
     }

@@ -1,6 +1,7 @@
 //! What the tests of the whole library share: an archive to play with, sources to put into it, and a comparison by other
 //! tools than ours.
 #![allow(dead_code)] // each test takes what it needs
+#![allow(clippy::big_endian_bytes)] // JPEG and PNG are written so
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -35,8 +36,11 @@ pub struct Heard {
     stop: AtomicBool,
     pub items: Mutex<Vec<(Action, PathBuf)>>,
     pub trouble: Mutex<Vec<(PathBuf, String)>>,
-    at: Option<Box<dyn Fn(&Event<'_>, &AtomicBool) + Sync + Send>>,
+    at: Option<Box<At>>,
 }
+
+/// What is done at each event, with the flag that stops the run.
+type At = dyn Fn(&Event<'_>, &AtomicBool) + Sync + Send;
 
 impl Heard {
     /// Calls `at` at each event, with the flag that stops the run.
