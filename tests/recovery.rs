@@ -443,7 +443,7 @@ fn of_many_who_begin_at_once_none_is_turned_away() {
             for archive in &opened {
                 scope.spawn(|| {
                     together.wait();
-                    archive.writer(3).map(drop).unwrap();
+                    archive.writer(snapkeep::archive::Packing::default()).map(drop).unwrap();
                 });
             }
         });
