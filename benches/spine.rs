@@ -5,6 +5,8 @@
 
 mod material;
 
+#![allow(clippy::big_endian_bytes)] // JPEG is written so
+
 use std::cell::LazyCell;
 use std::fs;
 use std::hint::black_box;

@@ -270,8 +270,13 @@ fn tell(app: &App, options: &BackupOptions, done: &Backup, begun: &Zoned) {
 /// What came of it, in plain words.
 fn sentences(options: &BackupOptions, done: &Backup) -> Vec<String> {
     let summary = &done.summary;
+    // Photos that have another name are news only where there are some.
+    let moved = match summary.moved {
+        0 => String::new(),
+        moved => format!("{} moved, ", words::count(moved)),
+    };
     let mut counts = format!(
-        "{} new, {} changed, {} no longer in the source (still in the archive), {} unreadable",
+        "{} new, {} changed, {moved}{} no longer in the source (still in the archive), {} unreadable",
         words::count(summary.new),
         words::count(summary.changed),
         words::count(summary.gone),

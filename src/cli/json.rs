@@ -37,6 +37,7 @@ pub struct SummaryObject {
     files_new: u64,
     files_changed: u64,
     files_unmodified: u64,
+    files_moved: u64,
     files_gone: u64,
     files_unreadable: u64,
     data_added: u64,
@@ -153,7 +154,12 @@ impl SummaryObject {
         Self {
             files_new: summary.new,
             files_changed: summary.changed,
-            files_unmodified: summary.files.saturating_sub(summary.new).saturating_sub(summary.changed),
+            files_unmodified: summary
+                .files
+                .saturating_sub(summary.new)
+                .saturating_sub(summary.changed)
+                .saturating_sub(summary.moved),
+            files_moved: summary.moved,
             files_gone: summary.gone,
             files_unreadable: summary.unread,
             data_added: summary.added,

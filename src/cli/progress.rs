@@ -129,6 +129,7 @@ impl<'a> Progress<'a> {
         let (word, json, level) = match action {
             Action::New => ("new", "new", 1),
             Action::Changed => ("changed", "modified", 1),
+            Action::Moved => ("moved", "moved", 1),
             Action::Gone => ("gone", "gone", 1),
             Action::PassedOver => ("passed over", "passed_over", 1),
             Action::Restored => (self.words.restored, "restored", 1),

@@ -42,11 +42,13 @@ pub struct Summary {
     pub symlinks: u64,
     /// Bytes of its files.
     pub bytes: u64,
-    /// Files that the previous snapshot did not have.
+    /// Files that the previous snapshot did not have, under any name.
     pub new: u64,
     /// Files that differ from the previous snapshot's.
     pub changed: u64,
-    /// Files that the previous snapshot had and this one has not.
+    /// Files that the previous snapshot had under another name.
+    pub moved: u64,
+    /// Files that the previous snapshot had and this one has not, under any name.
     pub gone: u64,
     /// Plain bytes of the chunks that this run added.
     pub added: u64,
@@ -288,7 +290,7 @@ fn read_texts(value: &mut Decoder<'_>) -> Result<Vec<String>> {
 
 impl Summary {
     /// In the order in which they are stored.
-    fn numbers(&self) -> [u64; 11] {
+    fn numbers(&self) -> [u64; 12] {
         [
             self.files,
             self.dirs,
@@ -296,6 +298,7 @@ impl Summary {
             self.bytes,
             self.new,
             self.changed,
+            self.moved,
             self.gone,
             self.added,
             self.stored,
@@ -304,8 +307,8 @@ impl Summary {
         ]
     }
 
-    fn of(numbers: [u64; 11]) -> Self {
-        let [files, dirs, symlinks, bytes, new, changed, gone, added, stored, unread, millis] = numbers;
-        Self { files, dirs, symlinks, bytes, new, changed, gone, added, stored, unread, millis }
+    fn of(numbers: [u64; 12]) -> Self {
+        let [files, dirs, symlinks, bytes, new, changed, moved, gone, added, stored, unread, millis] = numbers;
+        Self { files, dirs, symlinks, bytes, new, changed, moved, gone, added, stored, unread, millis }
     }
 }

@@ -70,6 +70,8 @@ pub enum Action {
     New,
     /// It differs from the previous snapshot.
     Changed,
+    /// The previous snapshot had it under another name.
+    Moved,
     /// It is as it was.
     Unchanged,
     /// The previous snapshot had it, and it is no longer in the source.

@@ -14,7 +14,7 @@ use super::{Event, Observer, check_stop};
 use crate::archive::{Archive, MAX_PACK_LEN, chunks_of, entries_of, find_frames, read_directory, unpack_frame};
 use crate::error::{Error, Kind, Result};
 use crate::format::{Content, EntryKind, HEADER_LEN, Header, SegmentPack, Snapshot, names};
-use crate::id::{ChunkId, PackId, SegmentId, SnapshotId};
+use crate::id::{ChunkId, DerivedId, PackId, SegmentId, SnapshotId};
 use crate::parity::Parity;
 use crate::store::{Leftovers, Object};
 use crate::view::join;
@@ -80,6 +80,7 @@ pub fn verify(archive: &Archive, options: &VerifyOptions, observer: &dyn Observe
     let packs = check.packs(options.read_data)?;
     check.segments(&packs)?;
     check.snapshots()?;
+    check.facts()?;
     check.recovery_data()?;
     check.found.chunks = check.held.len() as u64;
     check.found.damage.sort_unstable_by(|a, b| a.object.cmp(&b.object));
@@ -298,6 +299,22 @@ impl Check<'_> {
                     self.tree(&id, &[], &snapshot.tree)?;
                 }
                 Err(error) => self.note(object.name, error)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Every object of facts about photos. They can be made again, so damage costs no file.
+    fn facts(&mut self) -> Result<()> {
+        for object in self.archive.store().list(names::DERIVED, Leftovers::Leave)? {
+            check_stop(self.observer)?;
+            self.found.objects += 1;
+            let Some(id) = DerivedId::from_hex(names::last(&object.name)) else {
+                self.damaged(object.name, "its name is not that of an object of facts");
+                continue;
+            };
+            if let Err(error) = self.archive.read_facts(&id) {
+                self.note(object.name, error)?;
             }
         }
         Ok(())

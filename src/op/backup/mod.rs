@@ -7,6 +7,7 @@
 
 mod capture;
 mod file;
+mod moved;
 mod previous;
 mod run;
 
@@ -79,8 +80,8 @@ pub fn backup(archive: &Archive, options: &BackupOptions, observer: &dyn Observe
     let started = Instant::now();
     let roots = scan(options, observer)?;
     let previous = Previous::find(archive, options, &roots)?;
-    let run = Run::new(archive, options, observer, &previous)?;
-    let stored = run.store(&roots);
+    let run = Run::new(archive, options, observer, &previous, &roots)?;
+    let stored = run.store();
     let mut done = run.finish(stored)?;
 
     done.summary.millis = started.elapsed().as_millis() as u64;
@@ -111,8 +112,8 @@ pub fn backup(archive: &Archive, options: &BackupOptions, observer: &dyn Observe
         _ => None,
     };
     let passed_over = roots.into_iter().flat_map(|root| root.scan.passed_over).collect();
-    let Summary { new, changed, gone, .. } = done.summary;
-    let unchanged = if options.dry_run { new + changed + gone == 0 } else { unchanged };
+    let Summary { new, changed, moved, gone, .. } = done.summary;
+    let unchanged = if options.dry_run { new + changed + moved + gone == 0 } else { unchanged };
     Ok(Backup { id, summary: done.summary, parent: previous.parent(), unread: done.unread, passed_over, unchanged })
 }
 

@@ -83,18 +83,25 @@ pub(super) fn readable(entries: Result<Vec<Entry>>) -> Result<Vec<Entry>> {
     }
 }
 
-/// Whether a file is surely as it was recorded: same kind, length, times and number, and none of its times so late that
-/// it could have changed within the same tick after it was read.
+/// Whether a file is surely as it was recorded: same kind, length, times and number, and settled when it was recorded.
 pub(super) fn is_unchanged(known: &Entry, since: Time, stat: &Stat) -> bool {
-    let EntryKind::File { size, unsettled: false, .. } = known.kind else { return false };
+    let EntryKind::File { size, .. } = known.kind else { return false };
     let meta = &known.meta;
     let same = stat.kind == source::Kind::File
         && size == stat.size
         && meta.mtime == time(stat.mtime)
         && meta.ctime == time(stat.ctime)
         && meta.inode == stat.ino;
+    same && is_settled(known, since)
+}
+
+/// Whether what was recorded of a file is surely all of it: it did not change while it was read, and none of its times is
+/// so late that it could have changed within the same tick afterwards.
+pub(super) fn is_settled(known: &Entry, since: Time) -> bool {
+    let EntryKind::File { unsettled: false, .. } = known.kind else { return false };
+    let meta = &known.meta;
     let tick = if meta.ctime.nanos == 0 && meta.mtime.nanos == 0 { TICK_COARSE } else { TICK_FINE };
-    same && nanos(meta.mtime.max(meta.ctime)) + tick < nanos(since)
+    nanos(meta.mtime.max(meta.ctime)) + tick < nanos(since)
 }
 
 fn nanos(time: Time) -> i128 {

@@ -5,12 +5,13 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use rayon::prelude::*;
 
 use super::capture::MAKER;
 use super::file::Stored;
+use super::moved::Moved;
 use super::previous::{Known, Previous, is_unchanged, readable, time};
 use super::{BackupOptions, Root, bytes, file};
 use crate::archive::{Archive, Reader, Writer, chunks_of, entries_of, store_entries};
@@ -28,6 +29,10 @@ pub(super) struct Run<'a> {
     options: &'a BackupOptions,
     observer: &'a dyn Observer,
     previous: &'a Previous,
+    roots: &'a [Root],
+    /// Looked for when the first file is met that has no past under its name.
+    moved: OnceLock<Moved>,
+    looking: Mutex<()>,
     /// None in a dry run.
     writer: Option<Writer<'a>>,
     reader: Reader<'a>,
@@ -56,6 +61,7 @@ struct Counts {
     bytes: AtomicU64,
     new: AtomicU64,
     changed: AtomicU64,
+    moved: AtomicU64,
     gone: AtomicU64,
 }
 
@@ -65,6 +71,7 @@ impl<'a> Run<'a> {
         options: &'a BackupOptions,
         observer: &'a dyn Observer,
         previous: &'a Previous,
+        roots: &'a [Root],
     ) -> Result<Self> {
         let writer = if options.dry_run { None } else { Some(archive.writer(options.packing)?) };
         Ok(Self {
@@ -72,6 +79,9 @@ impl<'a> Run<'a> {
             options,
             observer,
             previous,
+            roots,
+            moved: OnceLock::new(),
+            looking: Mutex::default(),
             writer,
             reader: archive.reader(),
             counts: Counts::default(),
@@ -83,15 +93,15 @@ impl<'a> Run<'a> {
     }
 
     /// Stores everything and returns the top tree; none in a dry run.
-    pub(super) fn store(&self, roots: &[Root]) -> Result<Option<ChunkId>> {
+    pub(super) fn store(&self) -> Result<Option<ChunkId>> {
         let pool = rayon::ThreadPoolBuilder::new().stack_size(STACK).build();
         let pool = pool.map_err(|error| Error::caused(Kind::Internal, "starting threads", error))?;
-        for failure in roots.iter().flat_map(|root| &root.scan.failures) {
+        for failure in self.roots.iter().flat_map(|root| &root.scan.failures) {
             self.failed(failure);
         }
         let mut entries = pool.install(|| {
-            let each = roots.par_iter().enumerate();
-            let each = each.map(|(number, root)| self.root(root, self.previous.root(number)));
+            let each = self.roots.par_iter().enumerate();
+            let each = each.map(|(number, root)| self.root(number, root, self.previous.root(number)));
             each.filter_map(Result::transpose).collect::<Result<Vec<Entry>>>()
         })?;
         entries.sort_unstable_by(|a, b| a.name.cmp(&b.name));
@@ -123,7 +133,9 @@ impl<'a> Run<'a> {
             bytes: count(&self.counts.bytes),
             new: count(&self.counts.new),
             changed: count(&self.counts.changed),
-            gone: count(&self.counts.gone),
+            moved: count(&self.counts.moved),
+            // A file that has moved is not gone.
+            gone: count(&self.counts.gone).saturating_sub(count(&self.counts.moved)),
             added: written.added,
             stored: written.stored,
             unread: unread.len() as u64,
@@ -132,8 +144,8 @@ impl<'a> Run<'a> {
         Ok(Done { tree: tree?, summary, unread })
     }
 
-    fn root(&self, root: &Root, known: Option<&Known>) -> Result<Option<Entry>> {
-        let place = Place { root, since: known.map(|known| known.since).unwrap_or_default() };
+    fn root(&self, number: usize, root: &Root, known: Option<&Known>) -> Result<Option<Entry>> {
+        let place = Place { number, root, since: known.map(|known| known.since).unwrap_or_default() };
         let entry = self.entry(&place, &root.scan.node, &root.path, known.map(|known| &known.entry))?;
         Ok(entry.map(|entry| Entry { name: root.name.clone(), ..entry }))
     }
@@ -195,6 +207,15 @@ impl<'a> Run<'a> {
             let meta = self.meta(place, &node.stat, || known.meta.xattrs.clone());
             return Ok(Some((known.kind.clone(), meta)));
         }
+        if known.is_none()
+            && !self.options.force
+            && let Some(origin) = self.moved()?.origin(place.number, place.root.device(node.stat.dev), &node.stat)
+            && self.holds(origin)?
+        {
+            self.counted(Action::Moved, path, node.stat.size);
+            let meta = self.meta(place, &node.stat, || self.xattrs(path, &node.stat, None));
+            return Ok(Some((origin.kind.clone(), meta)));
+        }
         let Some(writer) = &self.writer else {
             self.counted(if known.is_some() { Action::Changed } else { Action::New }, path, node.stat.size);
             return Ok(None);
@@ -248,6 +269,19 @@ impl<'a> Run<'a> {
         }
     }
 
+    /// Files that are gone from where they were.
+    fn moved(&self) -> Result<&Moved> {
+        if let Some(moved) = self.moved.get() {
+            return Ok(moved);
+        }
+        let _one_at_a_time = self.looking.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(moved) = self.moved.get() {
+            return Ok(moved);
+        }
+        let found = Moved::find(&self.reader, self.roots, self.previous)?;
+        Ok(self.moved.get_or_init(|| found))
+    }
+
     /// Whether everything that makes up a recorded file is still in the archive.
     fn holds(&self, known: &Entry) -> Result<bool> {
         let (Some(writer), EntryKind::File { content, size, .. }) = (&self.writer, &known.kind) else {
@@ -285,6 +319,7 @@ impl<'a> Run<'a> {
         let counter = match action {
             Action::New => Some(&self.counts.new),
             Action::Changed => Some(&self.counts.changed),
+            Action::Moved => Some(&self.counts.moved),
             _ => None,
         };
         if let Some(counter) = counter {
@@ -294,7 +329,7 @@ impl<'a> Run<'a> {
         self.counts.bytes.fetch_add(size, Ordering::Relaxed);
         self.observer.event(Event::Item { action, path, size });
         // Bytes that were read have been told while they were read.
-        let unread = if action == Action::Unchanged { size } else { 0 };
+        let unread = if matches!(action, Action::Unchanged | Action::Moved) { size } else { 0 };
         self.observer.event(Event::Advance { files: 1, bytes: unread });
     }
 
@@ -352,6 +387,8 @@ impl<'a> Run<'a> {
 
 /// Where an entry belongs.
 struct Place<'a> {
+    /// Which of the sources.
+    number: usize,
     root: &'a Root,
     /// When the run began that recorded what is known.
     since: crate::format::Time,

@@ -1,0 +1,65 @@
+//! Files that have another name now: what the previous snapshot had and the source no longer has under that name.
+//!
+//! A file is taken for one of them, without being read, if it lies on the same device of the source under the same inode
+//! number and has the same length and modification time. That is sound only where inode numbers stay with their files. FAT
+//! and exFAT make them up, and give themselves away by times that are whole hundredths of a second; a file whose last
+//! change of metadata was recorded so is read again instead, and its chunks are found to be known.
+
+use std::collections::HashMap;
+
+use super::previous::{is_settled, readable, time};
+use super::{Previous, Root};
+use crate::archive::{Reader, entries_of};
+use crate::error::Result;
+use crate::format::{Entry, EntryKind};
+use crate::id::ChunkId;
+use crate::source::{Kind, Node, Stat};
+
+/// Times on FAT and exFAT are multiples of this, in nanoseconds.
+const COARSE: u32 = 10_000_000;
+
+/// Files that are gone from where they were, by source, device and inode number.
+pub(super) struct Moved {
+    files: HashMap<(usize, u64, u64), Entry>,
+}
+
+impl Moved {
+    /// Compares the sources with what the archive has of them, by names alone.
+    pub(super) fn find(reader: &Reader<'_>, roots: &[Root], previous: &Previous) -> Result<Self> {
+        let mut files = HashMap::new();
+        for (number, root) in roots.iter().enumerate() {
+            let Some(known) = previous.root(number) else { continue };
+            let EntryKind::Dir { tree, .. } = &known.entry.kind else { continue };
+            let mut todo: Vec<(ChunkId, Option<&Node>)> = vec![(*tree, Some(&root.scan.node))];
+            while let Some((tree, node)) = todo.pop() {
+                for entry in readable(entries_of(reader, &tree))? {
+                    let now = node.and_then(|node| child(node, &entry.name));
+                    match (&entry.kind, now.map(|now| now.stat.kind)) {
+                        (EntryKind::Dir { tree, .. }, Some(Kind::Dir)) => todo.push((*tree, now)),
+                        (EntryKind::Dir { tree, .. }, _) => todo.push((*tree, None)),
+                        (EntryKind::File { .. }, now)
+                            if now != Some(Kind::File)
+                                && is_settled(&entry, known.since)
+                                && entry.meta.ctime.nanos % COARSE != 0 =>
+                        {
+                            files.insert((number, entry.meta.device, entry.meta.inode), entry);
+                        }
+                        _ => {}
+                    }
+                }
+            }
+        }
+        Ok(Self { files })
+    }
+
+    /// The file that this one was, if it was one.
+    pub(super) fn origin(&self, root: usize, device: u64, stat: &Stat) -> Option<&Entry> {
+        let entry = self.files.get(&(root, device, stat.ino))?;
+        let EntryKind::File { size, .. } = entry.kind else { return None };
+        (size == stat.size && entry.meta.mtime == time(stat.mtime)).then_some(entry)
+    }
+}
+
+fn child<'n>(node: &'n Node, name: &[u8]) -> Option<&'n Node> {
+    node.children.binary_search_by(|child| child.name[..].cmp(name)).ok().map(|at| &node.children[at])
+}
