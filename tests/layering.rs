@@ -70,7 +70,7 @@ fn is_test(file: &str) -> bool {
 /// The code of a file: without comments, strings' contents, and what is only compiled for tests.
 fn code(text: &str) -> String {
     let body = text.split("#[cfg(test)]\nmod ").next().unwrap_or(text);
-    body.lines().map(|line| blank(line)).collect::<Vec<_>>().join("\n")
+    body.lines().map(blank).collect::<Vec<_>>().join("\n")
 }
 
 /// A line without its comment, and with what stands between quotes left out.
@@ -217,7 +217,9 @@ fn every_rule_objects_to_what_breaks_it() {
     assert!(objects(printing, "op/mod.rs", "    eprintln!(\"{x}\");"));
     assert!(objects(length, "op/mod.rs", &"\n".repeat(1001)));
     assert!(objects(opening, "op/mod.rs", "use std::io;"));
-    for text in ["let x = y.unwrap();", "y.expect(\"it is there\")", "panic!()", "todo!()", "let s = \"//\"; y.unwrap()"] {
+    for text in
+        ["let x = y.unwrap();", "y.expect(\"it is there\")", "panic!()", "todo!()", "let s = \"//\"; y.unwrap()"]
+    {
         assert!(objects(panics, "op/mod.rs", text), "{text}");
     }
 }
@@ -256,9 +258,7 @@ fn the_table_is_the_one_that_the_library_shows() {
 
 /// The table of rooms in the library's documentation. "all of these" stands for every room above.
 fn table(text: &str) -> BTreeMap<String, Vec<String>> {
-    let names = |cell: &str| -> Vec<String> {
-        cell.split('`').skip(1).step_by(2).map(str::to_owned).collect()
-    };
+    let names = |cell: &str| -> Vec<String> { cell.split('`').skip(1).step_by(2).map(str::to_owned).collect() };
     let mut found: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for line in text.lines().filter_map(|line| line.strip_prefix("//! | `")) {
         let cells: Vec<&str> = line.split(" | ").collect();

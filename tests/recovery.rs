@@ -125,7 +125,11 @@ fn a_flipped_bit_in_the_index_changes_no_answer() {
     let used: Vec<u64> = (0..whole.len() as u64).filter(|at| whole[*at as usize] != 0).collect();
     let mut random = Random(7);
     for turn in 0..200 {
-        let byte = if turn % 4 == 0 { random.below(whole.len() as u64) } else { used[random.below(used.len() as u64) as usize] };
+        let byte = if turn % 4 == 0 {
+            random.below(whole.len() as u64)
+        } else {
+            used[random.below(used.len() as u64) as usize]
+        };
         let bit = byte * 8 + random.below(8);
         fs::write(known.index(), &whole).unwrap();
         flip(&known.index(), bit);
@@ -193,7 +197,8 @@ fn a_pack_with_a_lost_directory_and_a_lost_frame_spoils_nothing_else() {
     let known = Known::new();
     fs::remove_dir_all(known.archive.path().join("segments")).unwrap();
     fs::remove_dir_all(known.archive.cache()).unwrap();
-    let longest = known.archive.objects_in("packs/").into_iter().max_by_key(|(_, path)| fs::metadata(path).unwrap().len());
+    let longest =
+        known.archive.objects_in("packs/").into_iter().max_by_key(|(_, path)| fs::metadata(path).unwrap().len());
     let (name, path) = longest.unwrap();
     let mut bytes = fs::read(&path).unwrap();
     let end = bytes.len();
@@ -227,7 +232,10 @@ fn one_copy_of_the_header_is_enough_and_none_is_told_clearly() {
                 None => fs::remove_file(path).unwrap(),
             }
             known.answers(how);
-            assert!(known.told(|notice| matches!(notice, Notice::PassedOver(object, _) if object == name)), "{how} {name}");
+            assert!(
+                known.told(|notice| matches!(notice, Notice::PassedOver(object, _) if object == name)),
+                "{how} {name}"
+            );
             known.goes_on(how);
         }
     }
@@ -239,7 +247,10 @@ fn one_copy_of_the_header_is_enough_and_none_is_told_clearly() {
         }
         let error = error(known.archive.try_open());
         assert_eq!(error.kind(), kind);
-        assert!(error.to_string().contains("header") && error.to_string().contains(known.archive.path().to_str().unwrap()), "{error}");
+        assert!(
+            error.to_string().contains("header") && error.to_string().contains(known.archive.path().to_str().unwrap()),
+            "{error}"
+        );
     }
     fs::remove_file(known.archive.path().join("header.copy")).unwrap();
     let error = error(known.archive.try_open());
@@ -259,7 +270,12 @@ fn no_damage_of_any_object_stops_a_command_that_does_not_need_it() {
     let known = Known::new();
     for (name, path) in known.archive.objects() {
         let bytes = fs::read(&path).unwrap();
-        for (how, bytes) in [("gone", None), ("empty", Some(vec![])), ("cut", Some(bytes[..bytes.len() / 2].to_vec())), ("garbage", Some(Random(9).bytes(bytes.len())))] {
+        for (how, bytes) in [
+            ("gone", None),
+            ("empty", Some(vec![])),
+            ("cut", Some(bytes[..bytes.len() / 2].to_vec())),
+            ("garbage", Some(Random(9).bytes(bytes.len()))),
+        ] {
             let known = known.copy();
             let path = known.archive.path().join(&name);
             match bytes {
@@ -274,7 +290,11 @@ fn no_damage_of_any_object_stops_a_command_that_does_not_need_it() {
             let found = known.archive.verify(true);
             let costs = |id: SnapshotId, path: &[u8]| {
                 let path = [b"source/", path].concat();
-                let above = |lost: &[u8]| lost.is_empty() || path == lost || path.strip_prefix(lost).is_some_and(|rest| rest.starts_with(b"/"));
+                let above = |lost: &[u8]| {
+                    lost.is_empty()
+                        || path == lost
+                        || path.strip_prefix(lost).is_some_and(|rest| rest.starts_with(b"/"))
+                };
                 found.affected.iter().any(|file| file.snapshot == id && above(&file.path))
             };
             let target = tempfile::tempdir().unwrap();
@@ -283,19 +303,29 @@ fn no_damage_of_any_object_stops_a_command_that_does_not_need_it() {
                 let shown = opened.snapshots().iter().any(|(other, _)| other == id);
                 let restored = match restore_at(&opened, Some(*id), &target) {
                     Ok(done) => {
-                        let names_it = |(_, why): &(PathBuf, String)| why.contains(&name) || why.contains("chunk") || why.contains("directory");
+                        let names_it = |(_, why): &(PathBuf, String)| {
+                            why.contains(&name) || why.contains("chunk") || why.contains("directory")
+                        };
                         assert!(done.failed.iter().all(names_it), "{about}: {:?}", done.failed);
                         assert!(done.failed.is_empty() || done.damaged, "{about}: {:?}", done.failed);
                         contents(&target.join("source"))
                     }
                     Err(error) => {
-                        assert!(matches!(error.kind(), Kind::Damaged | Kind::Missing | Kind::NotFound), "{about}: {error:?}");
+                        assert!(
+                            matches!(error.kind(), Kind::Damaged | Kind::Missing | Kind::NotFound),
+                            "{about}: {error:?}"
+                        );
                         assert!(!shown || !found.affected.is_empty(), "{about}: {error}");
                         continue;
                     }
                 };
                 for (path, bytes) in held {
-                    assert_eq!(restored.get(path) == Some(bytes), !costs(*id, path), "{about}: {}", String::from_utf8_lossy(path));
+                    assert_eq!(
+                        restored.get(path) == Some(bytes),
+                        !costs(*id, path),
+                        "{about}: {}",
+                        String::from_utf8_lossy(path)
+                    );
                 }
             }
             // Backing up goes on; what the source still has is there again afterwards, unless a pack is in the way of itself.
@@ -427,7 +457,8 @@ fn a_restore_goes_on_while_others_write() {
     many(&known.archive.source(), 40);
     let turns = AtomicUsize::new(0);
     std::thread::scope(|scope| {
-        let writing = scope.spawn(|| beside(&known.archive, &known.archive.source(), "another", &Heard::default()).unwrap());
+        let writing =
+            scope.spawn(|| beside(&known.archive, &known.archive.source(), "another", &Heard::default()).unwrap());
         while !writing.is_finished() || turns.load(Ordering::Relaxed) == 0 {
             for (id, held) in &known.held {
                 assert!(contents_of(&reader, *id).unwrap() == *held);

@@ -73,7 +73,8 @@ fn what_is_read_is_bounded_and_exact() {
 fn a_listing_is_of_all_depths_and_ascending() {
     every_store(|store| {
         assert_eq!(store.list("packs", Leftovers::Leave).unwrap(), []);
-        let put = ["packs/ab/2", "packs/ab/10", "packs/a", "packs/ab-c", "packs/b/x/y", "packsnot/1", "header", "packs/ab.1"];
+        let put =
+            ["packs/ab/2", "packs/ab/10", "packs/a", "packs/ab-c", "packs/b/x/y", "packsnot/1", "header", "packs/ab.1"];
         for (len, name) in put.iter().enumerate() {
             store.put_new(name, &[&vec![0; len]]).unwrap();
         }
@@ -104,7 +105,9 @@ fn what_is_deleted_is_gone_and_only_that() {
 #[test]
 fn names_that_lead_anywhere_else_are_refused() {
     every_store(|store| {
-        for name in ["", "/", "/a", "a/", "a//b", ".", "..", "a/..", "../a", ".tmp-1", "a/.b", "a b", "a\\b", "a\0", "ä", "a:b"] {
+        for name in
+            ["", "/", "/a", "a/", "a//b", ".", "..", "a/..", "../a", ".tmp-1", "a/.b", "a b", "a\\b", "a\0", "ä", "a:b"]
+        {
             assert_eq!(kind(store.put_new(name, &[b"x"])), Kind::Internal, "{name:?}");
             assert_eq!(kind(store.get(name, 1)), Kind::Internal, "{name:?}");
             assert_eq!(kind(store.get_range(name, 0, 1)), Kind::Internal, "{name:?}");

@@ -5,8 +5,8 @@ mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use common::{Heard, SMALL, TestArchive, album};
 use snapkeep::archive::{Archive, Parameters, read_pack};
@@ -178,7 +178,8 @@ fn whatever_an_object_is_replaced_by_is_found_and_named() {
     let whole = open(&objects).unwrap();
     for (name, bytes) in &objects {
         let kind = name.split('/').next().unwrap();
-        let other = objects.iter().find(|(other, bytes2)| other.starts_with(kind) && *other != name && *bytes2 != bytes);
+        let other =
+            objects.iter().find(|(other, bytes2)| other.starts_with(kind) && *other != name && *bytes2 != bytes);
         let mut replaced: Vec<(&str, Option<Vec<u8>>)> = vec![
             ("missing", None),
             ("empty", Some(Vec::new())),

@@ -226,14 +226,19 @@ fn packs_of_an_interrupted_run_are_made_durable_before_they_count() {
     backed_up(&archive, &record, &Heard::default()).unwrap();
     let calls = record.done();
     in_order(&archive.path(), &calls).unwrap();
-    let segment = written(&calls).unwrap().into_iter().find(|object| object.path.starts_with(archive.path().join("segments")));
+    let segment =
+        written(&calls).unwrap().into_iter().find(|object| object.path.starts_with(archive.path().join("segments")));
     let before = &calls[..segment.expect("the packs are told of").renamed];
-    let opened: HashMap<usize, &PathBuf> = before.iter().filter_map(|call| match call {
-        Call::Open(number, path) => Some((*number, path)),
-        _ => None,
-    }).collect();
+    let opened: HashMap<usize, &PathBuf> = before
+        .iter()
+        .filter_map(|call| match call {
+            Call::Open(number, path) => Some((*number, path)),
+            _ => None,
+        })
+        .collect();
     for (name, path) in archive.objects_in("packs/") {
-        let synced = before.iter().position(|call| matches!(call, Call::Sync(file) if opened.get(file) == Some(&&path)));
+        let synced =
+            before.iter().position(|call| matches!(call, Call::Sync(file) if opened.get(file) == Some(&&path)));
         let synced = synced.unwrap_or_else(|| panic!("{name} is not synced"));
         assert!(before[synced..].contains(&Call::SyncDir(path.parent().unwrap().to_owned())), "{name}");
     }
@@ -325,7 +330,8 @@ fn never_synced_again(record: &Record) {
     let calls = record.calls.lock().unwrap();
     for (at, (call, well)) in calls.iter().enumerate() {
         let Call::Sync(file) = call else { continue };
-        let again = |(later, _): &(Call, bool)| matches!(later, Call::Sync(number) | Call::Append(number) if number == file);
+        let again =
+            |(later, _): &(Call, bool)| matches!(later, Call::Sync(number) | Call::Append(number) if number == file);
         assert!(*well || !calls[at + 1..].iter().any(again), "file {file} was used again after a failed sync");
     }
 }
