@@ -35,7 +35,8 @@ impl SegmentPack {
     /// and then no segment can tell of it.
     pub fn fills(&self, len: u64) -> bool {
         let mut end = super::ENVELOPE_LEN as u64;
-        let follows = |row: &Row| u64::from(row.offset) == std::mem::replace(&mut end, u64::from(row.offset) + row.frame_len());
+        let follows =
+            |row: &Row| u64::from(row.offset) == std::mem::replace(&mut end, u64::from(row.offset) + row.frame_len());
         self.rows.iter().all(follows) && self.len() == len
     }
 

@@ -68,7 +68,14 @@ pub struct Verify {
 /// # Errors
 /// The store's error, or the user's wish to stop. Damage is no error but a result.
 pub fn verify(archive: &Archive, options: &VerifyOptions, observer: &dyn Observer) -> Result<Verify> {
-    let mut check = Check { archive, observer, found: Verify::default(), held: HashSet::new(), clean: HashSet::new(), protected: HashSet::new() };
+    let mut check = Check {
+        archive,
+        observer,
+        found: Verify::default(),
+        held: HashSet::new(),
+        clean: HashSet::new(),
+        protected: HashSet::new(),
+    };
     check.headers()?;
     let packs = check.packs(options.read_data)?;
     check.segments(&packs)?;
@@ -345,7 +352,8 @@ impl Check<'_> {
             Err(error) => return Err(error),
         };
         let lost = chunks.iter().find(|chunk| !self.held.contains(&chunk.id));
-        Ok(lost.map(|chunk| Error::new(Kind::Missing, format!("looking for chunk {}", chunk.id), "no pack has it whole")))
+        Ok(lost
+            .map(|chunk| Error::new(Kind::Missing, format!("looking for chunk {}", chunk.id), "no pack has it whole")))
     }
 
     fn lost(&mut self, snapshot: &SnapshotId, path: Vec<u8>, size: u64, error: Error) -> Result<()> {
