@@ -3,9 +3,9 @@
 //! `cargo bench --bench spine [-- NAME]`. Everything is made here from fixed seeds; files lie in the build folder, which
 //! is on a real drive where the system's temporary folder may be memory. What is set up is not timed.
 
-mod material;
-
 #![allow(clippy::big_endian_bytes)] // JPEG is written so
+
+mod material;
 
 use std::cell::LazyCell;
 use std::fs;

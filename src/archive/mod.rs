@@ -177,7 +177,8 @@ impl Archive {
     /// The way in. Others may add at the same time.
     ///
     /// # Errors
-    /// [`Kind::InUse`] while another process holds the archive alone; the store's error.
+    /// [`Kind::InUse`] if another process holds the archive alone and does not let go within three seconds; the store's
+    /// error.
     pub fn writer(&self, packing: Packing) -> Result<Writer<'_>> {
         Writer::new(self, packing)
     }

@@ -1,7 +1,7 @@
 //! What the tests of the whole library share: an archive to play with, sources to put into it, and a comparison by other
 //! tools than ours.
 #![allow(dead_code)] // each test takes what it needs
-#![allow(clippy::big_endian_bytes)] // JPEG and PNG are written so
+#![allow(clippy::big_endian_bytes)] // cameras write so
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -30,17 +30,17 @@ use tempfile::TempDir;
 pub const SMALL: Parameters =
     Parameters { chunker: Chunker { min: 256, average: 1024, max: 4096 }, pack_size: 1 << 16, parity_permille: 30 };
 
+/// What is done at an event; the flag stops the run.
+type AtEvent = Box<dyn Fn(&Event<'_>, &AtomicBool) + Sync + Send>;
+
 /// Remembers what happened, and may do something at each event.
 #[derive(Default)]
 pub struct Heard {
     stop: AtomicBool,
     pub items: Mutex<Vec<(Action, PathBuf)>>,
     pub trouble: Mutex<Vec<(PathBuf, String)>>,
-    at: Option<Box<At>>,
+    at: Option<AtEvent>,
 }
-
-/// What is done at each event, with the flag that stops the run.
-type At = dyn Fn(&Event<'_>, &AtomicBool) + Sync + Send;
 
 impl Heard {
     /// Calls `at` at each event, with the flag that stops the run.
