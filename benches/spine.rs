@@ -19,11 +19,11 @@ use criterion::{BatchSize, BenchmarkGroup, Criterion, Throughput};
 use tempfile::TempDir;
 
 use material::{SMALL_FILE, noise, small_files};
-use snapkeep::archive::{Archive, Filter, Index, Parameters, Selector};
+use snapkeep::archive::{Archive, Change, Filter, Index, Packing, Parameters, Selector};
 use snapkeep::chunk::{Chunk, Cutter};
 use snapkeep::codec::{self, Choice};
 use snapkeep::error::Result;
-use snapkeep::format::{ENVELOPE_LEN, FrameHeader, PackContent, Row, SegmentPack, Time};
+use snapkeep::format::{ENVELOPE_LEN, FrameHeader, Hint, PackContent, Row, SegmentPack, Time};
 use snapkeep::id::{ArchiveId, ChunkId, ChunkKind, PackId};
 use snapkeep::media::{self, RegionKind};
 use snapkeep::op::{self, BackupOptions, Event, Observer, Overwrite, RestoreOptions, Selection};
@@ -132,9 +132,9 @@ fn write_packs(criterion: &mut Criterion) -> Result<()> {
         let chunks: Vec<Vec<u8>> = (0..count).map(|seed| noise(seed, len)).collect();
         let fresh = || archive(Arc::new(Memory::new()), None);
         let write = |archive: Archive| -> Result<Archive> {
-            let writer = archive.writer(Choice::default().level)?;
+            let writer = archive.writer(Packing::default())?;
             for bytes in &chunks {
-                writer.put(&Chunk::new(ChunkKind::Data, bytes))?;
+                writer.put(&Chunk::new(ChunkKind::Data, bytes), Hint::None)?;
             }
             assert_eq!(writer.finish()?.chunks, count);
             Ok(archive)
@@ -153,8 +153,15 @@ fn index(criterion: &mut Criterion) -> Result<()> {
     let pack = |first: u64| {
         let row = |(offset, number)| {
             let kind = ChunkKind::Data;
-            let frame =
-                FrameHeader { kind, codec: 0, codec_version: 0, stored_len: 500, plain_len: 500, id: id(number) };
+            let frame = FrameHeader {
+                kind,
+                codec: 0,
+                codec_version: 0,
+                hint: Hint::None,
+                stored_len: 500,
+                plain_len: 500,
+                id: id(number),
+            };
             Row { frame, offset }
         };
         let offsets = (ENVELOPE_LEN as u32..).step_by(552);
@@ -172,12 +179,12 @@ fn index(criterion: &mut Criterion) -> Result<()> {
     group.bench_function("add all", |b| {
         b.iter_batched(
             fresh,
-            |(dir, index)| index.add(&packs, &[], &[], &[]).map(|()| (dir, index)),
+            |(dir, index)| index.apply(&Change { packs: &packs, ..Change::default() }).map(|()| (dir, index)),
             BatchSize::PerIteration,
         );
     });
     let (_dir, index) = fresh();
-    index.add(&packs, &[], &[], &[])?;
+    index.apply(&Change { packs: &packs, ..Change::default() })?;
     assert_eq!(index.locate(&id(CHUNKS - 1))?.len(), 1);
     for (name, first) in [("find 1,000 known", 0), ("find 1,000 unknown", CHUNKS)] {
         let ids: Vec<ChunkId> = (0..1000).map(|number| id(first + number * (CHUNKS / 1000))).collect();
@@ -247,7 +254,7 @@ impl Kept {
             program: "bench".to_owned(),
             dry_run: false,
             skip_if_unchanged: false,
-            level: Choice::default().level,
+            packing: Packing::default(),
             force: false,
         };
         op::backup(&self.archive, &options, &Quiet::default())

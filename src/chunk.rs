@@ -96,9 +96,7 @@ mod tests {
         // The chunking library has moved its cut points between versions; then every photo would be stored once more.
         let cutter = Cutter::new(1 << 18, 1 << 20, 1 << 22);
         let bytes = bytes(12 << 20);
-        let pinned = [
-            1353216, 2942082, 3341221, 4673978, 5866722, 6408917, 7086869, 9838271, 12132375, 12582912,
-        ];
+        let pinned = [1353216, 2942082, 3341221, 4673978, 5866722, 6408917, 7086869, 9838271, 12132375, 12582912];
         assert_eq!(cuts(&cutter, &bytes, bytes.len()), pinned);
     }
 

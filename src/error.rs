@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::io;
+use std::sync::Arc;
 
 /// The library's result.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -45,13 +46,15 @@ pub enum Kind {
 }
 
 /// What was being done, to which object, and why it failed.
+#[derive(Clone)]
 pub struct Error(Box<Inner>);
 
+#[derive(Clone)]
 struct Inner {
     kind: Kind,
     doing: String,
     why: String,
-    cause: Option<Box<dyn std::error::Error + Send + Sync>>,
+    cause: Option<Arc<dyn std::error::Error + Send + Sync>>,
 }
 
 impl Error {
@@ -67,7 +70,7 @@ impl Error {
         doing: impl Into<String>,
         cause: impl Into<Box<dyn std::error::Error + Send + Sync>>,
     ) -> Self {
-        let cause = cause.into();
+        let cause: Arc<dyn std::error::Error + Send + Sync> = cause.into().into();
         let why = cause.to_string();
         Self(Box::new(Inner { kind, doing: doing.into(), why, cause: Some(cause) }))
     }

@@ -72,6 +72,10 @@ id_type!(
     SnapshotId
 );
 id_type!(
+    /// Names an object of facts that can be made again: the BLAKE3 of its bytes.
+    DerivedId
+);
+id_type!(
     /// The BLAKE3 of a whole file, as `b3sum` prints it.
     FileHash
 );

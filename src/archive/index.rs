@@ -14,23 +14,26 @@ use std::sync::{PoisonError, RwLock};
 
 use redb::{ConcurrencyMode, Database, ReadOnlyTable, ReadableDatabase, ReadableTable, TableDefinition};
 
+use crate::codec::Codec;
 use crate::error::{Error, Kind, Result};
-use crate::format::{FrameHeader, PackContent, Row, SegmentPack};
-use crate::id::{ArchiveId, ChunkId, ChunkKind, ID_LEN, PackId, SegmentId, SnapshotId};
+use crate::format::{CaptureFacts, FrameHeader, Hint, PackContent, Row, SegmentPack};
+use crate::id::{ArchiveId, ChunkId, ChunkKind, DerivedId, FileHash, ID_LEN, PackId, SegmentId, SnapshotId};
 
 /// An index of another schema, or of another version of the database, is made again.
-const SCHEMA: &str = "1 redb 4.5";
+const SCHEMA: &str = "4 redb 4.5";
 /// What the database may keep of its file in memory, in bytes.
 const CACHE_BYTES: usize = 64 << 20;
 
 const CHUNK_KEY: usize = ID_LEN + 4;
-const CHUNK_VALUE: usize = 15;
-const PACK_VALUE: usize = ID_LEN + 9;
+const CHUNK_VALUE: usize = 16;
+const PACK_VALUE: usize = ID_LEN + 2 + 6 * 8;
 
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 const CHUNKS: TableDefinition<'_, &[u8; CHUNK_KEY], &[u8; CHUNK_VALUE]> = TableDefinition::new("chunks");
 const PACKS: TableDefinition<'_, u32, &[u8; PACK_VALUE]> = TableDefinition::new("packs");
 const SEGMENTS: TableDefinition<'_, &[u8; ID_LEN], ()> = TableDefinition::new("segments");
+const DERIVED: TableDefinition<'_, &[u8; ID_LEN], ()> = TableDefinition::new("derived");
+const FACTS: TableDefinition<'_, &[u8; ID_LEN], &[u8]> = TableDefinition::new("facts");
 const SNAPSHOTS: TableDefinition<'_, &[u8; ID_LEN], &[u8]> = TableDefinition::new("snapshots");
 
 /// Where a chunk lies, as far as the index knows.
@@ -53,6 +56,83 @@ pub struct PackInfo {
     pub len: u64,
     /// What it holds.
     pub content: PackContent,
+    /// What its chunks add up to.
+    pub sizes: Sizes,
+    /// No segment tells of it yet, so it may not even be durable.
+    pub loose: bool,
+}
+
+/// What chunks add up to, in bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Sizes {
+    /// Original bytes of all chunks.
+    pub plain: u64,
+    /// Stored bytes of all chunks.
+    pub stored: u64,
+    /// Original bytes of recompressed images.
+    pub images_plain: u64,
+    /// Stored bytes of recompressed images.
+    pub images_stored: u64,
+    /// Original bytes of images that recompression has not been tried on.
+    pub images_left: u64,
+}
+
+impl Sizes {
+    fn of(rows: &[Row]) -> Self {
+        let mut sizes = Self::default();
+        for FrameHeader { codec, hint, stored_len, plain_len, .. } in rows.iter().map(|row| row.frame) {
+            let (plain, stored) = (u64::from(plain_len), u64::from(stored_len));
+            sizes.plain += plain;
+            sizes.stored += stored;
+            if codec == Codec::Jpeg.number() {
+                sizes.images_plain += plain;
+                sizes.images_stored += stored;
+            } else if hint == Hint::Image {
+                sizes.images_left += plain;
+            }
+        }
+        sizes
+    }
+
+    /// In the order in which they are kept in a row.
+    fn numbers(&self) -> [u64; 5] {
+        [self.plain, self.stored, self.images_plain, self.images_stored, self.images_left]
+    }
+}
+
+impl std::ops::AddAssign for Sizes {
+    fn add_assign(&mut self, more: Self) {
+        self.plain += more.plain;
+        self.stored += more.stored;
+        self.images_plain += more.images_plain;
+        self.images_stored += more.images_stored;
+        self.images_left += more.images_left;
+    }
+}
+
+/// What is new in the archive, and what is gone from it.
+#[derive(Clone, Copy, Default)]
+pub struct Change<'a> {
+    /// Packs; those that are known already are passed over. If no segment told of them, they are loose.
+    pub packs: &'a [SegmentPack],
+    /// Segments that told of packs.
+    pub segments: &'a [SegmentId],
+    /// Snapshots, as their objects' bytes.
+    pub snapshots: &'a [(SnapshotId, Vec<u8>)],
+    /// Facts about files, and the version of what made them.
+    pub facts: &'a [(FileHash, u32, CaptureFacts)],
+    /// Objects that such facts were read from.
+    pub derived: &'a [DerivedId],
+    /// The newest snapshot of which all files' facts were made, and by which version.
+    pub facts_done: Option<(SnapshotId, u32)>,
+    /// Packs whose images were tried and are not worth recompressing.
+    pub settled: &'a [PackId],
+    /// Packs that were removed.
+    pub gone_packs: &'a [SegmentPack],
+    /// Segments that were removed.
+    pub gone_segments: &'a [SegmentId],
+    /// Snapshots that were removed.
+    pub gone_snapshots: &'a [SnapshotId],
 }
 
 /// Chunks, packs, merged segments and snapshots, in a file or in memory.
@@ -71,12 +151,17 @@ struct State {
     chunks: BTreeMap<[u8; CHUNK_KEY], [u8; CHUNK_VALUE]>,
     segments: HashSet<SegmentId>,
     snapshots: HashMap<SnapshotId, Vec<u8>>,
+    derived: HashSet<DerivedId>,
+    facts_done: Option<Vec<u8>>,
+    /// All facts, where there is no file.
+    facts: HashMap<FileHash, Vec<u8>>,
 }
 
 /// The file, and the table of chunks as it was when this process last wrote or opened it.
 struct Open {
     database: Database,
     chunks: ReadOnlyTable<&'static [u8; CHUNK_KEY], &'static [u8; CHUNK_VALUE]>,
+    facts: ReadOnlyTable<&'static [u8; ID_LEN], &'static [u8]>,
 }
 
 impl Index {
@@ -158,6 +243,8 @@ impl Index {
                     write.open_table(PACKS)?;
                     write.open_table(SEGMENTS)?;
                     write.open_table(SNAPSHOTS)?;
+                    write.open_table(DERIVED)?;
+                    write.open_table(FACTS)?;
                     write.commit()?;
                 }
             }
@@ -180,9 +267,35 @@ impl Index {
         self.read().packs.values().copied().collect()
     }
 
-    /// Whether it knows this pack.
-    pub fn has_pack(&self, id: &PackId) -> bool {
-        self.read().numbers.contains_key(id)
+    /// What it knows of this pack.
+    pub fn pack(&self, id: &PackId) -> Option<PackInfo> {
+        let state = self.read();
+        state.packs.get(state.numbers.get(id)?).copied()
+    }
+
+    /// The objects of facts that have been merged.
+    pub fn derived(&self) -> HashSet<DerivedId> {
+        self.read().derived.clone()
+    }
+
+    /// Whether this version has made the facts of all files of this snapshot.
+    pub fn facts_are_done(&self, snapshot: &SnapshotId, maker: u32) -> bool {
+        self.read().facts_done.as_ref() == Some(&done_value(&(*snapshot, maker)))
+    }
+
+    /// What a file tells about its taking, and which version found that.
+    ///
+    /// # Errors
+    /// If the file of the index turns out to be damaged; then [`Index::start_over`] is next.
+    pub fn facts(&self, hash: &FileHash) -> Result<Option<(u32, CaptureFacts)>> {
+        let state = self.read();
+        let found = match &state.open {
+            None => state.facts.get(hash).cloned(),
+            Some(open) => caught(|| Ok(open.facts.get(hash.as_bytes())?.map(|found| found.value().to_vec())))?,
+        };
+        let Some(found) = found else { return Ok(None) };
+        let facts = found.split_first_chunk::<4>().map(|(maker, facts)| (u32::from_le_bytes(*maker), facts));
+        Ok(facts.and_then(|(maker, facts)| Some((maker, CaptureFacts::decode(facts).ok()?))))
     }
 
     /// Where this chunk lies: every place that is known, the one written last in front.
@@ -207,51 +320,71 @@ impl Index {
                 Ok(())
             })?,
         }
-        found.reverse();
-        Ok(found)
+        found.sort_unstable_by_key(|(number, _)| std::cmp::Reverse(*number));
+        Ok(found.into_iter().map(|(_, place)| place).collect())
     }
 
-    /// Adds packs (those it knows already are passed over), the segments that told of them, and snapshots.
+    /// Takes over what is new and forgets what is gone.
     ///
     /// # Errors
     /// If the file cannot be written; then [`Index::start_over`] is next, or the index stays as it was.
-    pub fn add(
-        &self,
-        packs: &[SegmentPack],
-        segments: &[SegmentId],
-        snapshots: &[(SnapshotId, Vec<u8>)],
-        gone: &[SnapshotId],
-    ) -> Result<()> {
+    pub fn apply(&self, change: &Change<'_>) -> Result<()> {
         let mut state = self.write();
         let Some(open) = state.open.take() else {
-            state.add_in_memory(packs, segments, snapshots, gone);
+            state.apply(change);
             return Ok(());
         };
         let database = open.database;
-        drop(open.chunks);
+        drop((open.chunks, open.facts));
         *state = caught(|| {
             let write = database.begin_write()?;
             {
                 let mut table = write.open_table(PACKS)?;
                 let known = Packs::read(&table)?;
-                let (new, rows) = new_rows(packs, &known.numbers, known.next());
+                let (new, rows) = new_rows(change.packs, !change.segments.is_empty(), &known);
+                let gone = gone_rows(change.gone_packs, &known.numbers);
                 for (number, pack) in new {
+                    table.insert(number, &pack_value(&pack))?;
+                }
+                for (number, _) in &gone {
+                    table.remove(number)?;
+                }
+                for (number, pack) in known.settle(change.settled) {
                     table.insert(number, &pack_value(&pack))?;
                 }
                 let mut table = write.open_table(CHUNKS)?;
                 for (key, value) in rows {
                     table.insert(&key, &value)?;
                 }
+                for key in gone.iter().flat_map(|(_, keys)| keys) {
+                    table.remove(key)?;
+                }
                 let mut table = write.open_table(SEGMENTS)?;
-                for id in segments {
+                for id in change.segments {
                     table.insert(id.as_bytes(), ())?;
                 }
+                for id in change.gone_segments {
+                    table.remove(id.as_bytes())?;
+                }
                 let mut table = write.open_table(SNAPSHOTS)?;
-                for (id, bytes) in snapshots {
+                for (id, bytes) in change.snapshots {
                     table.insert(id.as_bytes(), bytes.as_slice())?;
                 }
-                for id in gone {
+                for id in change.gone_snapshots {
                     table.remove(id.as_bytes())?;
+                }
+                let mut table = write.open_table(DERIVED)?;
+                for id in change.derived {
+                    table.insert(id.as_bytes(), ())?;
+                }
+                let mut table = write.open_table(FACTS)?;
+                for (hash, maker, facts) in change.facts {
+                    if table.get(hash.as_bytes())?.is_none_or(|found| maker_of(found.value()) <= Some(*maker)) {
+                        table.insert(hash.as_bytes(), facts_value(*maker, facts).as_slice())?;
+                    }
+                }
+                if let Some(done) = &change.facts_done {
+                    write.open_table(META)?.insert(FACTS_DONE, done_value(done).as_slice())?;
                 }
             }
             write.commit()?;
@@ -275,35 +408,62 @@ impl State {
             let (id, bytes) = item?;
             snapshots.insert(SnapshotId::from_bytes(*id.value()), bytes.value().to_vec());
         }
-        let chunks = read.open_table(CHUNKS)?;
-        let open = Some(Open { database, chunks });
+        let mut derived = HashSet::new();
+        for item in read.open_table(DERIVED)?.iter()? {
+            derived.insert(DerivedId::from_bytes(*item?.0.value()));
+        }
+        let facts_done = read.open_table(META)?.get(FACTS_DONE)?.map(|done| done.value().to_vec());
+        let open = Some(Open { chunks: read.open_table(CHUNKS)?, facts: read.open_table(FACTS)?, database });
         let Packs { packs, numbers } = packs;
-        Ok(Self { open, packs, numbers, chunks: BTreeMap::new(), segments, snapshots })
+        Ok(Self { open, packs, numbers, segments, snapshots, derived, facts_done, ..Self::default() })
     }
 
-    fn add_in_memory(
-        &mut self,
-        packs: &[SegmentPack],
-        segments: &[SegmentId],
-        snapshots: &[(SnapshotId, Vec<u8>)],
-        gone: &[SnapshotId],
-    ) {
-        let next = self.packs.last_key_value().map_or(0, |(number, _)| number + 1);
-        let (new, rows) = new_rows(packs, &self.numbers, next);
+    /// The same, in memory.
+    fn apply(&mut self, change: &Change<'_>) {
+        let known = Packs { packs: std::mem::take(&mut self.packs), numbers: std::mem::take(&mut self.numbers) };
+        let (new, rows) = new_rows(change.packs, !change.segments.is_empty(), &known);
+        Packs { packs: self.packs, numbers: self.numbers } = known;
+        let gone = gone_rows(change.gone_packs, &self.numbers);
         for (number, pack) in new {
             self.numbers.insert(pack.id, number);
             self.packs.insert(number, pack);
         }
         self.chunks.extend(rows);
-        self.segments.extend(segments);
-        self.snapshots.extend(snapshots.iter().cloned());
-        for id in gone {
+        for id in change.settled {
+            let pack = self.numbers.get(id).and_then(|number| self.packs.get_mut(number));
+            if let Some(pack) = pack {
+                pack.sizes.images_left = 0;
+            }
+        }
+        for (number, keys) in gone {
+            if let Some(pack) = self.packs.remove(&number) {
+                self.numbers.remove(&pack.id);
+            }
+            for key in keys {
+                self.chunks.remove(&key);
+            }
+        }
+        self.derived.extend(change.derived);
+        for (hash, maker, facts) in change.facts {
+            if self.facts.get(hash).is_none_or(|found| maker_of(found) <= Some(*maker)) {
+                self.facts.insert(*hash, facts_value(*maker, facts));
+            }
+        }
+        if let Some(done) = &change.facts_done {
+            self.facts_done = Some(done_value(done));
+        }
+        self.segments.extend(change.segments);
+        self.snapshots.extend(change.snapshots.iter().cloned());
+        for id in change.gone_segments {
+            self.segments.remove(id);
+        }
+        for id in change.gone_snapshots {
             self.snapshots.remove(id);
         }
     }
 
-    /// What a row says, unless it makes no sense.
-    fn location(&self, id: &ChunkId, key: &[u8; CHUNK_KEY], value: &[u8; CHUNK_VALUE]) -> Option<Location> {
+    /// What a row says, unless it makes no sense, and the number of its pack: a higher one was written later.
+    fn location(&self, id: &ChunkId, key: &[u8; CHUNK_KEY], value: &[u8; CHUNK_VALUE]) -> Option<(u32, Location)> {
         let number = u32::from_le_bytes(key[ID_LEN..].try_into().ok()?);
         let pack = self.packs.get(&number)?;
         let field = |at: usize| Some(u32::from_le_bytes(value[at..at + 4].try_into().ok()?));
@@ -312,10 +472,11 @@ impl State {
             kind: ChunkKind::from_number(value[12])?,
             codec: value[13],
             codec_version: value[14],
+            hint: Hint::from_number(value[15]),
             stored_len: field(4)?,
             plain_len: field(8)?,
         };
-        Some(Location { pack: pack.id, pack_len: pack.len, row: Row { frame, offset: field(0)? } })
+        Some((number, Location { pack: pack.id, pack_len: pack.len, row: Row { frame, offset: field(0)? } }))
     }
 }
 
@@ -340,6 +501,15 @@ impl Packs {
         Ok(found)
     }
 
+    /// These packs, with nothing left to recompress.
+    fn settle(&self, packs: &[PackId]) -> Vec<(u32, PackInfo)> {
+        let known = packs.iter().filter_map(|id| self.numbers.get(id));
+        let settled = known.filter_map(|number| Some((*number, *self.packs.get(number)?)));
+        settled
+            .map(|(number, pack)| (number, PackInfo { sizes: Sizes { images_left: 0, ..pack.sizes }, ..pack }))
+            .collect()
+    }
+
     fn next(&self) -> u32 {
         self.packs.last_key_value().map_or(0, |(number, _)| number + 1)
     }
@@ -347,17 +517,51 @@ impl Packs {
 
 type Rows = Vec<([u8; CHUNK_KEY], [u8; CHUNK_VALUE])>;
 
-/// The packs that are not known yet with their numbers, and their chunks in the order in which inserting is fast.
-fn new_rows(packs: &[SegmentPack], known: &HashMap<PackId, u32>, next: u32) -> (Vec<(u32, PackInfo)>, Rows) {
+/// The packs that are not known yet with their numbers, and their chunks in the order in which inserting is fast; and the
+/// packs that are loose no longer.
+fn new_rows(packs: &[SegmentPack], told: bool, known: &Packs) -> (Vec<(u32, PackInfo)>, Rows) {
     let mut seen = HashSet::new();
-    let new = packs.iter().filter(|pack| !known.contains_key(&pack.id) && seen.insert(pack.id));
     let (mut infos, mut rows) = (Vec::new(), Rows::new());
-    for (number, pack) in (next..).zip(new) {
-        infos.push((number, PackInfo { id: pack.id, len: pack.len(), content: pack.content }));
+    let mut next = known.next();
+    for pack in packs.iter().filter(|pack| seen.insert(pack.id)) {
+        let number = match known.numbers.get(&pack.id) {
+            Some(number) if told && known.packs.get(number).is_some_and(|info| info.loose) => *number,
+            Some(_) => continue,
+            None => {
+                next += 1;
+                next - 1
+            }
+        };
+        let sizes = Sizes::of(&pack.rows);
+        infos.push((number, PackInfo { id: pack.id, len: pack.len(), content: pack.content, sizes, loose: !told }));
         rows.extend(pack.rows.iter().map(|row| (chunk_key(&row.frame.id, number), chunk_value(row))));
     }
     rows.sort_unstable();
     (infos, rows)
+}
+
+/// The key under which it is written which snapshot's facts are done.
+const FACTS_DONE: &str = "facts done";
+
+fn facts_value(maker: u32, facts: &CaptureFacts) -> Vec<u8> {
+    [maker.to_le_bytes().as_slice(), &facts.encode()].concat()
+}
+
+fn maker_of(value: &[u8]) -> Option<u32> {
+    value.first_chunk().map(|maker| u32::from_le_bytes(*maker))
+}
+
+fn done_value((snapshot, maker): &(SnapshotId, u32)) -> Vec<u8> {
+    [snapshot.as_bytes().as_slice(), &maker.to_le_bytes()].concat()
+}
+
+/// The numbers of these packs, and the keys of their chunks.
+fn gone_rows(packs: &[SegmentPack], known: &HashMap<PackId, u32>) -> Vec<(u32, Vec<[u8; CHUNK_KEY]>)> {
+    let known = packs.iter().filter_map(|pack| Some((*known.get(&pack.id)?, pack)));
+    let keys = |number: u32, pack: &SegmentPack| {
+        pack.rows.iter().map(|row| chunk_key(&row.frame.id, number)).collect::<Vec<_>>()
+    };
+    known.map(|(number, pack)| (number, keys(number, pack))).collect()
 }
 
 fn chunk_key(id: &ChunkId, pack: u32) -> [u8; CHUNK_KEY] {
@@ -372,22 +576,30 @@ fn chunk_value(row: &Row) -> [u8; CHUNK_VALUE] {
     value[..4].copy_from_slice(&row.offset.to_le_bytes());
     value[4..8].copy_from_slice(&row.frame.stored_len.to_le_bytes());
     value[8..12].copy_from_slice(&row.frame.plain_len.to_le_bytes());
-    value[12..].copy_from_slice(&[row.frame.kind.number(), row.frame.codec, row.frame.codec_version]);
+    let FrameHeader { kind, codec, codec_version, hint, .. } = row.frame;
+    value[12..].copy_from_slice(&[kind.number(), codec, codec_version, hint.number()]);
     value
 }
 
 fn pack_value(pack: &PackInfo) -> [u8; PACK_VALUE] {
     let mut value = [0; PACK_VALUE];
     value[..ID_LEN].copy_from_slice(pack.id.as_bytes());
-    value[ID_LEN..ID_LEN + 8].copy_from_slice(&pack.len.to_le_bytes());
-    value[ID_LEN + 8] = pack.content as u8;
+    value[ID_LEN] = pack.content as u8;
+    value[ID_LEN + 1] = u8::from(pack.loose);
+    let numbers = std::iter::once(pack.len).chain(pack.sizes.numbers());
+    for (field, number) in value[ID_LEN + 2..].chunks_exact_mut(8).zip(numbers) {
+        field.copy_from_slice(&number.to_le_bytes());
+    }
     value
 }
 
 fn pack_of(value: &[u8; PACK_VALUE]) -> Option<PackInfo> {
     let id = PackId::from_bytes(value[..ID_LEN].try_into().ok()?);
-    let len = u64::from_le_bytes(value[ID_LEN..ID_LEN + 8].try_into().ok()?);
-    Some(PackInfo { id, len, content: PackContent::from_number(value[ID_LEN + 8])? })
+    let (fields, _) = value[ID_LEN + 2..].as_chunks::<8>();
+    let [len, plain, stored, images_plain, images_stored, images_left] =
+        <[[u8; 8]; 6]>::try_from(fields).ok()?.map(u64::from_le_bytes);
+    let sizes = Sizes { plain, stored, images_plain, images_stored, images_left };
+    Some(PackInfo { id, len, content: PackContent::from_number(value[ID_LEN])?, sizes, loose: value[ID_LEN + 1] != 0 })
 }
 
 /// Runs database calls; errors and panics alike become an error of this room.
@@ -410,20 +622,33 @@ mod tests {
         let mut offset = ENVELOPE_LEN as u32;
         let row = |chunk: &u8| {
             let id = ChunkId::from_bytes([*chunk; 32]);
-            let frame = FrameHeader { kind: ChunkKind::Data, codec: 1, codec_version: 2, stored_len: 7, plain_len: 9, id };
+            let frame = FrameHeader {
+                kind: ChunkKind::Data,
+                codec: 1,
+                codec_version: 2,
+                hint: Hint::Image,
+                stored_len: 7,
+                plain_len: 9,
+                id,
+            };
             let row = Row { frame, offset };
             offset += row.frame_len() as u32;
             row
         };
-        SegmentPack { id: PackId::from_bytes([seed; 32]), content: PackContent::Data, rows: chunks.iter().map(row).collect() }
+        SegmentPack {
+            id: PackId::from_bytes([seed; 32]),
+            content: PackContent::Data,
+            rows: chunks.iter().map(row).collect(),
+        }
     }
 
     fn answers(index: &Index) {
         let packs = [pack(1, &[10, 11]), pack(2, &[11, 12])];
         let segment = SegmentId::from_bytes([5; 32]);
         let snapshot = (SnapshotId::from_bytes([6; 32]), b"snapshot".to_vec());
-        index.add(&packs, &[segment], std::slice::from_ref(&snapshot), &[]).unwrap();
-        index.add(&packs, &[], &[], &[]).unwrap();
+        let snapshots = std::slice::from_ref(&snapshot);
+        index.apply(&Change { packs: &packs, segments: &[segment], snapshots, ..Change::default() }).unwrap();
+        index.apply(&Change { packs: &packs, ..Change::default() }).unwrap();
         let found = index.locate(&ChunkId::from_bytes([11; 32])).unwrap();
         assert_eq!(found.len(), 2, "adding a pack again adds nothing");
         assert_eq!(found[0].pack, packs[1].id, "the newest place first");
@@ -431,7 +656,9 @@ mod tests {
         assert!(index.locate(&ChunkId::from_bytes([13; 32])).unwrap().is_empty());
         assert!(index.segments().contains(&segment));
         assert_eq!(index.snapshots().get(&snapshot.0), Some(&snapshot.1));
-        assert_eq!(index.packs().len(), 2);
+        let known = index.packs();
+        assert_eq!(known.len(), 2);
+        assert_eq!(known[0].sizes, Sizes { plain: 18, stored: 14, images_left: 18, ..Sizes::default() });
     }
 
     #[test]
@@ -446,8 +673,16 @@ mod tests {
         let (index, fault) = Index::open(&path, ARCHIVE);
         assert!(fault.is_none());
         assert_eq!(index.locate(&ChunkId::from_bytes([11; 32])).unwrap().len(), 2);
-        index.add(&[], &[], &[], &[SnapshotId::from_bytes([6; 32])]).unwrap();
-        assert!(index.snapshots().is_empty());
+        let gone = Change {
+            gone_packs: &[pack(1, &[10, 11])],
+            gone_segments: &[SegmentId::from_bytes([5; 32])],
+            gone_snapshots: &[SnapshotId::from_bytes([6; 32])],
+            ..Change::default()
+        };
+        index.apply(&gone).unwrap();
+        assert!(index.snapshots().is_empty() && index.segments().is_empty());
+        assert_eq!(index.locate(&ChunkId::from_bytes([11; 32])).unwrap().len(), 1);
+        assert_eq!(index.locate(&ChunkId::from_bytes([10; 32])).unwrap().len(), 0);
     }
 
     #[test]
@@ -457,9 +692,9 @@ mod tests {
         let (writer, _) = Index::open(&path, ARCHIVE);
         let (reader, fault) = Index::open(&path, ARCHIVE);
         assert!(fault.is_none() && !reader.is_in_memory());
-        writer.add(&[pack(1, &[1])], &[], &[], &[]).unwrap();
+        writer.apply(&Change { packs: &[pack(1, &[1])], ..Change::default() }).unwrap();
         assert!(reader.locate(&ChunkId::from_bytes([1; 32])).unwrap().is_empty(), "as it was when opened");
-        reader.add(&[pack(2, &[2])], &[], &[], &[]).unwrap();
+        reader.apply(&Change { packs: &[pack(2, &[2])], ..Change::default() }).unwrap();
         assert_eq!(reader.locate(&ChunkId::from_bytes([1; 32])).unwrap().len(), 1, "both have written");
         assert_eq!(reader.locate(&ChunkId::from_bytes([2; 32])).unwrap().len(), 1);
     }

@@ -6,9 +6,11 @@
 //!
 //! The index is only ever a hint. Whatever is wrong with it is mended here, by filling it again from segments and packs.
 
+mod facts;
 mod index;
 mod packs;
 mod reader;
+mod rewrite;
 mod snapshots;
 mod trees;
 mod writer;
@@ -17,12 +19,13 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-pub use index::{Index, Location, PackInfo};
+pub use index::{Change, Index, Location, PackInfo, Sizes};
 pub use packs::{MAX_PACK_LEN, find_frames, read_directory, read_pack};
 pub use reader::{Reader, unpack_frame};
+pub use rewrite::{Recompressed, Rewriter};
 pub use snapshots::{Filter, Selector};
 pub use trees::{chunks_of, entries_of, store_content, store_entries};
-pub use writer::{Writer, Written};
+pub use writer::{Packing, Writer, Written};
 
 use crate::error::{Error, Kind, Result};
 use crate::format::{Chunker, HEADER_LEN, Header, PackContent, Segment, names};
@@ -47,6 +50,9 @@ pub enum Notice {
     /// An object cannot be used and was passed over: its name, and why.
     PassedOver(String, String),
 }
+
+/// A snapshot and its object's bytes.
+type StoredSnapshot = (SnapshotId, Vec<u8>);
 
 /// Hears notices, from any thread.
 pub type Notify = Arc<dyn Fn(Notice) + Send + Sync>;
@@ -75,8 +81,15 @@ pub struct Archive {
     header: Header,
     index: Index,
     notify: Notify,
-    /// The segments that were there when the index was last filled from nothing.
-    refilled: Mutex<Option<HashSet<SegmentId>>>,
+    looked: Mutex<Looked>,
+}
+
+/// The segments that were there when the index was last brought up to date or filled from nothing because a chunk was
+/// not found: as long as they are the same, looking again would find nothing new.
+#[derive(Default)]
+struct Looked {
+    refreshed: Option<HashSet<SegmentId>>,
+    refilled: Option<HashSet<SegmentId>>,
 }
 
 impl Archive {
@@ -133,7 +146,7 @@ impl Archive {
                 index
             }
         };
-        let archive = Self { store, header, index, notify, refilled: Mutex::new(None) };
+        let archive = Self { store, header, index, notify, looked: Mutex::default() };
         archive.refresh()?;
         Ok(archive)
     }
@@ -165,8 +178,8 @@ impl Archive {
     ///
     /// # Errors
     /// [`Kind::InUse`] while another process holds the archive alone; the store's error.
-    pub fn writer(&self, level: i32) -> Result<Writer<'_>> {
-        Writer::new(self, level)
+    pub fn writer(&self, packing: Packing) -> Result<Writer<'_>> {
+        Writer::new(self, packing)
     }
 
     /// Holds the archive alone, as whoever removes objects must.
@@ -234,31 +247,40 @@ impl Archive {
     /// Looks again for a chunk that was not found or not where the index said. Whether the index may know more now.
     pub(crate) fn look_again(&self) -> Result<bool> {
         let listed = self.listed_segments()?;
-        let last = self.refilled.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if last.as_ref() == Some(&listed) {
-            return Ok(false);
+        let mut looked = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
+        if looked.refreshed.as_ref() != Some(&listed) && !listed.is_subset(&self.index.segments()) {
+            self.refresh()?;
+            looked.refreshed = Some(listed);
+            return Ok(true);
         }
-        self.refill("a chunk was not where it said")?;
-        Ok(true)
+        if looked.refilled.as_ref() != Some(&listed) {
+            self.refill("a chunk was not where it said")?;
+            looked.refilled = Some(listed);
+            return Ok(true);
+        }
+        Ok(false)
     }
 
     /// Fills the index again, from all segments and from the packs that no segment tells of.
     pub fn refill(&self, why: &str) -> Result<()> {
         self.notify(Notice::IndexRebuilt(why.to_owned()));
-        let mut refilled = self.refilled.lock().unwrap_or_else(PoisonError::into_inner);
         self.index.start_over();
         self.merge_new()?;
-        self.adopt(&self.present_packs(Leftovers::Leave)?)?;
-        *refilled = Some(self.listed_segments()?);
+        self.adopt(&self.present_packs(Leftovers::Leave)?, false)?;
         Ok(())
     }
 
-    /// Takes packs into the index that no segment tells of: an interrupted run left them, or their segment is lost.
-    /// They are made durable first, since whoever wrote them may not have come so far.
-    pub(crate) fn adopt(&self, present: &HashMap<PackId, u64>) -> Result<Vec<crate::format::SegmentPack>> {
+    /// Takes packs into the index that no segment tells of: an interrupted run left them, or their segment is lost. For
+    /// a writer these are also the ones that a reader took in before: it must make them durable, since whoever wrote them
+    /// may not have come so far, and tell of them.
+    pub(crate) fn adopt(
+        &self,
+        present: &HashMap<PackId, u64>,
+        for_writer: bool,
+    ) -> Result<Vec<crate::format::SegmentPack>> {
         let mut adopted = Vec::new();
         for (id, len) in present {
-            if self.index.has_pack(id) {
+            if self.index.pack(id).is_some_and(|pack| !(for_writer && pack.loose)) {
                 continue;
             }
             match read_pack(&*self.store, id, *len) {
@@ -271,7 +293,7 @@ impl Archive {
             }
         }
         if !adopted.is_empty() {
-            self.index.add(&adopted, &[], &[], &[])?;
+            self.index.apply(&Change { packs: &adopted, ..Change::default() })?;
         }
         Ok(adopted)
     }
@@ -306,10 +328,13 @@ impl Archive {
             }
         }
         let (snapshots, gone) = self.new_snapshots()?;
-        if segments.is_empty() && snapshots.is_empty() && gone.is_empty() {
+        let (facts, derived) = self.new_facts()?;
+        if segments.is_empty() && snapshots.is_empty() && gone.is_empty() && derived.is_empty() {
             return Ok(());
         }
-        self.index.add(&packs, &segments, &snapshots, &gone)
+        let (packs, segments, snapshots, gone_snapshots) = (&packs, &segments, &snapshots, &gone);
+        let (facts, derived) = (&facts, &derived);
+        self.index.apply(&Change { packs, segments, snapshots, gone_snapshots, facts, derived, ..Change::default() })
     }
 
     /// Reads a segment and checks it against its name.
@@ -328,7 +353,8 @@ impl Archive {
         Ok(bytes)
     }
 
-    fn new_snapshots(&self) -> Result<(Vec<(SnapshotId, Vec<u8>)>, Vec<SnapshotId>)> {
+    /// Snapshots that the index lacks, as their objects' bytes, and those that it has and that are gone.
+    fn new_snapshots(&self) -> Result<(Vec<StoredSnapshot>, Vec<SnapshotId>)> {
         let objects = self.store.list(names::SNAPSHOTS, Leftovers::Leave)?;
         let listed: HashSet<SnapshotId> =
             objects.iter().filter_map(|object| SnapshotId::from_hex(names::last(&object.name))).collect();

@@ -18,6 +18,9 @@ const GAP: u64 = 128 << 10;
 /// At most this much is read at once, in bytes, unless one frame is longer.
 const SPAN: u64 = 8 << 20;
 
+/// Takes a chunk: its position among those that were asked for, and its bytes or why there are none.
+pub type Take<'t> = dyn FnMut(usize, Result<&[u8]>) -> Result<()> + 't;
+
 /// Reads chunks.
 pub struct Reader<'a> {
     archive: &'a Archive,
@@ -60,11 +63,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// The first error of a chunk, as [`Reader::get`], or of `each`; `failed` decides for each whether to go on.
-    pub fn get_all(
-        &self,
-        ids: &[ChunkId],
-        each: &mut dyn FnMut(usize, Result<&[u8]>) -> Result<()>,
-    ) -> Result<()> {
+    pub fn get_all(&self, ids: &[ChunkId], each: &mut Take<'_>) -> Result<()> {
         let mut wanted = Vec::with_capacity(ids.len());
         let mut unknown = Vec::new();
         for (position, id) in ids.iter().enumerate() {
@@ -88,12 +87,7 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    fn read_together(
-        &self,
-        run: &[(Location, usize)],
-        ids: &[ChunkId],
-        each: &mut dyn FnMut(usize, Result<&[u8]>) -> Result<()>,
-    ) -> Result<()> {
+    fn read_together(&self, run: &[(Location, usize)], ids: &[ChunkId], each: &mut Take<'_>) -> Result<()> {
         let (Some((first, _)), Some((last, _))) = (run.first(), run.last()) else { return Ok(()) };
         let start = u64::from(first.row.offset);
         let end = u64::from(last.row.offset) + last.row.frame_len();
@@ -111,12 +105,7 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    fn hand_over(
-        &self,
-        ids: &[ChunkId],
-        position: usize,
-        each: &mut dyn FnMut(usize, Result<&[u8]>) -> Result<()>,
-    ) -> Result<()> {
+    fn hand_over(&self, ids: &[ChunkId], position: usize, each: &mut Take<'_>) -> Result<()> {
         match self.get(ChunkKind::Data, &ids[position]) {
             Ok(bytes) => each(position, Ok(&bytes)),
             Err(error) => each(position, Err(error)),

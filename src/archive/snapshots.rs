@@ -1,6 +1,6 @@
 //! Snapshots: writing one is the commit; naming one is by id, by order or by date.
 
-use super::{Archive, Notice, put_checked, put_parity};
+use super::{Archive, Change, Notice, put_checked, put_parity};
 use crate::error::{Error, Kind, Result};
 use crate::format::{PackContent, Snapshot, Time, names};
 use crate::id::SnapshotId;
@@ -51,9 +51,8 @@ impl Archive {
             put_parity(&**self.store(), id.as_bytes(), &bytes, permille)?;
         }
         put_checked(&**self.store(), &names::snapshot(&id), id.as_bytes(), &bytes)?;
-        if self.index().add(&[], &[], &[(id, bytes)], &[]).is_err() {
-            self.refill("it could not be written")?;
-        }
+        let snapshots = &[(id, bytes)];
+        self.change(&Change { snapshots, ..Change::default() })?;
         Ok(id)
     }
 

@@ -7,7 +7,7 @@
 use super::{Reader, Writer};
 use crate::chunk::Chunk;
 use crate::error::{Error, Kind, Result};
-use crate::format::{Child, ChunkRef, Content, Entry, EntryKind, List, Tree};
+use crate::format::{Child, ChunkRef, Content, Entry, EntryKind, Hint, List, Tree};
 use crate::id::{ChunkId, ChunkKind};
 
 /// A page of entries is not cut before it has this many.
@@ -70,13 +70,13 @@ fn store_page(writer: &Writer<'_>, page: Vec<Entry>) -> Result<Child> {
 
 fn put(writer: &Writer<'_>, kind: ChunkKind, bytes: &[u8]) -> Result<ChunkId> {
     let chunk = Chunk::new(kind, bytes);
-    writer.put(&chunk)?;
+    writer.put(&chunk, Hint::None)?;
     Ok(chunk.id())
 }
 
 fn ends_page(name: &[u8]) -> bool {
     let hash = blake3::hash(name);
-    u16::from_le_bytes([hash.as_bytes()[0], hash.as_bytes()[1]]) % PAGE_ONE_IN == 0
+    u16::from_le_bytes([hash.as_bytes()[0], hash.as_bytes()[1]]).is_multiple_of(PAGE_ONE_IN)
 }
 
 fn entry_weight(entry: &Entry) -> usize {
@@ -110,7 +110,8 @@ pub fn entries_of(reader: &Reader<'_>, tree: &ChunkId) -> Result<Vec<Entry>> {
         match page {
             Tree::Entries(page) => {
                 let joins = entries.last().map(|last| &last.name) < page.first().map(|first| &first.name);
-                if (!joins && !(entries.is_empty() && page.is_empty())) || entries.len() + page.len() > MAX_ENTRIES {
+                let empty = entries.is_empty() && page.is_empty();
+                if !(joins || empty) || entries.len() + page.len() > MAX_ENTRIES {
                     return Err(Error::new(Kind::Damaged, doing(), "its pages do not follow each other"));
                 }
                 entries.extend(page);
@@ -169,14 +170,18 @@ pub fn chunks_of(reader: &Reader<'_>, content: &Content, size: u64) -> Result<Ve
         let page = List::decode(&reader.get(ChunkKind::List, &id)?).map_err(|error| error.within(doing()))?;
         let (found, sum) = match &page {
             List::Chunks(page) => (0, page.iter().try_fold(0, |sum: u64, chunk| sum.checked_add(chunk.len.into()))),
-            List::Pages { level, pages } => (*level, pages.iter().try_fold(0, |sum: u64, (_, len)| sum.checked_add(*len))),
+            List::Pages { level, pages } => {
+                (*level, pages.iter().try_fold(0, |sum: u64, (_, len)| sum.checked_add(*len)))
+            }
         };
         if sum != Some(len) || level.is_some_and(|level| level != found) {
             return Err(wrong("it does not add up"));
         }
         match page {
             List::Chunks(page) => chunks.extend(page),
-            List::Pages { pages, .. } if pages.iter().any(|(_, len)| *len == 0) => return Err(wrong("it has an empty page")),
+            List::Pages { pages, .. } if pages.iter().any(|(_, len)| *len == 0) => {
+                return Err(wrong("it has an empty page"));
+            }
             List::Pages { level, pages } => {
                 todo.extend(pages.into_iter().rev().map(|(id, len)| (id, Some(level - 1), len)));
             }

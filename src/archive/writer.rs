@@ -9,24 +9,47 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
-use super::{Archive, MAX_PACK_LEN, put_checked, put_parity};
+use super::{Archive, Change, MAX_PACK_LEN, put_checked, put_parity};
 use crate::chunk::Chunk;
-use crate::codec::{self, Choice};
+use crate::codec::{self, Choice, Encoded};
 use crate::error::{Error, Kind, Result};
 use crate::format::{
-    FrameHeader, PackContent, Row, Segment, SegmentPack, encode_frame_header, encode_pack_end,
-    encode_pack_start, names,
+    FrameHeader, Hint, PackContent, Row, Segment, SegmentPack, encode_frame_header, encode_pack_end, encode_pack_start,
+    names,
 };
 use crate::id::{ChunkId, PackId, SegmentId};
 use crate::store::{Leftovers, Lock, Store};
 
 /// How many packs are being written at once; while one waits for the drive, the next is handed over.
 const WRITERS: usize = 2;
+/// By how much a pack may outgrow its size without its buffer being moved, in bytes.
+const ROOM: usize = 4 << 20;
+
+/// How chunks are packed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Packing {
+    /// zstd's level, 1 to 19.
+    pub level: i32,
+    /// Whether images are recompressed at once.
+    pub images: bool,
+}
+
+impl Default for Packing {
+    fn default() -> Self {
+        Self { level: Choice::default().level, images: false }
+    }
+}
+/// How long an archive that is in use is tried again, and how often.
+const PATIENCE: Duration = Duration::from_secs(3);
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// What a writer added.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Written {
+    /// Packs.
+    pub packs: Vec<PackId>,
     /// Chunks.
     pub chunks: u64,
     /// Their plain bytes.
@@ -38,7 +61,7 @@ pub struct Written {
 /// Adds chunks to an archive, from any number of threads.
 pub struct Writer<'a> {
     archive: &'a Archive,
-    choice: Choice,
+    packing: Packing,
     _lock: Lock,
     present: HashMap<PackId, u64>,
     adopted: Vec<SegmentPack>,
@@ -57,6 +80,10 @@ struct Shared {
     packs: Mutex<Vec<SegmentPack>>,
     /// Recovery data for packs of photo data and of metadata, in thousandths.
     permille: [u16; 2],
+    /// Buffers of packs that have been written.
+    spare: Mutex<Vec<Vec<u8>>>,
+    /// What a buffer is given room for, in bytes.
+    room: usize,
     stored: AtomicU64,
     failed: AtomicBool,
     failure: Mutex<Option<Error>>,
@@ -70,8 +97,11 @@ struct Open {
 }
 
 impl Open {
-    fn new(content: PackContent) -> Self {
-        Self { content, bytes: encode_pack_start(content).to_vec(), rows: Vec::new() }
+    /// An empty pack in this buffer. A buffer that is used again costs no new memory.
+    fn new(content: PackContent, mut bytes: Vec<u8>) -> Self {
+        bytes.clear();
+        bytes.extend_from_slice(&encode_pack_start(content));
+        Self { content, bytes, rows: Vec::new() }
     }
 
     fn add(&mut self, frame: FrameHeader, stored: &[u8]) {
@@ -82,17 +112,21 @@ impl Open {
 }
 
 impl<'a> Writer<'a> {
-    pub(super) fn new(archive: &'a Archive, level: i32) -> Result<Self> {
+    pub(super) fn new(archive: &'a Archive, packing: Packing) -> Result<Self> {
         let store = archive.store().clone();
         let (lock, present) = begin(archive)?;
-        let adopted = archive.adopt(&present)?;
+        let mut adopted = archive.adopt(&present, true)?;
+        adopted.retain(|pack| present.get(&pack.id).is_some_and(|len| pack.fills(*len)));
         for pack in &adopted {
             store.confirm(&names::pack(&pack.id))?;
+            protect(archive, pack)?;
         }
         let shared = Arc::new(Shared {
             store,
             packs: Mutex::default(),
             permille: [PackContent::Data, PackContent::Metadata].map(|content| archive.permille(content)),
+            spare: Mutex::default(),
+            room: archive.header().pack_size as usize + ROOM,
             stored: AtomicU64::new(0),
             failed: AtomicBool::new(false),
             failure: Mutex::default(),
@@ -105,12 +139,12 @@ impl<'a> Writer<'a> {
         });
         Ok(Self {
             archive,
-            choice: Choice { level },
+            packing,
             _lock: lock,
             present,
             adopted,
             claimed: Mutex::default(),
-            open: [PackContent::Data, PackContent::Metadata].map(|content| Mutex::new(Open::new(content))),
+            open: [PackContent::Data, PackContent::Metadata].map(|content| Mutex::new(Open::new(content, Vec::new()))),
             workers: workers.collect(),
             sink: Some(sink),
             shared,
@@ -125,11 +159,11 @@ impl<'a> Writer<'a> {
         Ok(self.archive.locate(id)?.iter().any(there) || guard(&self.claimed).contains(id))
     }
 
-    /// Stores a chunk, unless the archive holds it already. Whether it was new.
+    /// Stores a chunk, unless the archive holds it already. Whether it was new. `hint` says what is known of it.
     ///
     /// # Errors
     /// The store's error. After one, the writer is of no use any more.
-    pub fn put(&self, chunk: &Chunk<'_>) -> Result<bool> {
+    pub fn put(&self, chunk: &Chunk<'_>, hint: Hint) -> Result<bool> {
         if self.shared.failed.load(Ordering::Acquire) {
             return Err(self.failure());
         }
@@ -139,26 +173,36 @@ impl<'a> Writer<'a> {
         if self.archive.locate(&chunk.id())?.iter().any(there) || !guard(&self.claimed).insert(chunk.id()) {
             return Ok(false);
         }
-        let encoded = codec::encode(chunk.bytes(), &self.choice);
+        let (encoded, hint) = pack(chunk.bytes(), hint, &self.packing);
         let frame = FrameHeader {
             kind: chunk.kind(),
             codec: encoded.codec.number(),
             codec_version: encoded.version,
+            hint,
             stored_len: encoded.bytes.len() as u32,
             plain_len: chunk.bytes().len() as u32,
             id: chunk.id(),
         };
+        self.add(frame, &encoded.bytes)?;
+        Ok(true)
+    }
+
+    /// Adds a frame as it is, also if its chunk is known: for moving chunks from one pack to another.
+    ///
+    /// # Errors
+    /// As [`Writer::put`].
+    pub(super) fn add(&self, frame: FrameHeader, stored: &[u8]) -> Result<()> {
         self.chunks.fetch_add(1, Ordering::Relaxed);
         self.added.fetch_add(u64::from(frame.plain_len), Ordering::Relaxed);
-        let content = PackContent::of(chunk.kind());
+        let content = PackContent::of(frame.kind);
         let mut open = guard(&self.open[content as usize]);
-        open.add(frame, &encoded.bytes);
+        open.add(frame, stored);
         if open.bytes.len() >= self.archive.header().pack_size as usize {
-            let full = std::mem::replace(&mut *open, Open::new(content));
+            let full = std::mem::replace(&mut *open, Open::new(content, self.shared.buffer()));
             drop(open);
             self.close(full)?;
         }
-        Ok(true)
+        Ok(())
     }
 
     /// Hands a full pack to the background.
@@ -177,7 +221,7 @@ impl<'a> Writer<'a> {
             let mut open = guard(open);
             let content = open.content;
             if !open.rows.is_empty() {
-                let last = std::mem::replace(&mut *open, Open::new(content));
+                let last = std::mem::replace(&mut *open, Open::new(content, Vec::new()));
                 drop(open);
                 self.close(last)?;
             }
@@ -186,19 +230,22 @@ impl<'a> Writer<'a> {
         if self.shared.failed.load(Ordering::Acquire) {
             return Err(self.failure());
         }
-        let mut packs = std::mem::take(&mut self.adopted);
-        packs.append(&mut guard(&self.shared.packs));
+        let mut packs = std::mem::take(&mut *guard(&self.shared.packs));
+        let written = packs.iter().map(|pack| pack.id).collect();
+        packs.append(&mut self.adopted);
         if !packs.is_empty() {
             let segment = Segment { packs };
             let bytes = segment.encode();
             let id = SegmentId::from_bytes(*blake3::hash(&bytes).as_bytes());
             put_checked(&*self.shared.store, &names::segment(&id), id.as_bytes(), &bytes)?;
-            if self.archive.index().add(&segment.packs, &[id], &[], &[]).is_err() {
+            let change = Change { packs: &segment.packs, segments: &[id], ..Change::default() };
+            if self.archive.index().apply(&change).is_err() {
                 self.archive.index().start_over(); // the next command fills it again
                 self.archive.refresh()?;
             }
         }
         Ok(Written {
+            packs: written,
             chunks: self.chunks.load(Ordering::Relaxed),
             added: self.added.load(Ordering::Relaxed),
             stored: self.shared.stored.load(Ordering::Relaxed),
@@ -214,10 +261,10 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// The failure that stopped this writer; told in full to whoever asks first.
+    /// The failure that stopped this writer. Several threads may ask, and any of them may be the one that is heard.
     fn failure(&self) -> Error {
-        let told = || Error::new(Kind::Store, "writing to the archive", "an earlier write failed");
-        guard(&self.shared.failure).take().unwrap_or_else(told)
+        let lost = || Error::new(Kind::Store, "writing to the archive", "an earlier write failed");
+        guard(&self.shared.failure).clone().unwrap_or_else(lost)
     }
 }
 
@@ -228,6 +275,10 @@ impl Drop for Writer<'_> {
 }
 
 impl Shared {
+    fn buffer(&self) -> Vec<u8> {
+        guard(&self.spare).pop().unwrap_or_else(|| Vec::with_capacity(self.room))
+    }
+
     fn fail(&self, error: Error) {
         guard(&self.failure).get_or_insert(error);
         self.failed.store(true, Ordering::Release);
@@ -249,7 +300,20 @@ impl Shared {
         };
         self.stored.fetch_add(len + parity, Ordering::Relaxed);
         guard(&self.packs).push(SegmentPack { id, content: pack.content, rows: pack.rows });
+        guard(&self.spare).push(pack.bytes);
         Ok(())
+    }
+}
+
+/// Packs a chunk's bytes, and says what is known of them then.
+pub(super) fn pack<'b>(bytes: &'b [u8], hint: Hint, packing: &Packing) -> (Encoded<'b>, Hint) {
+    let choice = Choice { level: packing.level };
+    match hint {
+        Hint::Image if packing.images => match codec::encode_jpeg(bytes) {
+            Some(encoded) => (encoded, Hint::Image),
+            None => (codec::encode(bytes, &choice), Hint::Declined),
+        },
+        hint => (codec::encode(bytes, &choice), hint),
     }
 }
 
@@ -266,9 +330,20 @@ fn work(shared: &Shared, source: &Mutex<Receiver<Open>>) {
     }
 }
 
-/// Holds the archive together with others who add, and lists its packs. Whoever finds it unused sweeps what interrupted
-/// writes left, while nobody else can be writing.
+/// Holds the archive together with others who add, and lists its packs. Another writer that sweeps is waited for; whoever
+/// removes objects holds the archive for longer.
 fn begin(archive: &Archive) -> Result<(Lock, HashMap<PackId, u64>)> {
+    let begun = Instant::now();
+    loop {
+        match try_to_begin(archive) {
+            Err(error) if error.kind() == Kind::InUse && begun.elapsed() < PATIENCE => std::thread::sleep(PAUSE),
+            done => return done,
+        }
+    }
+}
+
+/// Whoever finds the archive unused sweeps what interrupted writes left, while nobody else can be writing.
+fn try_to_begin(archive: &Archive) -> Result<(Lock, HashMap<PackId, u64>)> {
     match archive.lock_alone() {
         Ok(lock) => {
             for folder in [names::SEGMENTS, names::SNAPSHOTS, names::PARITY] {
@@ -284,6 +359,19 @@ fn begin(archive: &Archive) -> Result<(Lock, HashMap<PackId, u64>)> {
         }
         Err(error) => Err(error),
     }
+}
+
+/// Gives an adopted pack its recovery data, if whoever wrote the pack did not come so far. A damaged one gets none.
+fn protect(archive: &Archive, pack: &SegmentPack) -> Result<()> {
+    let (store, id, permille) = (&**archive.store(), pack.id.as_bytes(), archive.permille(pack.content));
+    if permille == 0 || store.len(&names::parity(id))?.is_some() {
+        return Ok(());
+    }
+    let bytes = store.get(&names::pack(&pack.id), MAX_PACK_LEN)?;
+    if blake3::hash(&bytes).as_bytes() == id {
+        put_parity(store, id, &bytes, permille)?;
+    }
+    Ok(())
 }
 
 fn guard<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

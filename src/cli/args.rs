@@ -8,7 +8,7 @@ use snapkeep::archive::Filter;
 
 use super::exit::{self, Failure};
 use super::screen::Wishes;
-use super::{cat, create, generate, init, list, ls, places, restore, verify};
+use super::{cat, create, generate, init, list, ls, places, restore, squeeze, status, verify};
 
 #[derive(Parser)]
 #[command(
@@ -38,6 +38,8 @@ pub enum Command {
     Cat(cat::Arguments),
     #[command(visible_alias = "check")]
     Verify(verify::Arguments),
+    Squeeze(squeeze::Arguments),
+    Status(status::Arguments),
     Completions(generate::Completions),
     Man(generate::Man),
 }

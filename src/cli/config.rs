@@ -57,6 +57,8 @@ pub struct Create {
     pub skip_if_unchanged: bool,
     /// zstd's level.
     pub compression: Option<i32>,
+    /// Recompress images at once.
+    pub squeeze: bool,
 }
 
 impl Config {

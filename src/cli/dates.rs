@@ -154,6 +154,31 @@ pub fn rfc3339_local(time: Time) -> String {
     rfc3339(time, offset as i16)
 }
 
+/// What a camera's clock showed, so many seconds after 1970 began on it: `2019-07-14 18:03:21`.
+pub fn camera(seconds: i64) -> String {
+    match civil(seconds) {
+        Some(clock) => clock.strftime("%Y-%m-%d %H:%M:%S").to_string(),
+        None => format!("{seconds} s"),
+    }
+}
+
+/// The same as `2019-07-14T18:03:21.25+02:00`, as far as the photo says it.
+pub fn camera_rfc3339(seconds: i64, millis: Option<u64>, offset_minutes: Option<i64>) -> String {
+    let mut text = camera(seconds).replace(' ', "T");
+    if let Some(millis) = millis {
+        text += &format!(".{millis:03}");
+    }
+    if let Some(minutes) = offset_minutes {
+        let sign = if minutes < 0 { '-' } else { '+' };
+        text += &format!("{sign}{:02}:{:02}", minutes.abs() / 60, minutes.abs() % 60);
+    }
+    text
+}
+
+fn civil(seconds: i64) -> Option<DateTime> {
+    Some(Timestamp::from_second(seconds).ok()?.to_zoned(TimeZone::UTC).datetime())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -236,5 +261,13 @@ mod tests {
         let moment: Timestamp = "1969-12-31T23:59:58.75Z".parse().expect("a time");
         assert_eq!(stored(moment), Time { secs: -2, nanos: 750_000_000 });
         assert_eq!(timestamp(stored(moment)), Some(moment));
+    }
+
+    #[test]
+    fn a_cameras_clock_is_shown_as_it_stood() {
+        assert_eq!(camera(1_563_127_401), "2019-07-14 18:03:21");
+        assert_eq!(camera_rfc3339(1_563_127_401, Some(50), Some(-90)), "2019-07-14T18:03:21.050-01:30");
+        assert_eq!(camera_rfc3339(-1, None, None), "1969-12-31T23:59:59");
+        assert_eq!(camera(i64::MAX), "9223372036854775807 s");
     }
 }

@@ -3,7 +3,7 @@
 //! Paths are text here. One that is no UTF-8 has its bytes beside it, in hexadecimal.
 
 use serde::Serialize;
-use snapkeep::format::{Entry, EntryKind, Snapshot, Summary};
+use snapkeep::format::{CaptureFacts, Entry, EntryKind, Snapshot, Summary};
 use snapkeep::id::SnapshotId;
 
 use super::dates;
@@ -70,6 +70,56 @@ pub struct NodeObject {
     hash: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     linktarget: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    photo: Option<PhotoObject>,
+}
+
+/// What a photo or video tells about its taking.
+#[derive(Serialize)]
+struct PhotoObject {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    format: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    taken: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    make: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    model: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    width: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    height: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    orientation: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    latitude: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    longitude: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    altitude: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    duration: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    content_id: Option<String>,
+}
+
+impl PhotoObject {
+    fn new(facts: &CaptureFacts) -> Self {
+        Self {
+            format: facts.format.clone(),
+            taken: facts.taken.map(|taken| dates::camera_rfc3339(taken, facts.taken_millis, facts.taken_offset)),
+            make: facts.make.clone(),
+            model: facts.model.clone(),
+            width: facts.width,
+            height: facts.height,
+            orientation: facts.orientation,
+            latitude: facts.latitude.map(|degrees| degrees as f64 / 1e7),
+            longitude: facts.longitude.map(|degrees| degrees as f64 / 1e7),
+            altitude: facts.altitude.map(|centimetres| centimetres as f64 / 100.0),
+            duration: facts.duration.map(|millis| millis as f64 / 1000.0),
+            content_id: facts.content_id.clone(),
+        }
+    }
 }
 
 impl<'a> SnapshotObject<'a> {
@@ -117,8 +167,8 @@ impl SummaryObject {
 }
 
 impl NodeObject {
-    /// The object for an entry at this path of a snapshot.
-    pub fn new(path: &[u8], entry: &Entry) -> Self {
+    /// The object for an entry at this path of a snapshot, and what is known of its taking.
+    pub fn new(path: &[u8], entry: &Entry, facts: Option<&CaptureFacts>) -> Self {
         let (r#type, size, hash, linktarget) = match &entry.kind {
             EntryKind::File { size, hash, .. } => ("file", Some(*size), Some(hash.to_hex()), None),
             EntryKind::Dir { .. } => ("dir", None, None, None),
@@ -140,6 +190,7 @@ impl NodeObject {
             mtime: dates::rfc3339_local(entry.meta.mtime),
             hash,
             linktarget,
+            photo: facts.map(PhotoObject::new),
         }
     }
 }
@@ -245,7 +296,7 @@ mod tests {
 
     #[test]
     fn a_node_tells_bytes_only_where_text_would_lie() {
-        let object = value(NodeObject::new(b"P/a.jpg", &file(b"a.jpg", 0o644)));
+        let object = value(NodeObject::new(b"P/a.jpg", &file(b"a.jpg", 0o644), None));
         assert_eq!(object["path"], "P/a.jpg");
         assert_eq!(object["type"], "file");
         assert_eq!(object["size"], 3);
@@ -253,7 +304,7 @@ mod tests {
         assert_eq!(object["hash"], "01".repeat(32));
         assert_eq!(object["mtime"].as_str().map(|time| &time[..4]), Some("1970"));
         assert_eq!(object.get("path_hex"), None);
-        let object = value(NodeObject::new(b"P/\xe9", &file(b"\xe9", 0o644)));
+        let object = value(NodeObject::new(b"P/\xe9", &file(b"\xe9", 0o644), None));
         assert_eq!(object["path_hex"], "502fe9");
         assert_eq!(object["name_hex"], "e9");
     }

@@ -37,6 +37,10 @@ pub fn run(app: &App, asked: &Arguments) -> Result<Code, Failure> {
         (shown, held) if shown < held => format!("{shown} of {}", words::things(held as u64, "snapshot", "snapshots")),
         (shown, _) => words::things(shown as u64, "snapshot", "snapshots"),
     });
+    let saved: u64 = archive.known_packs().iter().map(|pack| pack.sizes.images_plain - pack.sizes.images_stored).sum();
+    if saved > 0 {
+        app.screen.tell(&format!("squeezing has saved {}", words::bytes(saved)));
+    }
     Ok(Code::Done)
 }
 

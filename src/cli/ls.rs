@@ -4,7 +4,8 @@ use std::ffi::OsString;
 
 use jiff::Zoned;
 use serde::Serialize;
-use snapkeep::format::{Entry, EntryKind};
+use snapkeep::archive::Archive;
+use snapkeep::format::{CaptureFacts, Entry, EntryKind};
 use snapkeep::view::{Node, View, join};
 
 use super::app::App;
@@ -12,7 +13,7 @@ use super::args::Which;
 use super::exit::{Code, Failure};
 use super::json::{NodeObject, SnapshotObject, permissions};
 use super::selector::Asked;
-use super::{dates, words};
+use super::{dates, names, words};
 
 /// List what is in a snapshot
 ///
@@ -25,6 +26,9 @@ pub struct Arguments {
     /// Show permissions, size and time, too
     #[arg(short, long)]
     long: bool,
+    /// Show when and with what photos were taken, too
+    #[arg(long)]
+    photos: bool,
     /// List what is in directories below, too
     #[arg(long)]
     recursive: bool,
@@ -51,7 +55,7 @@ pub fn run(app: &App, asked: &Arguments) -> Result<Code, Failure> {
     let (id, snapshot) = what.find(&archive, &filter)?;
     let view = View::new(&archive, id, snapshot);
     let node = view.find(what.path.as_deref().unwrap_or_default())?;
-    let lines = Lines { app, asked, below: below(&node) };
+    let lines = Lines { app, asked, archive: &archive, below: below(&node) };
     if app.screen.is_json() {
         let snapshot = SnapshotObject::new(&view.id(), view.snapshot());
         app.screen.json(&Head { message_type: "snapshot", struct_type: "snapshot", snapshot });
@@ -84,6 +88,7 @@ fn below(node: &Node) -> usize {
 struct Lines<'a> {
     app: &'a App,
     asked: &'a Arguments,
+    archive: &'a Archive,
     below: usize,
 }
 
@@ -91,10 +96,13 @@ impl Lines<'_> {
     fn entry(&self, path: &[u8], entry: &Entry) {
         let screen = &self.app.screen;
         if screen.is_json() {
-            return screen.json(&NodeObject::new(path, entry));
+            return screen.json(&NodeObject::new(path, entry, self.facts(entry).as_ref()));
         }
         let shown = path.get(self.below..).unwrap_or(path);
-        let before = if self.asked.long { self.long(entry) } else { String::new() };
+        let mut before = if self.asked.long { self.long(entry) } else { String::new() };
+        if self.asked.photos {
+            before += &photo(self.facts(entry).unwrap_or_default());
+        }
         match &entry.kind {
             EntryKind::File { .. } => screen.name_line(&before, shown, b""),
             EntryKind::Dir { .. } => screen.name_line(&before, shown, b"/"),
@@ -102,6 +110,13 @@ impl Lines<'_> {
                 screen.name_line(&before, shown, &[b" -> ", target.as_slice()].concat());
             }
             EntryKind::Symlink { .. } => screen.name_line(&before, shown, b""),
+        }
+    }
+
+    fn facts(&self, entry: &Entry) -> Option<CaptureFacts> {
+        match &entry.kind {
+            EntryKind::File { hash, .. } => self.archive.facts(hash),
+            _ => None,
         }
     }
 
@@ -113,4 +128,22 @@ impl Lines<'_> {
         let (size, width) = if self.asked.human_readable { (words::bytes(size), 9) } else { (words::count(size), 15) };
         format!("{}  {size:>width$}  {}  ", permissions(entry), dates::second(entry.meta.mtime))
     }
+}
+
+/// When, how large and with what a photo was taken, in columns.
+fn photo(facts: CaptureFacts) -> String {
+    let taken = facts.taken.map(dates::camera).unwrap_or_default();
+    let size = match (facts.width, facts.height, facts.duration) {
+        (_, _, Some(millis)) => words::duration(std::time::Duration::from_millis(millis)),
+        (Some(width), Some(height), None) => format!("{width}×{height}"),
+        _ => String::new(),
+    };
+    let camera = match (facts.make, facts.model) {
+        (Some(make), Some(model)) if !model.starts_with(make.split(' ').next().unwrap_or_default()) => {
+            format!("{make} {model}")
+        }
+        (make, model) => model.or(make).unwrap_or_default(),
+    };
+    let place = if facts.latitude.is_some() { "place" } else { "" };
+    format!("{taken:19}  {size:>11}  {:24}  {place:5}  ", names::message(&camera))
 }

@@ -21,6 +21,8 @@ mod progress;
 mod restore;
 mod screen;
 mod selector;
+mod squeeze;
+mod status;
 mod stop;
 mod verify;
 mod words;
@@ -41,6 +43,7 @@ pub fn run(name: &'static str) -> ExitCode {
         Ok(asked) => asked,
         Err(error) => return misunderstood(name, &arguments, &error),
     };
+    quiet_about_caught_panics();
     let screen = Arc::new(Screen::new(name, global.wishes()));
     stop::listen(Arc::clone(&screen));
     let done = perform(&screen, global, command);
@@ -51,6 +54,16 @@ pub fn run(name: &'static str) -> ExitCode {
         failure.code
     });
     ExitCode::from(code as u8)
+}
+
+/// A panic inside the image codec costs that image's gain and nothing else, so nobody needs to read of it.
+fn quiet_about_caught_panics() {
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if !snapkeep::codec::panic_is_caught() {
+            usual(panic);
+        }
+    }));
 }
 
 fn perform(screen: &Arc<Screen>, global: Global, command: Command) -> Result<Code, Failure> {
@@ -68,6 +81,8 @@ fn perform(screen: &Arc<Screen>, global: Global, command: Command) -> Result<Cod
         Command::Restore(asked) => restore::run(&app, asked),
         Command::Cat(asked) => cat::run(&app, &asked),
         Command::Verify(asked) => verify::run(&app, &asked),
+        Command::Squeeze(asked) => squeeze::run(&app, &asked),
+        Command::Status(asked) => status::run(&app, &asked),
         Command::Completions(_) | Command::Man(_) => Ok(Code::Done),
     }
 }

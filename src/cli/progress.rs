@@ -22,6 +22,8 @@ pub struct Words {
     pub during: &'static str,
     /// What is counted: "files".
     pub things: &'static str,
+    /// What has happened to a file that was restored: "restored".
+    pub restored: &'static str,
     /// The last phase.
     pub finishing: &'static str,
 }
@@ -120,6 +122,7 @@ impl<'a> Progress<'a> {
             "bytes_done": bytes,
             "error_count": self.counts.troubles.load(Relaxed),
         }));
+        self.screen.flush();
     }
 
     fn item(&self, action: Action, path: &Path, size: u64) {
@@ -128,7 +131,7 @@ impl<'a> Progress<'a> {
             Action::Changed => ("changed", "modified", 1),
             Action::Gone => ("gone", "gone", 1),
             Action::PassedOver => ("passed over", "passed_over", 1),
-            Action::Restored => ("restored", "restored", 1),
+            Action::Restored => (self.words.restored, "restored", 1),
             Action::Left => ("left", "unchanged", 1),
             Action::Unchanged => ("unchanged", "unchanged", 2),
         };
@@ -141,6 +144,7 @@ impl<'a> Progress<'a> {
         } else {
             self.screen.line(&format!("{word:<11} {}", names::path(path)));
         }
+        self.screen.flush();
     }
 }
 

@@ -93,7 +93,12 @@ pub fn run(app: &App, asked: Arguments) -> Result<Code, Failure> {
         verify: asked.verify,
     };
 
-    let words = Words { during: "restore", things: "files", finishing: "making sure that everything is on the drive" };
+    let words = Words {
+        during: "restore",
+        things: "files",
+        restored: if options.dry_run { "to restore" } else { "restored" },
+        finishing: "making sure that everything is on the drive",
+    };
     let progress = Progress::new(&app.screen, words);
     let done = op::restore(&view, &node, &options, &progress);
     let took = progress.elapsed();

@@ -121,13 +121,18 @@ impl Screen {
             self.write(text.as_bytes());
             self.write(b"\n");
             if self.terminal {
-                let mut out = lock(&self.out);
-                if out.fault.is_none() {
-                    out.fault = out.to.flush().err();
-                }
+                self.flush();
             }
         };
         if self.terminal { self.around_bar(write) } else { write() }
+    }
+
+    /// Brings out what was written so far, as whoever reads along expects of long work.
+    pub fn flush(&self) {
+        let mut out = lock(&self.out);
+        if out.fault.is_none() {
+            out.fault = out.to.flush().err();
+        }
     }
 
     /// The same, unless only little is to be told or JSON is asked for.

@@ -93,6 +93,10 @@ fn snapshot(text: &str, now: &Zoned) -> Option<Selector> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use snapkeep::archive::Parameters;
+    use snapkeep::format::{Summary, Time};
+    use snapkeep::id::ChunkId;
+    use snapkeep::store::Memory;
 
     fn now() -> Zoned {
         "2024-06-15T12:30:45[UTC]".parse().expect("a time")
@@ -146,6 +150,46 @@ mod tests {
         }
         let failure = Asked::parse(OsStr::new("/home/anna"), &now()).expect_err("a path");
         assert_eq!(failure.hint.as_deref(), Some("to look in the newest snapshot, write \"latest:/home/anna\""));
+    }
+
+    #[test]
+    fn a_year_that_is_also_the_beginning_of_an_id_is_not_guessed() {
+        let store = std::sync::Arc::new(Memory::new());
+        Archive::create(&*store, &Parameters::default(), 0).expect("an archive");
+        let archive = Archive::open(store, None, std::sync::Arc::new(|_| {})).expect("an archive");
+        let mut snapshot = Snapshot {
+            sequence: 1,
+            time: Time { secs: 0, nanos: 0 },
+            offset_minutes: 0,
+            host: String::new(),
+            user: String::new(),
+            sources: Vec::new(),
+            tree: ChunkId::from_bytes([0; 32]),
+            parent: None,
+            tags: Vec::new(),
+            note: None,
+            excludes: Vec::new(),
+            program: String::new(),
+            summary: Summary::default(),
+            unread: Vec::new(),
+        };
+        let year = loop {
+            let id = blake3::hash(&snapshot.encode()).to_hex();
+            if dates::is_year(&id[..4]) {
+                break id[..4].to_owned();
+            }
+            snapshot.sequence += 1;
+        };
+        let asked = |text: &str| Asked::parse(OsStr::new(text), &now()).expect("it names a snapshot");
+        let find = |text: &str| asked(text).find(&archive, &Filter::default());
+        assert!(find(&year).expect_err("there is none").message.contains("no snapshot yet"));
+        let id = archive.commit(&snapshot).expect("committed");
+        let failure = find(&year).expect_err("it could be both");
+        assert!(failure.message.contains("is a year and also the beginning"), "{}", failure.message);
+        assert_eq!(find(&id.to_hex()[..5]).map(|(found, _)| found), Ok(id));
+        assert_eq!(find(&format!("{year}-12-31")).map(|(found, _)| found), Ok(id));
+        let other = if year == "2010" { "2011" } else { "2010" };
+        assert_eq!(find(other).map(|(found, _)| found), Ok(id), "as a date");
     }
 
     #[cfg(unix)]

@@ -1,6 +1,6 @@
 //! `verify`: is everything in the archive there, and is it whole?
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
 use snapkeep::op::{self, Verify, VerifyOptions};
@@ -27,7 +27,8 @@ const NAMED: usize = 20;
 /// Verifies it.
 pub fn run(app: &App, asked: &Arguments) -> Result<Code, Failure> {
     let archive = app.open()?;
-    let words = Words { during: "verify", things: "packs", finishing: "looking at the snapshots" };
+    let words =
+        Words { during: "verify", things: "packs", restored: "restored", finishing: "looking at the snapshots" };
     let progress = Progress::new(&app.screen, words);
     let found = op::verify(&archive, &VerifyOptions { read_data: asked.read_data }, &progress);
     let took = progress.elapsed();
@@ -55,16 +56,27 @@ pub fn run(app: &App, asked: &Arguments) -> Result<Code, Failure> {
     if found.damage.is_empty() && found.affected.is_empty() {
         return Ok(Code::Done);
     }
-    let message = match found.affected.len() as u64 {
-        0 => "the archive is damaged, but no file of any snapshot is lost by it".to_owned(),
-        files => format!("the archive is damaged, and {} cannot be restored whole", words::files(files)),
-    };
+    // Does not promise what no command does yet: `create` stores anew what is missing, but not what is there and damaged.
     let hint = if asked.read_data {
-        "what is still at the source is stored again by the next: {snap} create --force"
+        "keep those files at the source, or get them from another copy, before anything else"
     } else {
-        "{snap} verify --read-data looks at every byte; what is still at the source is stored again by {snap} create"
+        "{snap} verify --read-data looks at every byte; keep those files at the source before anything else"
     };
-    Err(Failure::new(Code::Damage, message).hint(hint))
+    Err(Failure::new(Code::Damage, cost(&found)).hint(hint))
+}
+
+/// What the damage costs, in a sentence.
+fn cost(found: &Verify) -> String {
+    let files: BTreeSet<_> = found.affected.iter().map(|file| &file.path).collect();
+    let snapshots: BTreeSet<_> = found.affected.iter().map(|file| file.snapshot).collect();
+    match files.len() as u64 {
+        0 => "the archive is damaged, but no file of any snapshot is lost by it".to_owned(),
+        number => format!(
+            "the archive is damaged, and {} cannot be restored whole from {}",
+            words::files(number),
+            words::things(snapshots.len() as u64, "snapshot", "snapshots")
+        ),
+    }
 }
 
 fn damage(app: &App, found: &Verify) {

@@ -54,6 +54,25 @@ pub fn duration(time: Duration) -> String {
     }
 }
 
+/// Reads a time: a number with s, m or h behind it, or several of them, such as 1h30m.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    let wrong = || "a time is a number with s, m or h behind it, such as 45m or 2h".to_owned();
+    let (mut seconds, mut rest) = (0_u64, text);
+    while !rest.is_empty() {
+        let digits = rest.find(|letter: char| !letter.is_ascii_digit()).ok_or_else(wrong)?;
+        let number: u64 = rest[..digits].parse().map_err(|_| wrong())?;
+        let unit = match rest.as_bytes()[digits] {
+            b's' => 1,
+            b'm' => 60,
+            b'h' => 3600,
+            _ => return Err(wrong()),
+        };
+        seconds = number.checked_mul(unit).and_then(|more| seconds.checked_add(more)).ok_or_else(wrong)?;
+        rest = &rest[digits + 1..];
+    }
+    if seconds == 0 { Err(wrong()) } else { Ok(Duration::from_secs(seconds)) }
+}
+
 /// Reads a size as restic does: bytes, or a number with k, m, g or t for powers of 1024.
 pub fn parse_size(text: &str) -> Result<u64, String> {
     let wrong = || "a size is a number, perhaps with k, m, g or t behind it (powers of 1024), such as 500m".to_owned();
@@ -120,6 +139,16 @@ mod tests {
         ];
         for (millis, text) in table {
             assert_eq!(duration(Duration::from_millis(millis)), text);
+        }
+    }
+
+    #[test]
+    fn times_are_read() {
+        for (text, seconds) in [("90s", 90), ("45m", 2700), ("2h", 7200), ("1h30m", 5400)] {
+            assert_eq!(parse_duration(text), Ok(Duration::from_secs(seconds)));
+        }
+        for text in ["", "2", "h", "0s", "2d", "-1h", "1.5h", "99999999999999999999h", "9999999999999999h", "2hé"] {
+            assert!(parse_duration(text).is_err(), "{text}");
         }
     }
 

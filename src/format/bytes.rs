@@ -24,6 +24,8 @@ pub enum ObjectKind {
     Segment = 3,
     /// One recorded state of the source.
     Snapshot = 4,
+    /// Facts that can be made again.
+    Derived = 7,
 }
 
 /// The envelope of an object of this kind.

@@ -7,6 +7,7 @@
 
 mod bytes;
 mod cbor;
+mod facts;
 mod header;
 mod list;
 mod pack;
@@ -15,13 +16,13 @@ mod snapshot;
 mod tree;
 
 pub use bytes::{ENVELOPE_LEN, ObjectKind};
+pub use facts::{CaptureFacts, FactsBatch, FactsHead, MAX_FACTS_LEN};
 pub use header::{Chunker, HEADER_LEN, Header};
 pub use list::{ChunkRef, List, REF_LEN};
 pub use pack::{
-    DIRECTORY_ROW_LEN, FRAME_HEADER_LEN, FrameHeader, MAX_PLAIN_LEN, PackContent, Row, TRAILER_LEN, decode_directory,
-    decode_frame_header, decode_trailer, encode_directory, encode_frame_header, encode_pack_end, encode_pack_start,
-    frame_magic,
-    pack_content,
+    DIRECTORY_ROW_LEN, FRAME_HEADER_LEN, FrameHeader, Hint, MAX_PLAIN_LEN, PackContent, Row, TRAILER_LEN,
+    decode_directory, decode_frame_header, decode_trailer, encode_directory, encode_frame_header, encode_pack_end,
+    encode_pack_start, frame_magic, pack_content,
 };
 pub use segment::{Segment, SegmentPack};
 pub use snapshot::{Device, Snapshot, Source, Summary, Unread};
@@ -31,7 +32,7 @@ use crate::error::{Error, Kind};
 
 /// Where an object of each kind lies in a store, and how to read its name back.
 pub mod names {
-    use crate::id::{PackId, SegmentId, SnapshotId};
+    use crate::id::{DerivedId, PackId, SegmentId, SnapshotId};
 
     /// The header and its second copy.
     pub const HEADERS: [&str; 2] = ["header", "header.copy"];
@@ -41,6 +42,8 @@ pub mod names {
     pub const PACKS: &str = "packs";
     /// The folder of segments.
     pub const SEGMENTS: &str = "segments";
+    /// The folder of facts that can be made again.
+    pub const DERIVED: &str = "derived";
     /// The folder of snapshots.
     pub const SNAPSHOTS: &str = "snapshots";
 
@@ -62,6 +65,11 @@ pub mod names {
     /// `segments/abcd…`
     pub fn segment(id: &SegmentId) -> String {
         format!("{SEGMENTS}/{}", id.to_hex())
+    }
+
+    /// `derived/abcd…`
+    pub fn derived(id: &DerivedId) -> String {
+        format!("{DERIVED}/{}", id.to_hex())
     }
 
     /// `snapshots/abcd…`

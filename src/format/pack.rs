@@ -43,6 +43,42 @@ impl PackContent {
     }
 }
 
+/// What a writer says of a chunk to later writers. Readers ignore it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Hint {
+    /// Nothing is known.
+    #[default]
+    None,
+    /// The image of a JPEG, which may be recompressed.
+    Image,
+    /// The image of a JPEG, and recompression declined it.
+    Declined,
+    /// A number from a later version.
+    Other(u8),
+}
+
+impl Hint {
+    /// The hint with this stored number.
+    pub const fn from_number(number: u8) -> Self {
+        match number {
+            0 => Self::None,
+            1 => Self::Image,
+            2 => Self::Declined,
+            other => Self::Other(other),
+        }
+    }
+
+    /// The number as stored.
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::None => 0,
+            Self::Image => 1,
+            Self::Declined => 2,
+            Self::Other(other) => other,
+        }
+    }
+}
+
 /// What stands in front of a frame's stored bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct FrameHeader {
@@ -52,6 +88,8 @@ pub struct FrameHeader {
     pub codec: u8,
     /// The codec's version.
     pub codec_version: u8,
+    /// What later writers may want to know.
+    pub hint: Hint,
     /// Stored bytes that follow the header.
     pub stored_len: u32,
     /// Bytes of the chunk once unpacked; at most [`MAX_PLAIN_LEN`].
@@ -104,6 +142,7 @@ pub fn encode_frame_header(frame: &FrameHeader) -> [u8; FRAME_HEADER_LEN] {
     out[4] = frame.kind.number();
     out[5] = frame.codec;
     out[6] = frame.codec_version;
+    out[7] = frame.hint.number();
     out[8..12].copy_from_slice(&frame.stored_len.to_le_bytes());
     out[12..16].copy_from_slice(&frame.plain_len.to_le_bytes());
     out[16..48].copy_from_slice(frame.id.as_bytes());
@@ -124,9 +163,9 @@ pub fn decode_frame_header(bytes: &[u8]) -> Result<FrameHeader> {
         return Err(damaged("there is no frame here"));
     }
     let mut reader = Reader::new(&fields[4..]);
-    let (kind, codec, codec_version, zero) = (reader.u8()?, reader.u8()?, reader.u8()?, reader.u8()?);
+    let (kind, codec, codec_version, hint) = (reader.u8()?, reader.u8()?, reader.u8()?, reader.u8()?);
     let (stored_len, plain_len) = (reader.u32()?, reader.u32()?);
-    frame(ChunkId::from_bytes(reader.array()?), stored_len, plain_len, kind, codec, codec_version, zero)
+    frame(ChunkId::from_bytes(reader.array()?), stored_len, plain_len, kind, codec, codec_version, hint)
 }
 
 /// The rows of a directory, in the order of the frames.
@@ -136,7 +175,12 @@ pub fn encode_directory(rows: &[Row], out: &mut Vec<u8>) {
         out.extend_from_slice(&row.offset.to_le_bytes());
         out.extend_from_slice(&row.frame.stored_len.to_le_bytes());
         out.extend_from_slice(&row.frame.plain_len.to_le_bytes());
-        out.extend_from_slice(&[row.frame.kind.number(), row.frame.codec, row.frame.codec_version, 0]);
+        out.extend_from_slice(&[
+            row.frame.kind.number(),
+            row.frame.codec,
+            row.frame.codec_version,
+            row.frame.hint.number(),
+        ]);
     }
 }
 
@@ -188,8 +232,8 @@ pub(super) fn decode_rows(bytes: &[u8], frames_end: u32) -> Result<Vec<Row>> {
     while reader.len() > 0 {
         let id = ChunkId::from_bytes(reader.array()?);
         let (offset, stored_len, plain_len) = (reader.u32()?, reader.u32()?, reader.u32()?);
-        let (kind, codec, codec_version, zero) = (reader.u8()?, reader.u8()?, reader.u8()?, reader.u8()?);
-        let frame = frame(id, stored_len, plain_len, kind, codec, codec_version, zero)?;
+        let (kind, codec, codec_version, hint) = (reader.u8()?, reader.u8()?, reader.u8()?, reader.u8()?);
+        let frame = frame(id, stored_len, plain_len, kind, codec, codec_version, hint)?;
         let row = Row { frame, offset };
         if u64::from(offset) != expected {
             return Err(damaged("its frames do not follow each other"));
@@ -210,14 +254,12 @@ fn frame(
     kind: u8,
     codec: u8,
     codec_version: u8,
-    zero: u8,
+    hint: u8,
 ) -> Result<FrameHeader> {
     let kind = ChunkKind::from_number(kind).ok_or_else(|| unsupported(format!("a chunk of kind {kind}")))?;
-    if zero != 0 {
-        return Err(unsupported("a frame uses flags that are not known here"));
-    }
     if plain_len > MAX_PLAIN_LEN || stored_len > plain_len {
         return Err(damaged(format!("a frame claims {stored_len} stored bytes for {plain_len}")));
     }
-    Ok(FrameHeader { kind, codec, codec_version, stored_len, plain_len, id })
+    let hint = Hint::from_number(hint);
+    Ok(FrameHeader { kind, codec, codec_version, hint, stored_len, plain_len, id })
 }

@@ -31,6 +31,15 @@ impl SegmentPack {
         self.frames_end() + (self.rows.len() * DIRECTORY_ROW_LEN + TRAILER_LEN) as u64
     }
 
+    /// Whether its frames follow each other from the front and make a pack of `len` bytes. Those of a damaged pack may not,
+    /// and then no segment can tell of it.
+    pub fn fills(&self, len: u64) -> bool {
+        let mut end = super::ENVELOPE_LEN as u64;
+        let follows =
+            |row: &Row| u64::from(row.offset) == std::mem::replace(&mut end, u64::from(row.offset) + row.frame_len());
+        self.rows.iter().all(follows) && self.len() == len
+    }
+
     /// Whether it holds no frame; such a pack is never written.
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()

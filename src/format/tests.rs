@@ -26,6 +26,7 @@ fn rows() -> Vec<Row> {
                 kind: ChunkKind::Data,
                 codec: seed % 2,
                 codec_version: 0,
+                hint: Hint::from_number(seed),
                 stored_len,
                 plain_len: stored_len + 5,
                 id: chunk_id(seed),
@@ -72,7 +73,11 @@ fn snapshot() -> Snapshot {
         offset_minutes: -90,
         host: "desk".into(),
         user: "anna".into(),
-        sources: vec![Source { name: b"Pictures".to_vec(), path: b"/home/anna/Pictures".to_vec(), devices: vec![Device(7)] }],
+        sources: vec![Source {
+            name: b"Pictures".to_vec(),
+            path: b"/home/anna/Pictures".to_vec(),
+            devices: vec![Device(7)],
+        }],
         tree: chunk_id(5),
         parent: Some(SnapshotId::from_bytes([6; 32])),
         tags: vec!["a".into(), "b".into()],
@@ -120,9 +125,34 @@ fn every_object_comes_back_and_nothing_else_does() {
     assert_eq!(Tree::decode(&tree.encode()).unwrap(), tree);
     refuses_all_but(&tree.encode(), Tree::decode);
 
-    let children = vec![Child { first: b"a".to_vec(), id: chunk_id(1) }, Child { first: b"b".to_vec(), id: chunk_id(2) }];
+    let children =
+        vec![Child { first: b"a".to_vec(), id: chunk_id(1) }, Child { first: b"b".to_vec(), id: chunk_id(2) }];
     let pages = Tree::Pages { level: 1, children };
     refuses_all_but(&pages.encode(), Tree::decode);
+
+    let facts = CaptureFacts {
+        format: Some("jpeg".into()),
+        taken: Some(-5),
+        taken_millis: Some(250),
+        taken_offset: Some(-90),
+        make: Some("Canon".into()),
+        model: Some("EOS".into()),
+        width: Some(6000),
+        height: Some(4000),
+        orientation: Some(8),
+        latitude: Some(-337_654_321),
+        longitude: Some(1_512_345_678),
+        altitude: Some(-40),
+        duration: Some(3200),
+        content_id: Some("A-B".into()),
+    };
+    assert_eq!(CaptureFacts::decode(&facts.encode()).unwrap(), facts);
+    refuses_all_but(&facts.encode(), CaptureFacts::decode);
+    let files = vec![(FileHash::from_bytes([1; 32]), facts), (FileHash::from_bytes([2; 32]), CaptureFacts::default())];
+    let batch = FactsBatch { maker: 3, files };
+    refuses_all_but(&batch.encode_body(), |body| FactsBatch::decode_body(3, body));
+    let head = FactsHead { maker: 3, codec: 1, codec_version: 0, plain_len: 9 };
+    assert_eq!(FactsHead::decode(&head.encode(b"body")).unwrap(), (head, &b"body"[..]));
 
     let list = List::Chunks(vec![ChunkRef { id: chunk_id(1), len: 5 }]);
     refuses_all_but(&list.encode(), List::decode);
@@ -211,7 +241,8 @@ const SPEC: &str = include_str!("../../format-spec.md");
 
 /// The last column of the row that begins with this text.
 fn told(row: &str) -> &'static str {
-    let line = SPEC.lines().find(|line| line.starts_with(&format!("| {row} |"))).unwrap_or_else(|| panic!("no row {row:?}"));
+    let line =
+        SPEC.lines().find(|line| line.starts_with(&format!("| {row} |"))).unwrap_or_else(|| panic!("no row {row:?}"));
     line.trim_end_matches('|').rsplit('|').next().unwrap().trim().trim_matches('`')
 }
 
@@ -224,7 +255,15 @@ fn the_test_vectors_of_the_specification_are_what_is_written() {
     let id = ChunkId::of(ChunkKind::Data, b"photo");
     let empty = Tree::Entries(Vec::new()).encode();
     let list = List::Chunks(vec![ChunkRef { id, len: 5 }]).encode();
-    let frame = FrameHeader { kind: ChunkKind::Data, codec: 0, codec_version: 0, stored_len: 5, plain_len: 5, id };
+    let frame = FrameHeader {
+        kind: ChunkKind::Data,
+        codec: 0,
+        codec_version: 0,
+        hint: Hint::None,
+        stored_len: 5,
+        plain_len: 5,
+        id,
+    };
     let archive = ArchiveId::from_bytes(std::array::from_fn(|at| at as u8));
     let time = Time { secs: 1, nanos: 500_000_000 };
     let meta =
@@ -252,7 +291,11 @@ fn the_test_vectors_of_the_specification_are_what_is_written() {
         assert_eq!(told(row), bytes, "{row}");
     }
     let list_id = SPEC.lines().filter(|line| line.starts_with("| its id |")).nth(1).unwrap();
-    assert!(list_id.contains(&ChunkId::of(ChunkKind::List, &list).to_hex()), "\n{}\n", ChunkId::of(ChunkKind::List, &list));
+    assert!(
+        list_id.contains(&ChunkId::of(ChunkKind::List, &list).to_hex()),
+        "\n{}\n",
+        ChunkId::of(ChunkKind::List, &list)
+    );
 }
 
 #[test]

@@ -376,7 +376,8 @@ impl Raw {
         self.meta.mode = self.mode.ok_or_else(lacks)?;
         self.meta.mtime.secs = self.mtime.ok_or_else(lacks)?;
         self.meta.ctime.secs = self.ctime.ok_or_else(lacks)?;
-        let file = self.size.is_some() || self.hash.is_some() || self.content.is_some() || self.sparse || self.unsettled;
+        let file =
+            self.size.is_some() || self.hash.is_some() || self.content.is_some() || self.sparse || self.unsettled;
         let dir = self.tree.is_some() || self.files.is_some() || self.bytes.is_some();
         let mixed = (file && kind != FILE) || (dir && kind != DIR) || (self.target.is_some() && kind != SYMLINK);
         if mixed {

@@ -3,6 +3,8 @@
 
 mod backup;
 mod restore;
+mod squeeze;
+mod status;
 mod verify;
 
 use std::path::Path;
@@ -10,6 +12,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 pub use backup::{Backup, BackupOptions, backup};
 pub use restore::{Overwrite, Restore, RestoreOptions, Selection, restore};
+pub use squeeze::{Squeeze, SqueezeOptions, squeeze};
+pub use status::{Status, status};
 pub use verify::{AffectedFile, Damage, Verify, VerifyOptions, verify};
 
 use crate::error::{Error, Result};

@@ -1,8 +1,9 @@
 //! Verifying: is everything there, and is it what it was?
 //!
 //! The packs themselves are asked, not the index. Structure means: headers, segments, snapshots and the directories of
-//! packs are whole, and every chunk that any snapshot needs is in some pack. Reading the data means: every byte of every
-//! pack matches the pack's name, and every frame unpacks to the chunk that it says it is. Neither needs a password.
+//! packs are whole, every chunk that any snapshot needs is in some pack, and recovery data are there. Reading the data means: every byte of every
+//! pack matches the pack's name, every frame unpacks to the chunk that it says it is, and the recovery data of every pack
+//! is whole and its own. Neither needs a password.
 //! Damage is reported by object and by the files that it costs.
 
 use std::collections::{HashMap, HashSet};
@@ -14,6 +15,7 @@ use crate::archive::{Archive, MAX_PACK_LEN, chunks_of, entries_of, find_frames, 
 use crate::error::{Error, Kind, Result};
 use crate::format::{Content, EntryKind, HEADER_LEN, Header, SegmentPack, Snapshot, names};
 use crate::id::{ChunkId, PackId, SegmentId, SnapshotId};
+use crate::parity::Parity;
 use crate::store::{Leftovers, Object};
 use crate::view::join;
 
@@ -66,11 +68,19 @@ pub struct Verify {
 /// # Errors
 /// The store's error, or the user's wish to stop. Damage is no error but a result.
 pub fn verify(archive: &Archive, options: &VerifyOptions, observer: &dyn Observer) -> Result<Verify> {
-    let mut check = Check { archive, observer, found: Verify::default(), held: HashSet::new(), clean: HashSet::new() };
+    let mut check = Check {
+        archive,
+        observer,
+        found: Verify::default(),
+        held: HashSet::new(),
+        clean: HashSet::new(),
+        protected: HashSet::new(),
+    };
     check.headers()?;
     let packs = check.packs(options.read_data)?;
     check.segments(&packs)?;
     check.snapshots()?;
+    check.recovery_data()?;
     check.found.chunks = check.held.len() as u64;
     check.found.damage.sort_unstable_by(|a, b| a.object.cmp(&b.object));
     check.found.damage.dedup();
@@ -85,6 +95,8 @@ struct Check<'a> {
     held: HashSet<ChunkId>,
     /// Trees below which nothing is lost.
     clean: HashSet<ChunkId>,
+    /// Objects whose recovery data must be there, because it was durable before they counted.
+    protected: HashSet<String>,
 }
 
 impl Check<'_> {
@@ -133,6 +145,7 @@ impl Check<'_> {
                 self.damaged(object.name.clone(), why);
             }
             self.held.extend(looked.held);
+            self.found.damage.extend(looked.parity);
             packs.extend(looked.pack.map(|pack| (pack.id, pack)));
         }
         Ok(packs)
@@ -159,7 +172,7 @@ impl Check<'_> {
         match read_directory(&**self.archive.store(), id, object.len) {
             Ok(pack) => {
                 let held = pack.rows.iter().map(|row| row.frame.id).collect();
-                Ok(Looked { damage: Vec::new(), held, pack: Some(pack) })
+                Ok(Looked { damage: Vec::new(), parity: None, held, pack: Some(pack) })
             }
             // What its frames hold is told by reading them.
             Err(error) if error.kind() == Kind::Damaged => {
@@ -174,7 +187,8 @@ impl Check<'_> {
     /// Every byte of a pack, and every frame in it.
     fn read_pack(&self, id: &PackId, object: &Object) -> Result<Looked> {
         let bytes = self.archive.store().get(&object.name, MAX_PACK_LEN)?;
-        let mut looked = Looked { damage: Vec::new(), held: Vec::new(), pack: None };
+        let mut looked = Looked { damage: Vec::new(), parity: None, held: Vec::new(), pack: None };
+        looked.parity = self.look_at_parity(id.as_bytes(), &bytes)?;
         if blake3::hash(&bytes).as_bytes() != id.as_bytes() {
             looked.damage.push("its bytes do not match its name".to_owned());
         }
@@ -202,6 +216,37 @@ impl Check<'_> {
         Ok(looked)
     }
 
+    /// What is wrong with the recovery data of an object with these bytes, if there are any.
+    fn look_at_parity(&self, id: &[u8; 32], bytes: &[u8]) -> Result<Option<Damage>> {
+        let name = names::parity(id);
+        let read = self.archive.store().get(&name, MAX_PACK_LEN).and_then(|stored| Parity::from_bytes(&stored));
+        let why = match read {
+            Ok(parity) if !parity.is_whole() => "some of it is damaged".to_owned(),
+            Ok(parity) if blake3::hash(bytes).as_bytes() == id && !parity.fits(bytes) => {
+                "it is the recovery data of something else".to_owned()
+            }
+            Ok(_) => return Ok(None),
+            Err(error) if error.kind() == Kind::Missing => return Ok(None), // told at the end, if it should be there
+            Err(error) if matches!(error.kind(), Kind::Damaged | Kind::Unsupported) => error.to_string(),
+            Err(error) => return Err(error),
+        };
+        Ok(Some(Damage { object: name, why }))
+    }
+
+    /// Whether every pack that a segment tells of, and every snapshot, has recovery data.
+    fn recovery_data(&mut self) -> Result<()> {
+        if self.archive.header().parity_permille == 0 {
+            return Ok(());
+        }
+        let objects = self.archive.store().list(names::PARITY, Leftovers::Leave)?;
+        self.found.objects += objects.len() as u64;
+        let there: HashSet<String> = objects.into_iter().map(|object| object.name).collect();
+        for name in std::mem::take(&mut self.protected).difference(&there) {
+            self.damaged(name.clone(), "it is missing");
+        }
+        Ok(())
+    }
+
     /// Every segment, and whether the packs that it tells of are there and say the same.
     fn segments(&mut self, packs: &HashMap<PackId, SegmentPack>) -> Result<()> {
         let objects = self.archive.store().list(names::SEGMENTS, Leftovers::Leave)?;
@@ -221,6 +266,7 @@ impl Check<'_> {
             };
             for told in segment.packs {
                 let name = names::pack(&told.id);
+                self.protected.insert(names::parity(told.id.as_bytes()));
                 match packs.get(&told.id) {
                     Some(pack) if *pack == told => {}
                     Some(_) => self.damaged(name, format!("{} says something else of it", object.name)),
@@ -242,9 +288,13 @@ impl Check<'_> {
                 self.damaged(object.name, "its name is not that of a snapshot");
                 continue;
             };
-            match self.archive.read_snapshot_bytes(&id).and_then(|bytes| Snapshot::decode(&bytes)) {
-                Ok(snapshot) => {
+            let read = self.archive.read_snapshot_bytes(&id).and_then(|bytes| Ok((Snapshot::decode(&bytes)?, bytes)));
+            match read {
+                Ok((snapshot, bytes)) => {
                     self.found.snapshots += 1;
+                    self.protected.insert(names::parity(id.as_bytes()));
+                    let damage = self.look_at_parity(id.as_bytes(), &bytes)?;
+                    self.found.damage.extend(damage);
                     self.tree(&id, &[], &snapshot.tree)?;
                 }
                 Err(error) => self.note(object.name, error)?,
@@ -302,7 +352,8 @@ impl Check<'_> {
             Err(error) => return Err(error),
         };
         let lost = chunks.iter().find(|chunk| !self.held.contains(&chunk.id));
-        Ok(lost.map(|chunk| Error::new(Kind::Missing, format!("looking for chunk {}", chunk.id), "no pack has it whole")))
+        Ok(lost
+            .map(|chunk| Error::new(Kind::Missing, format!("looking for chunk {}", chunk.id), "no pack has it whole")))
     }
 
     fn lost(&mut self, snapshot: &SnapshotId, path: Vec<u8>, size: u64, error: Error) -> Result<()> {
@@ -323,12 +374,14 @@ enum Step {
 /// What a look at one pack found.
 struct Looked {
     damage: Vec<String>,
+    /// Damage of its recovery data.
+    parity: Option<Damage>,
     held: Vec<ChunkId>,
     pack: Option<SegmentPack>,
 }
 
 impl Looked {
     fn only_damage(why: String) -> Self {
-        Self { damage: vec![why], held: Vec::new(), pack: None }
+        Self { damage: vec![why], parity: None, held: Vec::new(), pack: None }
     }
 }

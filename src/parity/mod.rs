@@ -175,6 +175,11 @@ impl Parity {
         u64::from(self.parity_shards - 1) * u64::from(self.shard_len) + 1
     }
 
+    /// Whether it is the parity of exactly these bytes.
+    pub fn fits(&self, data: &[u8]) -> bool {
+        data.len() as u64 == self.total_len && (0..self.data_shards as usize).all(|n| self.is_good(n, data))
+    }
+
     /// Whether nothing of the parity itself is damaged. If something is, it should be made anew from good data.
     pub fn is_whole(&self) -> bool {
         !self.scarred && self.good_parity().count() == self.parity_shards as usize

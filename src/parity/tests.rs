@@ -1,3 +1,5 @@
+//! Parity of damaged, shortened and foreign data, and the stored form.
+
 use super::*;
 use proptest::prelude::*;
 

@@ -20,6 +20,6 @@ mod sys;
 pub use failure::Failure;
 pub use read::{SourceFile, Xattr, read_link, xattrs};
 pub use rules::{RuleSpec, Rules};
-pub use selection::Patterns;
 pub use scan::{Node, Scan, scan};
+pub use selection::Patterns;
 pub use stat::{Kind, Stat, Time};

@@ -38,9 +38,8 @@ impl Patterns {
 
 fn fit(patterns: &[Pattern], path: &[u8]) -> bool {
     let names: Vec<&[u8]> = path.split(|byte| *byte == b'/').filter(|name| !name.is_empty()).collect();
-    let fits = |pattern: &Pattern| {
-        (0..names.len()).any(|last| pattern.ends_at(last, |at| names[at], |at| at.checked_sub(1)))
-    };
+    let fits =
+        |pattern: &Pattern| (0..names.len()).any(|last| pattern.ends_at(last, |at| names[at], |at| at.checked_sub(1)));
     patterns.iter().rev().find(|pattern| fits(pattern)).is_some_and(|pattern| !pattern.negated)
 }
 
@@ -50,7 +49,8 @@ mod tests {
 
     #[test]
     fn a_pattern_fits_a_path_and_what_lies_below_it() {
-        let patterns = |exact: &[&str]| Patterns::new(&exact.iter().map(|text| text.to_string()).collect::<Vec<_>>(), &[]);
+        let patterns =
+            |exact: &[&str]| Patterns::new(&exact.iter().map(|text| text.to_string()).collect::<Vec<_>>(), &[]);
         let album = patterns(&["2019"]).unwrap();
         assert!(album.fit(b"Pictures/2019") && album.fit(b"Pictures/2019/a/b.jpg"));
         assert!(!album.fit(b"Pictures/20190") && !album.fit(b"Pictures"));

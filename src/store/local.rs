@@ -51,17 +51,20 @@ impl Local {
         }
     }
 
-    /// Makes a folder and those above it, each durable in the one above.
+    /// Makes a folder and those above it, each durable in the one above, whoever else may be making them.
     fn make_dir(&self, path: &Path) -> io::Result<()> {
-        match self.fs.create_dir(path) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
+        let made = match self.fs.create_dir(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let above = path.parent().filter(|above| !above.as_os_str().is_empty()).ok_or(error)?;
                 self.make_dir(above)?;
-                self.fs.create_dir(path)?;
+                self.fs.create_dir(path)
             }
-            Err(error) => return Err(error),
+            made => made,
+        };
+        match made {
+            // Whoever made it may not have synced it yet.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            made => made?,
         }
         match path.parent() {
             Some(above) if above.as_os_str().is_empty() => self.confirmed(self.fs.sync_dir(Path::new("."))),
@@ -162,7 +165,9 @@ impl Store for Local {
         let bytes = self.fs.open(&path).and_then(|file| read_limited(&*file, limit));
         match bytes.map_err(|error| failed("reading", name, error))? {
             Some(bytes) => Ok(bytes),
-            None => Err(Error::new(Kind::Damaged, format!("reading {name}"), format!("it is longer than {limit} bytes"))),
+            None => {
+                Err(Error::new(Kind::Damaged, format!("reading {name}"), format!("it is longer than {limit} bytes")))
+            }
         }
     }
 

@@ -8,10 +8,11 @@ use std::cell::RefCell;
 use std::io;
 use std::path::Path;
 
+use super::capture::capture;
 use crate::archive::{Archive, Writer, store_content};
 use crate::chunk::{Chunk, Cutter};
 use crate::error::Result;
-use crate::format::{ChunkRef, EntryKind};
+use crate::format::{CaptureFacts, ChunkRef, EntryKind, Hint};
 use crate::id::{ChunkKind, FileHash};
 use crate::media::{self, ReadAt, Region, RegionKind};
 use crate::op::{Event, Observer, check_stop};
@@ -28,7 +29,15 @@ thread_local! {
     static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-type Stored = (EntryKind, Stat, Vec<Xattr>);
+/// A file that is stored.
+pub(super) struct Stored {
+    pub(super) kind: EntryKind,
+    /// As it was before it was read.
+    pub(super) stat: Stat,
+    pub(super) xattrs: Vec<Xattr>,
+    /// What it tells about its taking.
+    pub(super) facts: Option<CaptureFacts>,
+}
 
 /// Stores the file that the walk found at `path`.
 pub(super) fn store(
@@ -56,7 +65,9 @@ pub(super) fn store(
                         Ok(xattrs) => xattrs,
                         Err(failure) => return Ok(Err(failure)),
                     };
-                    return Ok(Ok((content.finish(&before, !settled)?, before, xattrs)));
+                    let facts = content.facts.take();
+                    let kind = content.finish(&before, !settled)?;
+                    return Ok(Ok(Stored { kind, stat: before, xattrs, facts }));
                 }
             }
         }
@@ -70,6 +81,12 @@ fn open(path: &Path, found: &Stat) -> std::result::Result<(SourceFile, Stat), Fa
     Ok((file, stat))
 }
 
+/// What the file at `path` tells about its taking, for one that need not be stored again.
+pub(super) fn facts(path: &Path, found: &Stat) -> Option<CaptureFacts> {
+    let file = SourceFile::open(path, found).ok()?;
+    capture(&Seen { file: &file, size: found.size })
+}
+
 /// A file's content while it is being stored.
 struct Content<'a> {
     writer: &'a Writer<'a>,
@@ -77,13 +94,14 @@ struct Content<'a> {
     cutter: Cutter,
     hasher: blake3::Hasher,
     chunks: Vec<ChunkRef>,
+    facts: Option<CaptureFacts>,
 }
 
 impl<'a> Content<'a> {
     fn new(archive: &Archive, writer: &'a Writer<'a>, observer: &'a dyn Observer) -> Self {
         let sizes = archive.header().chunker;
         let cutter = Cutter::new(sizes.min, sizes.average, sizes.max);
-        Self { writer, observer, cutter, hasher: blake3::Hasher::new(), chunks: Vec::new() }
+        Self { writer, observer, cutter, hasher: blake3::Hasher::new(), chunks: Vec::new(), facts: None }
     }
 
     fn read(&mut self, file: &SourceFile, size: u64) -> Result<std::result::Result<(), Failure>> {
@@ -109,6 +127,7 @@ impl<'a> Content<'a> {
             return Ok(Err(failure));
         }
         let bytes = &bytes[..];
+        self.facts = capture(&bytes);
         let regions = media::regions(&bytes).ok().flatten();
         for region in regions.unwrap_or_else(|| one_run(size)) {
             let bytes = &bytes[region.start as usize..(region.start + region.len) as usize];
@@ -124,11 +143,11 @@ impl<'a> Content<'a> {
 
     fn store_region(&mut self, mut bytes: &[u8], kind: RegionKind) -> Result<()> {
         if is_whole(kind, bytes.len() as u64) && !bytes.is_empty() {
-            return self.store_chunk(bytes);
+            return self.store_chunk(bytes, hint(kind));
         }
         while let Some(len) = self.cutter.cut(bytes, true) {
             let (chunk, rest) = bytes.split_at(len);
-            self.store_chunk(chunk)?;
+            self.store_chunk(chunk, Hint::None)?;
             bytes = rest;
         }
         Ok(())
@@ -140,7 +159,9 @@ impl<'a> Content<'a> {
         size: u64,
         window: &mut Vec<u8>,
     ) -> Result<std::result::Result<(), Failure>> {
-        let regions = match media::regions(&Seen { file, size }) {
+        let seen = Seen { file, size };
+        self.facts = capture(&seen);
+        let regions = match media::regions(&seen) {
             Ok(regions) => regions.unwrap_or_else(|| one_run(size)),
             Err(_) => one_run(size), // reading it below tells what is wrong
         };
@@ -162,11 +183,11 @@ impl<'a> Content<'a> {
                 held += more;
                 let mut used = 0;
                 if whole {
-                    self.store_chunk(&window[..held])?;
+                    self.store_chunk(&window[..held], hint(kind))?;
                     used = held;
                 }
                 while let Some(cut) = self.cutter.cut(&window[used..held], at == end) {
-                    self.store_chunk(&window[used..used + cut])?;
+                    self.store_chunk(&window[used..used + cut], Hint::None)?;
                     used += cut;
                 }
                 window.copy_within(used..held, 0);
@@ -179,9 +200,9 @@ impl<'a> Content<'a> {
         Ok(Ok(()))
     }
 
-    fn store_chunk(&mut self, bytes: &[u8]) -> Result<()> {
+    fn store_chunk(&mut self, bytes: &[u8], hint: Hint) -> Result<()> {
         let chunk = Chunk::new(ChunkKind::Data, bytes);
-        self.writer.put(&chunk)?;
+        self.writer.put(&chunk, hint)?;
         self.chunks.push(ChunkRef { id: chunk.id(), len: bytes.len() as u32 });
         Ok(())
     }
@@ -207,6 +228,11 @@ fn is_whole(kind: RegionKind, len: u64) -> bool {
         RegionKind::JpegImage => len <= media::MAX_IMAGE,
         RegionKind::Content => false,
     }
+}
+
+/// What later writers may want to know of a region that is one chunk.
+fn hint(kind: RegionKind) -> Hint {
+    if kind == RegionKind::JpegImage { Hint::Image } else { Hint::None }
 }
 
 /// A file without structure that is known.

@@ -5,6 +5,7 @@
 //! is told and passed over; an error of the archive ends the run, and then there is no snapshot. Whatever ends it, the
 //! chunks that are durable by then are not stored again by the next run.
 
+mod capture;
 mod file;
 mod previous;
 mod run;
@@ -13,7 +14,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use super::{Action, Event, Observer, check_stop};
-use crate::archive::Archive;
+use crate::archive::{Archive, Packing};
 use crate::error::{Error, Kind, Result};
 use crate::format::{Device, Snapshot, Source, Summary, Time, Unread};
 use crate::id::SnapshotId;
@@ -46,8 +47,8 @@ pub struct BackupOptions {
     pub dry_run: bool,
     /// Record nothing if the source is as the previous snapshot has it.
     pub skip_if_unchanged: bool,
-    /// zstd's level.
-    pub level: i32,
+    /// How chunks are packed.
+    pub packing: Packing,
     /// Read every file, also those that look unchanged.
     pub force: bool,
 }
@@ -103,7 +104,9 @@ pub fn backup(archive: &Archive, options: &BackupOptions, observer: &dyn Observe
                 unread: done.unread.iter().take(Snapshot::MAX_UNREAD).cloned().collect(),
             };
             check_stop(observer)?;
-            Some(archive.commit(&snapshot)?)
+            let id = archive.commit(&snapshot)?;
+            archive.set_facts_done(id, capture::MAKER)?;
+            Some(id)
         }
         _ => None,
     };

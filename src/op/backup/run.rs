@@ -9,12 +9,14 @@ use std::sync::{Mutex, PoisonError};
 
 use rayon::prelude::*;
 
+use super::capture::MAKER;
+use super::file::Stored;
 use super::previous::{Known, Previous, is_unchanged, readable, time};
 use super::{BackupOptions, Root, bytes, file};
 use crate::archive::{Archive, Reader, Writer, chunks_of, entries_of, store_entries};
 use crate::error::{Error, Kind, Result};
-use crate::format::{Entry, EntryKind, Meta, Summary, Unread};
-use crate::id::ChunkId;
+use crate::format::{CaptureFacts, Entry, EntryKind, Meta, Summary, Unread};
+use crate::id::{ChunkId, FileHash};
 use crate::op::{Action, Event, Observer, check_stop};
 use crate::source::{self, Failure, Node, Stat};
 
@@ -31,6 +33,10 @@ pub(super) struct Run<'a> {
     reader: Reader<'a>,
     counts: Counts,
     unread: Mutex<Vec<Unread>>,
+    /// What new files tell about their taking.
+    facts: Mutex<Vec<(FileHash, CaptureFacts)>>,
+    /// Whether files that are unchanged may lack facts.
+    lacks_facts: bool,
     /// Content of files that have several names, by device and number, so that it is read once.
     linked: Mutex<HashMap<(u64, u64), EntryKind>>,
 }
@@ -60,7 +66,7 @@ impl<'a> Run<'a> {
         observer: &'a dyn Observer,
         previous: &'a Previous,
     ) -> Result<Self> {
-        let writer = if options.dry_run { None } else { Some(archive.writer(options.level)?) };
+        let writer = if options.dry_run { None } else { Some(archive.writer(options.packing)?) };
         Ok(Self {
             archive,
             options,
@@ -70,6 +76,8 @@ impl<'a> Run<'a> {
             reader: archive.reader(),
             counts: Counts::default(),
             unread: Mutex::default(),
+            facts: Mutex::default(),
+            lacks_facts: !previous.parent().is_some_and(|parent| archive.facts_are_done(&parent, MAKER)),
             linked: Mutex::default(),
         })
     }
@@ -102,6 +110,10 @@ impl<'a> Run<'a> {
             Some(writer) => writer.finish()?,
             None => Default::default(),
         };
+        let facts = self.facts.into_inner().unwrap_or_else(PoisonError::into_inner);
+        if !facts.is_empty() {
+            self.archive.put_facts(MAKER, facts)?;
+        }
         let unread = self.unread.into_inner().unwrap_or_else(PoisonError::into_inner);
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let summary = Summary {
@@ -177,6 +189,9 @@ impl<'a> Run<'a> {
             && self.holds(known)?
         {
             self.counted(Action::Unchanged, path, node.stat.size);
+            if self.lacks_facts && self.writer.is_some() {
+                self.note_facts(&known.kind, || file::facts(path, &node.stat));
+            }
             let meta = self.meta(place, &node.stat, || known.meta.xattrs.clone());
             return Ok(Some((known.kind.clone(), meta)));
         }
@@ -188,11 +203,12 @@ impl<'a> Run<'a> {
         let stored = match link.and_then(|link| self.linked().get(&link).cloned()) {
             Some(kind) => {
                 self.observer.event(Event::Advance { files: 0, bytes: node.stat.size });
-                Ok((kind, node.stat, self.xattrs(path, &node.stat, None)))
+                let xattrs = self.xattrs(path, &node.stat, None);
+                Ok(Stored { kind, stat: node.stat, xattrs, facts: None })
             }
             None => file::store(self.archive, writer, path, &node.stat, self.observer)?,
         };
-        let (kind, stat, xattrs) = match stored {
+        let Stored { kind, stat, xattrs, facts } = match stored {
             Ok(stored) => stored,
             Err(failure) => {
                 self.failed(&failure);
@@ -202,6 +218,7 @@ impl<'a> Run<'a> {
         if let Some(link) = link {
             self.linked().insert(link, kind.clone());
         }
+        self.note_facts(&kind, || facts);
         let same = known.is_some_and(|known| content(&known.kind) == content(&kind));
         let action = match (known, same) {
             (None, _) => Action::New,
@@ -283,7 +300,8 @@ impl<'a> Run<'a> {
 
     /// Extended attributes. A change of them changes the entry's ctime, so an entry with the same one keeps them.
     fn xattrs(&self, path: &Path, stat: &Stat, known: Option<&Entry>) -> Vec<source::Xattr> {
-        if let Some(known) = known.filter(|known| known.meta.ctime == time(stat.ctime) && known.meta.inode == stat.ino) {
+        if let Some(known) = known.filter(|known| known.meta.ctime == time(stat.ctime) && known.meta.inode == stat.ino)
+        {
             return known.meta.xattrs.clone();
         }
         source::xattrs(path).unwrap_or_else(|failure| {
@@ -303,6 +321,17 @@ impl<'a> Run<'a> {
             device: place.root.device(stat.dev),
             links: if stat.kind == source::Kind::Dir { 1 } else { stat.nlink.max(1) },
             xattrs: xattrs(),
+        }
+    }
+
+    /// Keeps what a file tells about its taking, unless that is known.
+    fn note_facts(&self, kind: &EntryKind, facts: impl FnOnce() -> Option<CaptureFacts>) {
+        let EntryKind::File { hash, .. } = kind else { return };
+        if self.archive.has_facts(hash, MAKER) {
+            return;
+        }
+        if let Some(facts) = facts() {
+            self.facts.lock().unwrap_or_else(PoisonError::into_inner).push((*hash, facts));
         }
     }
 

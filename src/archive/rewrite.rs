@@ -1,0 +1,217 @@
+//! Storing chunks anew in a better form, and only then letting the old packs go.
+//!
+//! Why it is safe: a pack is removed only when each of its chunks lies in another pack that was made durable, read back
+//! from the store and found whole. A snapshot names chunks and not packs, so it never notices; a reader that looks for a
+//! removed pack looks again and finds the new one; and a run that counted on the old pack finds its chunks all the same.
+//! So others may read and add meanwhile, and only one process at a time rewrites. A crash anywhere leaves a chunk twice.
+
+use rayon::prelude::*;
+
+use super::writer::pack;
+use super::{Archive, Change, MAX_PACK_LEN, PackInfo, Packing, check_hash, put_checked, read_directory, unpack_frame};
+use crate::error::{Error, Kind, Result};
+use crate::format::{FRAME_HEADER_LEN, FrameHeader, Hint, Segment, SegmentPack, names};
+use crate::id::{PackId, SegmentId};
+use crate::store::{Leftovers, Lock, LockMode};
+
+/// A pack is rewritten only if that saves at least one part in so many.
+const WORTH_ONE_IN: u64 = 100;
+
+/// What recompressing the images of some packs came to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Recompressed {
+    /// Packs that were rewritten.
+    pub packs: u64,
+    /// Images that were recompressed.
+    pub images: u64,
+    /// Images that stay as they are.
+    pub declined: u64,
+    /// Bytes of the packs before.
+    pub before: u64,
+    /// And of those that took their place.
+    pub after: u64,
+}
+
+impl std::ops::AddAssign for Recompressed {
+    fn add_assign(&mut self, more: Self) {
+        self.packs += more.packs;
+        self.images += more.images;
+        self.declined += more.declined;
+        self.before += more.before;
+        self.after += more.after;
+    }
+}
+
+/// Rewrites packs. There is one at a time in an archive.
+pub struct Rewriter<'a> {
+    archive: &'a Archive,
+    _lock: Lock,
+}
+
+impl Archive {
+    /// The only rewriter. Others may read and add meanwhile.
+    ///
+    /// # Errors
+    /// [`Kind::InUse`] if another process is rewriting.
+    pub fn rewriter(&self) -> Result<Rewriter<'_>> {
+        let lock = self.store().lock(names::HEADERS[1], LockMode::Exclusive)?;
+        Ok(Rewriter { archive: self, _lock: lock })
+    }
+}
+
+impl Rewriter<'_> {
+    /// Recompresses the images in these packs, as far as it pays. `go_on` is asked after each pack; what was done until
+    /// then is brought to its end. A pack that is damaged is passed over, with a notice.
+    ///
+    /// # Errors
+    /// The store's error; then every old pack is still there.
+    pub fn recompress(&self, packs: &[PackInfo], go_on: &dyn Fn(&PackInfo) -> bool) -> Result<Recompressed> {
+        let writer = self.archive.writer(Packing { images: true, ..Packing::default() })?;
+        let (mut old, mut settled) = (Vec::new(), Vec::new());
+        let mut done = Recompressed::default();
+        for info in packs {
+            let Some((pack, bytes)) = self.read(info)? else { continue };
+            let frames = recompress(&pack, &bytes)?;
+            let images = frames.iter().filter(|frame| frame.is_new).count() as u64;
+            let declined = frames.iter().filter(|frame| frame.header.hint == Hint::Declined).count() as u64;
+            let saved: u64 = frames.iter().map(|frame| frame.saved).sum();
+            if saved == 0 || saved < info.len / WORTH_ONE_IN {
+                settled.push(info.id);
+            } else {
+                for frame in &frames {
+                    writer.add(frame.header, &frame.stored)?;
+                }
+                done += Recompressed { packs: 1, images, declined, before: info.len, after: 0 };
+                old.push(pack);
+            }
+            if !go_on(info) {
+                break;
+            }
+        }
+        let written = writer.finish()?;
+        for id in &written.packs {
+            done.after += self.check(id)?;
+        }
+        self.remove(&old, &settled)?;
+        Ok(done)
+    }
+
+    /// A pack, whole; or none if it is damaged or gone.
+    fn read(&self, info: &PackInfo) -> Result<Option<(SegmentPack, Vec<u8>)>> {
+        let name = names::pack(&info.id);
+        let store = self.archive.store();
+        let read = store.get(&name, MAX_PACK_LEN).and_then(|bytes| {
+            check_hash(&name, info.id.as_bytes(), &bytes)?;
+            Ok((read_directory(&**store, &info.id, info.len)?, bytes))
+        });
+        match read {
+            Ok(read) => Ok(Some(read)),
+            Err(error) if matches!(error.kind(), Kind::Damaged | Kind::Unsupported | Kind::Missing) => {
+                self.archive.pass_over(name, error)?;
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Reads a new pack back from the store.
+    fn check(&self, id: &PackId) -> Result<u64> {
+        let name = names::pack(id);
+        let bytes = self.archive.store().get(&name, MAX_PACK_LEN)?;
+        check_hash(&name, id.as_bytes(), &bytes)?;
+        Ok(bytes.len() as u64)
+    }
+
+    /// Removes packs whose chunks all lie in others.
+    fn remove(&self, old: &[SegmentPack], settled: &[PackId]) -> Result<()> {
+        let store = self.archive.store();
+        for pack in old {
+            for row in &pack.rows {
+                let elsewhere = |place: &super::Location| place.pack != pack.id;
+                if !self.archive.locate(&row.frame.id)?.iter().any(elsewhere) {
+                    let doing = format!("removing {}", names::pack(&pack.id));
+                    return Err(Error::new(Kind::Internal, doing, format!("chunk {} lies nowhere else", row.frame.id)));
+                }
+            }
+        }
+        for pack in old {
+            store.delete(&names::pack(&pack.id))?;
+            let parity = names::parity(pack.id.as_bytes());
+            if store.len(&parity)?.is_some() {
+                store.delete(&parity)?;
+            }
+        }
+        self.archive.index().apply(&Change { gone_packs: old, settled, ..Change::default() })
+    }
+
+    /// Replaces segments that tell of packs that are gone by one that tells of the others. For the end of the work, since it
+    /// costs as much as the segments are long.
+    ///
+    /// # Errors
+    /// The store's error; segments are only hints, so nothing depends on it.
+    pub fn tidy_segments(&self) -> Result<()> {
+        let present = self.archive.present_packs(Leftovers::Leave)?;
+        let (mut kept, mut replaced) = (Vec::new(), Vec::new());
+        for id in self.archive.index().segments() {
+            let segment = self.archive.read_segment(&id)?;
+            if segment.packs.iter().all(|pack| present.contains_key(&pack.id)) {
+                continue;
+            }
+            kept.extend(segment.packs.into_iter().filter(|pack| present.contains_key(&pack.id)));
+            replaced.push(id);
+        }
+        if replaced.is_empty() {
+            return Ok(());
+        }
+        let store = self.archive.store();
+        let mut segments = Vec::new();
+        if !kept.is_empty() {
+            kept.sort_unstable_by_key(|pack| pack.id);
+            kept.dedup_by_key(|pack| pack.id);
+            let bytes = Segment { packs: kept }.encode();
+            let id = SegmentId::from_bytes(*blake3::hash(&bytes).as_bytes());
+            put_checked(&**store, &names::segment(&id), id.as_bytes(), &bytes)?;
+            segments.push(id);
+        }
+        for id in &replaced {
+            store.delete(&names::segment(id))?;
+        }
+        self.archive.index().apply(&Change { segments: &segments, gone_segments: &replaced, ..Change::default() })
+    }
+}
+
+/// A frame on its way from one pack to another.
+struct Moved {
+    header: FrameHeader,
+    stored: Vec<u8>,
+    /// Bytes by which it is shorter now.
+    saved: u64,
+    /// It was an image that was not recompressed before.
+    is_new: bool,
+}
+
+/// The frames of a pack, the images among them recompressed, on all cores.
+fn recompress(old: &SegmentPack, bytes: &[u8]) -> Result<Vec<Moved>> {
+    let packing = Packing { images: true, ..Packing::default() };
+    let each = old.rows.par_iter().map(|row| {
+        let start = row.offset as usize;
+        let frame = bytes.get(start..start + row.frame_len() as usize).unwrap_or_default();
+        let plain = unpack_frame(row.frame.kind, &row.frame.id, frame)?;
+        let stored = &frame[FRAME_HEADER_LEN..];
+        let is_image = row.frame.hint == Hint::Image && row.frame.codec != crate::codec::Codec::Jpeg.number();
+        if !is_image {
+            return Ok(Moved { header: row.frame, stored: stored.to_vec(), saved: 0, is_new: false });
+        }
+        let (encoded, hint) = pack(&plain, Hint::Image, &packing);
+        let header = FrameHeader {
+            codec: encoded.codec.number(),
+            codec_version: encoded.version,
+            hint,
+            stored_len: encoded.bytes.len() as u32,
+            ..row.frame
+        };
+        let saved = u64::from(row.frame.stored_len).saturating_sub(u64::from(header.stored_len));
+        Ok(Moved { header, stored: encoded.bytes.into_owned(), saved, is_new: hint == Hint::Image })
+    });
+    each.collect()
+}

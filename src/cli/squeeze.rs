@@ -1,0 +1,104 @@
+//! `squeeze`: store the images of JPEGs in fewer bytes.
+
+use std::time::Duration;
+
+use serde_json::json;
+use snapkeep::op::{self, Squeeze, SqueezeOptions};
+
+use super::app::App;
+use super::exit::{Code, Failure};
+use super::progress::{Progress, Words};
+use super::words;
+
+/// Store the JPEGs in the archive in a fifth fewer bytes, without losing a bit
+///
+/// It takes a while and may be stopped at any time with Ctrl-C; the next run goes on where it stopped. Every photo is
+/// unpacked again and compared before its old bytes go.
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// Stop after this long, as in 90s, 45m or 2h
+    #[arg(long = "for", value_name = "TIME", value_parser = words::parse_duration)]
+    time: Option<Duration>,
+    /// Only say what there is to do
+    #[arg(short = 'n', long)]
+    dry_run: bool,
+}
+
+/// What recompression usually saves of an image, in thousandths. Measured on camera JPEGs; see benches/README.md.
+const USUAL_GAIN: u64 = 225;
+/// What one core recompresses and compares in a second, in bytes.
+const USUAL_RATE: u64 = 5_000_000;
+
+/// Squeezes.
+pub fn run(app: &App, asked: &Arguments) -> Result<Code, Failure> {
+    let archive = app.open()?;
+    if !asked.dry_run {
+        // Work for when nobody else wants the machine; that it cannot be asked for is no reason not to work.
+        let _ = rustix::process::nice(10);
+    }
+    let words = Words {
+        during: "squeeze",
+        things: "packs",
+        restored: "restored",
+        finishing: "removing what has been stored in fewer bytes",
+    };
+    let progress = Progress::new(&app.screen, words);
+    let options = SqueezeOptions { time: asked.time, dry_run: asked.dry_run };
+    let done = op::squeeze(&archive, &options, &progress);
+    let took = progress.elapsed();
+    drop(progress);
+    let done = done?;
+    if app.screen.is_json() {
+        app.screen.json(&object(&done, asked.dry_run, took));
+    } else if asked.dry_run {
+        foretell(app, &done);
+    } else {
+        tell(app, &done, took);
+    }
+    Ok(if done.stopped && asked.time.is_none() { Code::Interrupted } else { Code::Done })
+}
+
+fn foretell(app: &App, found: &Squeeze) {
+    if found.left == 0 {
+        app.screen.tell("nothing is left to squeeze");
+        return;
+    }
+    let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u64);
+    let time = Duration::from_secs(found.left / (USUAL_RATE * cores));
+    app.screen.tell(&format!(
+        "{} of photos are left to squeeze; that would save about {} and take about {} on this computer",
+        words::bytes(found.left),
+        words::bytes(found.left * USUAL_GAIN / 1000),
+        words::duration(time)
+    ));
+}
+
+fn tell(app: &App, done: &Squeeze, took: Duration) {
+    let images = words::things(done.done.images, "photo", "photos");
+    let saved = done.done.before.saturating_sub(done.done.after);
+    app.screen.tell(&format!("squeezed {images}: {} saved in {}", words::bytes(saved), words::duration(took)));
+    if done.done.declined > 0 {
+        app.screen.tell(&format!(
+            "{} cannot be squeezed and stay as they are",
+            words::things(done.done.declined, "photo", "photos")
+        ));
+    }
+    if done.stopped {
+        app.screen.tell(&format!("{} of photos are left; the next run goes on from here", words::bytes(done.left)));
+    }
+}
+
+fn object(done: &Squeeze, dry_run: bool, took: Duration) -> serde_json::Value {
+    json!({
+        "message_type": "summary",
+        "dry_run": dry_run,
+        "images_squeezed": done.done.images,
+        "images_declined": done.done.declined,
+        "packs_rewritten": done.done.packs,
+        "bytes_before": done.done.before,
+        "bytes_after": done.done.after,
+        "bytes_left": done.left,
+        "stopped": done.stopped,
+        "seconds_elapsed": took.as_secs_f64(),
+    })
+}

@@ -1,0 +1,88 @@
+//! Squeezing: storing the images of JPEGs in fewer bytes, without losing a bit.
+//!
+//! It is work for when the machine has time: it may be stopped at any moment and goes on where it stopped. What has been
+//! tried without gain is not tried again.
+
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use super::{Event, Observer};
+use crate::archive::{Archive, PackInfo, Recompressed, Sizes};
+use crate::error::Result;
+
+/// Old packs are let go whenever so many of their bytes have been rewritten; a run that is killed loses no more work.
+const GROUP: u64 = 256 << 20;
+
+/// How long to squeeze.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SqueezeOptions {
+    /// Stop after this long, at the next pack.
+    pub time: Option<Duration>,
+    /// Only say what there is to do.
+    pub dry_run: bool,
+}
+
+/// What came of it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Squeeze {
+    /// What was done.
+    pub done: Recompressed,
+    /// Original bytes of images that are left to try.
+    pub left: u64,
+    /// What all chunks of the archive add up to now.
+    pub sizes: Sizes,
+    /// Whether it stopped before everything was tried.
+    pub stopped: bool,
+}
+
+/// Recompresses the images in the archive that have not been tried yet.
+///
+/// # Errors
+/// [`crate::error::Kind::InUse`] if another process is at it; the store's error. In any case nothing is lost.
+pub fn squeeze(archive: &Archive, options: &SqueezeOptions, observer: &dyn Observer) -> Result<Squeeze> {
+    let todo: Vec<PackInfo> = archive.known_packs().into_iter().filter(|pack| pack.sizes.images_left > 0).collect();
+    let bytes = todo.iter().map(|pack| pack.sizes.images_left).sum();
+    observer.event(Event::Begin { files: todo.len() as u64, bytes });
+    let mut outcome = Squeeze::default();
+    if !options.dry_run && !todo.is_empty() {
+        let started = Instant::now();
+        let may_go_on = || {
+            let in_time = options.time.is_none_or(|time| started.elapsed() < time);
+            in_time && !observer.stop().load(Ordering::Relaxed)
+        };
+        let tried = |pack: &PackInfo| {
+            observer.event(Event::Advance { files: 1, bytes: pack.sizes.images_left });
+            may_go_on()
+        };
+        let rewriter = archive.rewriter()?;
+        for group in groups(&todo) {
+            if !may_go_on() {
+                break;
+            }
+            outcome.done += rewriter.recompress(group, &tried)?;
+        }
+        outcome.stopped = !may_go_on();
+        observer.event(Event::Finishing);
+        rewriter.tidy_segments()?;
+    }
+    for pack in archive.known_packs() {
+        outcome.sizes += pack.sizes;
+    }
+    outcome.left = outcome.sizes.images_left;
+    outcome.stopped &= outcome.left > 0;
+    Ok(outcome)
+}
+
+/// Neighbours of about [`GROUP`] bytes.
+fn groups(packs: &[PackInfo]) -> Vec<&[PackInfo]> {
+    let mut size = 0;
+    let full = |pack: &PackInfo, _: &PackInfo| {
+        size += pack.len;
+        let goes_on = size < GROUP;
+        if !goes_on {
+            size = 0;
+        }
+        goes_on
+    };
+    packs.chunk_by(full).collect()
+}
