@@ -316,8 +316,8 @@ fn photos(dir: &Path) -> io::Result<()> {
 fn jpeg(seed: u64, len: usize) -> Vec<u8> {
     let mut file = vec![0xff, 0xd8];
     let mut segment = |marker: u8, body: &[u8]| {
-        file.extend_from_slice(&[0xff, marker]);
-        file.extend_from_slice(&(body.len() as u16 + 2).to_be_bytes());
+        let len = body.len() + 2;
+        file.extend_from_slice(&[0xff, marker, (len >> 8) as u8, len as u8]);
         file.extend_from_slice(body);
     };
     segment(0xe1, &[b"Exif\0\0MM\0*\0\0\0\x08\0\0\0\0\0\0", &noise(seed, 12_000)[..]].concat());

@@ -2,7 +2,8 @@
 //!
 //! In each run the programs take turns in another order, each with a fresh archive, cache and home. Before anything is
 //! timed, what others wrote is synced and the folder is in the page cache. What was restored is compared with the folder
-//! byte by byte, so a program cannot win by restoring something else. A program that fails is out for the rest of the
+//! byte by byte, so a program cannot win by restoring something else. Nothing is removed until the run is over, because a
+//! file system may be slow at making files where it has just removed many. A program that fails is out for the rest of the
 //! run; the others go on.
 
 use std::collections::BTreeMap;
@@ -131,7 +132,6 @@ impl Ring<'_> {
         }
         if step == Step::Restore {
             let difference = difference(&place.source, &restored(place)).map_err(failed)?;
-            remove(&place.target).map_err(failed)?;
             if let Some(difference) = difference {
                 return Err(difference);
             }

@@ -26,7 +26,7 @@ pub struct Options {
     /// Only these programs
     #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
     pub only: Vec<String>,
-    /// Where copies, archives and restored files lie meanwhile; about seven times the folder's size
+    /// Where copies, archives and restored files lie meanwhile; about fifteen times the folder's size
     #[arg(long, value_name = "DIR", default_value = env!("CARGO_TARGET_TMPDIR"))]
     pub work: PathBuf,
     /// Write the results as JSON

@@ -98,6 +98,7 @@ fn comparison(programs: &[Program], outcome: &Outcome) -> Vec<Vec<String>> {
         let peers = all().filter(|(program, _)| !matches!(program.kind, Kind::Snap | Kind::Cp));
         let best = peers.min_by(|one, other| one.1.total_cmp(&other.1));
         let ratio = |other: Option<f64>| match other {
+            Some(other) if snap < other / 10.0 => format!("{:.3}", snap / other),
             Some(other) if other > 0.0 => format!("{:.2}", snap / other),
             _ => "–".to_owned(),
         };
