@@ -289,7 +289,7 @@ mod tests {
             "tags": ["daily"],
             "program_version": "snapkeep 0.1.0",
             "summary": {
-                "files_new": 3, "files_changed": 2, "files_unmodified": 5, "files_gone": 0, "files_unreadable": 0,
+                "files_new": 3, "files_changed": 2, "files_unmodified": 5, "files_moved": 0, "files_gone": 0, "files_unreadable": 0,
                 "data_added": 0, "data_added_packed": 0, "total_files_processed": 10, "total_dirs_processed": 0,
                 "total_bytes_processed": 0, "total_duration": 1.5,
             },

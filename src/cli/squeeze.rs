@@ -78,10 +78,8 @@ fn tell(app: &App, done: &Squeeze, took: Duration) {
     let saved = done.done.before.saturating_sub(done.done.after);
     app.screen.tell(&format!("squeezed {images}: {} saved in {}", words::bytes(saved), words::duration(took)));
     if done.done.declined > 0 {
-        app.screen.tell(&format!(
-            "{} cannot be squeezed and stay as they are",
-            words::things(done.done.declined, "photo", "photos")
-        ));
+        let stay = words::things(done.done.declined, "photo stays as it is", "photos stay as they are");
+        app.screen.tell(&format!("{stay}, being of a kind that cannot be squeezed"));
     }
     if done.stopped {
         app.screen.tell(&format!("{} of photos are left; the next run goes on from here", words::bytes(done.left)));
