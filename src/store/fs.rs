@@ -50,17 +50,17 @@ pub trait FsFile: Send + Sync {
     fn try_lock(&self, mode: LockMode) -> io::Result<bool>;
 }
 
-/// The real operating system.
+/// The real operating system. Long writes go past the page cache where the drive allows it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Os;
 
 impl Fs for Os {
     fn create_new(&self, path: &Path) -> io::Result<Box<dyn FsFile>> {
-        Ok(Box::new(OsFile(OpenOptions::new().write(true).create_new(true).open(path)?)))
+        Ok(Box::new(OsFile { file: OpenOptions::new().write(true).create_new(true).open(path)?, written: 0 }))
     }
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn FsFile>> {
-        Ok(Box::new(OsFile(File::open(path)?)))
+        Ok(Box::new(OsFile { file: File::open(path)?, written: 0 }))
     }
 
     fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -94,29 +94,36 @@ impl Fs for Os {
     }
 }
 
-struct OsFile(File);
+struct OsFile {
+    file: File,
+    /// Bytes appended so far.
+    written: u64,
+}
 
 impl FsFile for OsFile {
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.0.write_all(bytes)
+        let past = platform::write_past_cache(&mut self.file, self.written, bytes)?;
+        self.file.write_all(&bytes[past..])?;
+        self.written += bytes.len() as u64;
+        Ok(())
     }
 
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-        platform::read_exact_at(&self.0, buffer, offset)
+        platform::read_exact_at(&self.file, buffer, offset)
     }
 
     fn size(&self) -> io::Result<u64> {
-        Ok(self.0.metadata()?.len())
+        Ok(self.file.metadata()?.len())
     }
 
     fn sync(&self) -> io::Result<()> {
-        platform::sync(&self.0)
+        platform::sync(&self.file)
     }
 
     fn try_lock(&self, mode: LockMode) -> io::Result<bool> {
         let tried = match mode {
-            LockMode::Shared => self.0.try_lock_shared(),
-            LockMode::Exclusive => self.0.try_lock(),
+            LockMode::Shared => self.file.try_lock_shared(),
+            LockMode::Exclusive => self.file.try_lock(),
         };
         match tried {
             Ok(()) => Ok(true),
@@ -150,6 +157,72 @@ mod platform {
                 rustix::fs::fsync(file).map_err(io::Error::from)
             }
             done => done,
+        }
+    }
+
+    /// What is written past the page cache has at least this length, in bytes.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    const LARGE: usize = 1 << 20;
+    /// Memory, offsets and lengths of such writes are multiples of this, which satisfies every drive.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    const ALIGN: usize = 4096;
+    /// As much is written at once, in bytes.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    const STAGE: usize = 4 << 20;
+
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    thread_local! {
+        static STAGING: std::cell::RefCell<Vec<u8>> = const { std::cell::RefCell::new(Vec::new()) };
+    }
+
+    /// Writes the front of `bytes` straight to the drive, where that is possible, and says how much that was. A pack is
+    /// written once and not read soon, so the page cache would only cost a copy and push out what the user needs. What is
+    /// durable when does not change: the file is synced afterwards as any other.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    pub fn write_past_cache(file: &mut File, offset: u64, bytes: &[u8]) -> io::Result<usize> {
+        use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+        if bytes.len() < LARGE || !offset.is_multiple_of(ALIGN as u64) {
+            return Ok(0);
+        }
+        let flags = fcntl_getfl(&*file)?;
+        if fcntl_setfl(&*file, flags | OFlags::DIRECT).is_err() {
+            return Ok(0);
+        }
+        let written = STAGING.with_borrow_mut(|staging| write_aligned(file, staging, bytes));
+        fcntl_setfl(&*file, flags)?;
+        written
+    }
+
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    pub fn write_past_cache(_: &mut File, _: u64, _: &[u8]) -> io::Result<usize> {
+        Ok(0)
+    }
+
+    /// Writes whole blocks by way of an aligned buffer. A file system that refuses such writes gets none.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    fn write_aligned(file: &mut File, staging: &mut Vec<u8>, bytes: &[u8]) -> io::Result<usize> {
+        use std::io::Write;
+        staging.resize(STAGE + ALIGN, 0);
+        let start = staging.as_ptr().align_offset(ALIGN);
+        let stage = &mut staging[start..start + STAGE];
+        let mut written = 0;
+        loop {
+            let len = (bytes.len() - written).min(STAGE) / ALIGN * ALIGN;
+            if len == 0 {
+                return Ok(written);
+            }
+            stage[..len].copy_from_slice(&bytes[written..written + len]);
+            match file.write(&stage[..len]) {
+                Ok(wrote) => {
+                    written += wrote;
+                    if wrote < len {
+                        return Ok(written); // the rest goes the usual way, and says what is wrong
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::InvalidInput => return Ok(written),
+                Err(error) => return Err(error),
+            }
         }
     }
 
