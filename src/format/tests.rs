@@ -22,13 +22,14 @@ fn rows() -> Vec<Row> {
     (1..=3_u8)
         .map(|seed| {
             let stored_len = u32::from(seed) * 10;
+            let codec = seed % 2;
             let frame = FrameHeader {
                 kind: ChunkKind::Data,
-                codec: seed % 2,
+                codec,
                 codec_version: 0,
                 hint: Hint::from_number(seed),
                 stored_len,
-                plain_len: stored_len + 5,
+                plain_len: stored_len + 5 * u32::from(codec),
                 id: chunk_id(seed),
             };
             let row = Row { frame, offset };
