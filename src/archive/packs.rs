@@ -5,7 +5,7 @@ use super::reader::unpack_frame;
 use crate::error::{Error, Kind, Result};
 use crate::format::{
     DIRECTORY_ROW_LEN, ENVELOPE_LEN, PackContent, Row, SegmentPack, TRAILER_LEN, decode_directory, decode_frame_header,
-    decode_trailer, frame_magic, names,
+    decode_trailer, frame_magic, names, pack_content,
 };
 use crate::id::PackId;
 use crate::store::Store;
@@ -58,7 +58,16 @@ fn salvage(store: &dyn Store, id: &PackId) -> Result<SegmentPack> {
     let name = names::pack(id);
     let bytes = store.get(&name, MAX_PACK_LEN)?;
     let nothing = || Error::new(Kind::Damaged, format!("looking for frames in pack {name}"), "there are none");
-    of_rows(id, find_frames(&bytes)).ok_or_else(nothing)
+    let mut rows = find_frames(&bytes);
+    let first = rows.first().ok_or_else(nothing)?;
+    let first_is = PackContent::of(first.frame.kind);
+    // The frame at the front is surely the pack's own; one further on may be of a pack within a file.
+    let content = match first.offset as usize {
+        ENVELOPE_LEN => first_is,
+        _ => pack_content(&bytes).unwrap_or(first_is),
+    };
+    rows.retain(|row| PackContent::of(row.frame.kind) == content);
+    of_rows(id, rows).ok_or_else(nothing)
 }
 
 /// Every frame whose header is whole and whose bytes are there, in the order in which they lie. What is between frames

@@ -258,7 +258,11 @@ fn frame(
 ) -> Result<FrameHeader> {
     let kind = ChunkKind::from_number(kind).ok_or_else(|| unsupported(format!("a chunk of kind {kind}")))?;
     let bounds = 1..=MAX_PLAIN_LEN;
-    if !bounds.contains(&plain_len) || stored_len == 0 || stored_len > plain_len || (codec == 0 && stored_len < plain_len) {
+    if !bounds.contains(&plain_len)
+        || stored_len == 0
+        || stored_len > plain_len
+        || (codec == 0 && stored_len < plain_len)
+    {
         return Err(damaged(format!("a frame claims {stored_len} stored bytes for {plain_len}")));
     }
     let hint = Hint::from_number(hint);

@@ -61,13 +61,7 @@ fn planned(limit: u64, entries: impl FnOnce(&Writer<'_>) -> Vec<Entry>) -> Resul
     };
     let id = archive.commit(&snapshot)?;
     let top = Node { path: Vec::new(), entry: None };
-    Plan::within(
-        limit,
-        &View::new(&archive, id, snapshot),
-        &top,
-        &Selection::default(),
-        &Quiet(AtomicBool::new(false)),
-    )
+    Plan::within(limit, &View::new(&archive, id, snapshot), &top, &Selection::default(), &Quiet(AtomicBool::new(false)))
 }
 
 /// Forty directories, each of which names the next twice: 2⁴⁰ of them, with as many files as `files` says of each level.
