@@ -89,14 +89,16 @@ fn entry_weight(entry: &Entry) -> usize {
     100 + entry.name.len() + xattrs + kind
 }
 
+/// What the page above says of a page: its level, and the name with which it begins.
+type Told = (u8, Vec<u8>);
+
 /// The entries of a directory, ascending by name.
 ///
 /// # Errors
 /// The reader's error, or damaged if the pages do not make a directory.
 pub fn entries_of(reader: &Reader<'_>, tree: &ChunkId) -> Result<Vec<Entry>> {
     let mut entries: Vec<Entry> = Vec::new();
-    // Pages to read: where they stand, and with which name they begin, as the page above says.
-    let mut todo: Vec<(ChunkId, Option<(u8, Vec<u8>)>)> = vec![(*tree, None)];
+    let mut todo: Vec<(ChunkId, Option<Told>)> = vec![(*tree, None)];
     while let Some((id, told)) = todo.pop() {
         let doing = || format!("reading the directory {}", id.short());
         let bytes = reader.get(ChunkKind::Tree, &id)?;
