@@ -13,7 +13,7 @@ use super::previous::{Known, Previous, is_unchanged, readable, time};
 use super::{BackupOptions, Root, bytes, file};
 use crate::archive::{Archive, Reader, Writer, chunks_of, entries_of, store_entries};
 use crate::error::{Error, Kind, Result};
-use crate::format::{Entry, EntryKind, Meta, Summary, Tree, Unread};
+use crate::format::{Entry, EntryKind, Meta, Summary, Unread};
 use crate::id::ChunkId;
 use crate::op::{Action, Event, Observer, check_stop};
 use crate::source::{self, Failure, Node, Stat};
@@ -129,7 +129,7 @@ impl<'a> Run<'a> {
     fn entry(&self, place: &Place<'_>, node: &Node, path: &Path, known: Option<&Entry>) -> Result<Option<Entry>> {
         check_stop(self.observer)?;
         let kind = match node.stat.kind {
-            source::Kind::Dir if depth(&place.root.path, path) >= Tree::MAX_DEPTH => {
+            source::Kind::Dir if depth(&place.root.path, path) >= crate::format::Tree::MAX_DEPTH => {
                 self.trouble(path, "it lies too deep, and nobody could restore it".to_owned());
                 None
             }
