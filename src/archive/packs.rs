@@ -1,10 +1,11 @@
 //! What a pack holds, asked of the pack itself: its directory at the end, or, where that is damaged, its frames one by
 //! one from the front.
 
+use super::reader::unpack_frame;
 use crate::error::{Error, Kind, Result};
 use crate::format::{
     DIRECTORY_ROW_LEN, ENVELOPE_LEN, PackContent, Row, SegmentPack, TRAILER_LEN, decode_directory, decode_frame_header,
-    decode_trailer, frame_magic, names,
+    decode_trailer, frame_magic, names, pack_content,
 };
 use crate::id::PackId;
 use crate::store::Store;
@@ -57,22 +58,37 @@ fn salvage(store: &dyn Store, id: &PackId) -> Result<SegmentPack> {
     let name = names::pack(id);
     let bytes = store.get(&name, MAX_PACK_LEN)?;
     let nothing = || Error::new(Kind::Damaged, format!("looking for frames in pack {name}"), "there are none");
-    of_rows(id, find_frames(&bytes)).ok_or_else(nothing)
+    let mut rows = find_frames(&bytes);
+    let first = rows.first().ok_or_else(nothing)?;
+    let first_is = PackContent::of(first.frame.kind);
+    // The frame at the front is surely the pack's own; one further on may be of a pack within a file.
+    let content = match first.offset as usize {
+        ENVELOPE_LEN => first_is,
+        _ => pack_content(&bytes).unwrap_or(first_is),
+    };
+    rows.retain(|row| PackContent::of(row.frame.kind) == content);
+    of_rows(id, rows).ok_or_else(nothing)
 }
 
 /// Every frame whose header is whole and whose bytes are there, in the order in which they lie. What is between frames
 /// is passed over.
+///
+/// A header that its predecessor's lengths lead to is believed. One that was searched for may be part of a file (an archive
+/// within the archive, or made to mislead), so it counts only if its bytes unpack to its chunk.
 pub fn find_frames(pack: &[u8]) -> Vec<Row> {
-    let (mut rows, mut at) = (Vec::new(), ENVELOPE_LEN);
+    let (mut rows, mut at, mut lost) = (Vec::new(), ENVELOPE_LEN, false);
     while let Some(rest) = pack.get(at..).filter(|rest| !rest.is_empty()) {
         if let Ok(frame) = decode_frame_header(rest) {
             let row = Row { frame, offset: at as u32 };
-            if row.frame_len() <= rest.len() as u64 {
+            let bytes = rest.get(..row.frame_len() as usize);
+            if bytes.is_some_and(|bytes| !lost || unpack_frame(frame.kind, &frame.id, bytes).is_ok()) {
                 rows.push(row);
                 at += row.frame_len() as usize;
+                lost = false;
                 continue;
             }
         }
+        lost = true;
         let magic = frame_magic();
         let next = rest[1..].windows(magic.len()).position(|window| window == magic);
         match next {
@@ -87,4 +103,84 @@ fn of_rows(id: &PackId, rows: Vec<Row>) -> Option<SegmentPack> {
     let content = PackContent::of(rows.first()?.frame.kind);
     let alike = rows.iter().all(|row| PackContent::of(row.frame.kind) == content);
     alike.then_some(SegmentPack { id: *id, content, rows })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chunk::Chunk;
+    use crate::format::{FrameHeader, Hint, encode_frame_header, encode_pack_start};
+    use crate::id::ChunkKind;
+
+    fn frame(bytes: &[u8]) -> Vec<u8> {
+        let len = bytes.len() as u32;
+        let id = Chunk::new(ChunkKind::Data, bytes).id();
+        let header = FrameHeader {
+            kind: ChunkKind::Data,
+            codec: 0,
+            codec_version: 0,
+            hint: Hint::None,
+            stored_len: len,
+            plain_len: len,
+            id,
+        };
+        [&encode_frame_header(&header)[..], bytes].concat()
+    }
+
+    /// Which of these chunks are found in a pack of these frames, after the header of the first was damaged.
+    fn found(frames: &[Vec<u8>], wanted: &[&[u8]]) -> Vec<bool> {
+        let mut pack = encode_pack_start(PackContent::Data).to_vec();
+        pack.extend(frames.concat());
+        pack[ENVELOPE_LEN + 20] ^= 1;
+        let rows = find_frames(&pack);
+        wanted
+            .iter()
+            .map(|bytes| {
+                let id = Chunk::new(ChunkKind::Data, bytes).id();
+                rows.iter().any(|row| {
+                    let at = row.offset as usize;
+                    let frame = &pack[at..at + row.frame_len() as usize];
+                    row.frame.id == id && unpack_frame(ChunkKind::Data, &id, frame).is_ok()
+                })
+            })
+            .collect()
+    }
+
+    #[test]
+    fn what_a_file_holds_does_not_hide_frames_after_a_damaged_header() {
+        let (one, two) = (b"the first that comes after".as_slice(), b"the second".as_slice());
+        // A file that holds the header of a frame whose length leads over all that follows; its check fits.
+        let mut far = encode_frame_header(&FrameHeader {
+            kind: ChunkKind::Data,
+            codec: 0,
+            codec_version: 0,
+            hint: Hint::None,
+            stored_len: 100,
+            plain_len: 100,
+            id: Chunk::new(ChunkKind::Data, two).id(),
+        })
+        .to_vec();
+        far.extend(b"bytes");
+        assert_eq!(found(&[frame(&far), frame(one), frame(two)], &[one, two]), [true, true]);
+        // One that holds a whole frame, as an archive within an archive does.
+        let within = frame(b"within");
+        assert_eq!(found(&[frame(&within), frame(one), frame(two)], &[b"within", one, two]), [true, true, true]);
+        // A codec that nobody knows, and a kind.
+        for (at, number) in [(5, 9), (4, 9)] {
+            let mut strange = frame(&[7; 90]);
+            strange[at] = number;
+            let check = blake3::hash(&strange[..48]);
+            strange[48..52].copy_from_slice(&check.as_bytes()[..4]);
+            assert_eq!(found(&[frame(&strange), frame(one), frame(two)], &[one, two]), [true, true], "{at}");
+        }
+    }
+
+    #[test]
+    fn frames_in_sequence_are_taken_as_they_are() {
+        let mut pack = encode_pack_start(PackContent::Data).to_vec();
+        let mut damaged = frame(b"its bytes are damaged");
+        *damaged.last_mut().unwrap() ^= 1;
+        pack.extend([frame(b"one"), damaged, frame(b"two")].concat());
+        assert_eq!(find_frames(&pack).len(), 3);
+    }
 }

@@ -89,23 +89,26 @@ fn entry_weight(entry: &Entry) -> usize {
     100 + entry.name.len() + xattrs + kind
 }
 
+/// What the page above says of a page: its level, and the name with which it begins.
+type Told = (u8, Vec<u8>);
+
 /// The entries of a directory, ascending by name.
 ///
 /// # Errors
 /// The reader's error, or damaged if the pages do not make a directory.
 pub fn entries_of(reader: &Reader<'_>, tree: &ChunkId) -> Result<Vec<Entry>> {
     let mut entries: Vec<Entry> = Vec::new();
-    let mut todo = vec![(*tree, None)];
-    while let Some((id, level)) = todo.pop() {
+    let mut todo: Vec<(ChunkId, Option<Told>)> = vec![(*tree, None)];
+    while let Some((id, told)) = todo.pop() {
         let doing = || format!("reading the directory {}", id.short());
         let bytes = reader.get(ChunkKind::Tree, &id)?;
         let page = Tree::decode(&bytes).map_err(|error| error.within(doing()))?;
         let found = match &page {
-            Tree::Entries(_) => 0,
-            Tree::Pages { level, .. } => *level,
+            Tree::Entries(entries) => (0, entries.first().map(|entry| &entry.name)),
+            Tree::Pages { level, children } => (*level, children.first().map(|child| &child.first)),
         };
-        if level.is_some_and(|level| found != level) {
-            return Err(Error::new(Kind::Damaged, doing(), "its pages are not in levels"));
+        if told.is_some_and(|(level, first)| found != (level, Some(&first))) {
+            return Err(Error::new(Kind::Damaged, doing(), "a page is not the one that the page above tells of"));
         }
         match page {
             Tree::Entries(page) => {
@@ -117,7 +120,7 @@ pub fn entries_of(reader: &Reader<'_>, tree: &ChunkId) -> Result<Vec<Entry>> {
                 entries.extend(page);
             }
             Tree::Pages { level, children } => {
-                todo.extend(children.into_iter().rev().map(|child| (child.id, Some(level - 1))));
+                todo.extend(children.into_iter().rev().map(|child| (child.id, Some((level - 1, child.first)))));
                 if todo.len() > MAX_ENTRIES {
                     return Err(Error::new(Kind::Damaged, doing(), "it has too many pages"));
                 }
@@ -179,9 +182,6 @@ pub fn chunks_of(reader: &Reader<'_>, content: &Content, size: u64) -> Result<Ve
         }
         match page {
             List::Chunks(page) => chunks.extend(page),
-            List::Pages { pages, .. } if pages.iter().any(|(_, len)| *len == 0) => {
-                return Err(wrong("it has an empty page"));
-            }
             List::Pages { level, pages } => {
                 todo.extend(pages.into_iter().rev().map(|(id, len)| (id, Some(level - 1), len)));
             }

@@ -15,6 +15,9 @@ use crate::error::{Error, Kind, Result};
 /// How a frame begins. Checked because the library would also accept a frame that is only there to be skipped.
 const MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 
+/// The bits of the byte after that which say that a dictionary is named.
+const DICTIONARY: u8 = 3;
+
 /// Shorter chunks are not tried: a frame's own header would eat most of what it saves.
 const SHORTEST: usize = 64;
 
@@ -69,6 +72,9 @@ fn samples<const N: usize>(plain: &[u8], len: usize) -> [&[u8]; N] {
 pub(super) fn decode(stored: &[u8], plain_len: usize) -> Result<Vec<u8>> {
     if !stored.starts_with(&MAGIC) {
         return Err(damaged("it is not a zstd frame"));
+    }
+    if stored.get(MAGIC.len()).is_some_and(|flags| flags & DICTIONARY != 0) {
+        return Err(damaged("its zstd frame asks for a dictionary"));
     }
     match zstd_safe::get_frame_content_size(stored) {
         Ok(Some(claim)) if claim == plain_len as u64 => {}

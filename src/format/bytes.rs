@@ -53,9 +53,12 @@ impl<'a> Reader<'a> {
         if reader.take(MAGIC.len())? != MAGIC {
             return Err(damaged("it does not begin as an object of an archive does"));
         }
-        let number = reader.u8()?;
-        if number != kind as u8 {
-            return Err(damaged(format!("it is an object of kind {number}, not {}", kind as u8)));
+        match reader.u8()? {
+            number if number == kind as u8 => {}
+            number @ (1..=4 | 6 | 7) => {
+                return Err(damaged(format!("it is an object of kind {number}, not {}", kind as u8)));
+            }
+            number => return Err(unsupported(format!("it is an object of kind {number}, which is not known here"))),
         }
         let version = reader.u8()?;
         if version != VERSION {

@@ -63,7 +63,6 @@ impl Header {
     /// # Errors
     /// Damaged if it is not exactly as written; unsupported if it asks for something that is not known here.
     pub fn decode(bytes: &[u8]) -> Result<Self> {
-        let mut reader = Reader::object(bytes, ObjectKind::Header)?;
         if bytes.len() != HEADER_LEN {
             return Err(damaged(format!("it has {} bytes instead of {HEADER_LEN}", bytes.len())));
         }
@@ -71,6 +70,8 @@ impl Header {
         if blake3::hash(fields).as_bytes() != hash {
             return Err(damaged("its check sum does not match"));
         }
+        // Only now: the hash lies there in every version, so what is whole and not known is newer.
+        let mut reader = Reader::object(bytes, ObjectKind::Header)?;
         let archive = ArchiveId::from_bytes(reader.array()?);
         let created = reader.i64()?;
         let chunker = reader.u8()?;

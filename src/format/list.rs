@@ -71,6 +71,9 @@ impl List {
         let level = decoder.uint()?;
         let rows = decoder.bytes()?;
         decoder.end()?;
+        if rows.is_empty() {
+            return Err(damaged("it has no rows"));
+        }
         if level == 0 {
             return Ok(Self::Chunks(decode_refs(rows)?));
         }
@@ -82,7 +85,10 @@ impl List {
         let pages = rows.iter().map(|row| {
             let (id, len) = row.split_at(32);
             let id = ChunkId::from_bytes(id.try_into().map_err(|_| damaged("it ends too early"))?);
-            Ok((id, u64::from_le_bytes(len.try_into().map_err(|_| damaged("it ends too early"))?)))
+            match u64::from_le_bytes(len.try_into().map_err(|_| damaged("it ends too early"))?) {
+                0 => Err(damaged("it has an empty page")),
+                len => Ok((id, len)),
+            }
         });
         Ok(Self::Pages { level, pages: pages.collect::<Result<_>>()? })
     }

@@ -84,7 +84,7 @@ impl Hint {
 pub struct FrameHeader {
     /// What the chunk holds.
     pub kind: ChunkKind,
-    /// How its bytes are packed: a codec's number, which this room does not interpret.
+    /// How its bytes are packed: a codec's number, which this room does not interpret, but for 0: as they are.
     pub codec: u8,
     /// The codec's version.
     pub codec_version: u8,
@@ -257,7 +257,12 @@ fn frame(
     hint: u8,
 ) -> Result<FrameHeader> {
     let kind = ChunkKind::from_number(kind).ok_or_else(|| unsupported(format!("a chunk of kind {kind}")))?;
-    if plain_len > MAX_PLAIN_LEN || stored_len > plain_len {
+    let bounds = 1..=MAX_PLAIN_LEN;
+    if !bounds.contains(&plain_len)
+        || stored_len == 0
+        || stored_len > plain_len
+        || (codec == 0 && stored_len < plain_len)
+    {
         return Err(damaged(format!("a frame claims {stored_len} stored bytes for {plain_len}")));
     }
     let hint = Hint::from_number(hint);

@@ -90,7 +90,11 @@ impl Segment {
             let bytes = rows.checked_mul(DIRECTORY_ROW_LEN).ok_or_else(|| damaged("it ends too early"))?;
             let bytes = reader.take(bytes)?;
             let end = Reader::new(bytes.get(bytes.len().saturating_sub(DIRECTORY_ROW_LEN)..).unwrap_or_default());
-            packs.push(SegmentPack { id, content, rows: decode_rows(bytes, last_frame_end(end)?)? });
+            let rows = decode_rows(bytes, last_frame_end(end)?)?;
+            if rows.iter().any(|row| PackContent::of(row.frame.kind) != content) {
+                return Err(damaged("a pack holds what it should not"));
+            }
+            packs.push(SegmentPack { id, content, rows });
         }
         reader.end()?;
         Ok(Self { packs })

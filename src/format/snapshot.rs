@@ -2,7 +2,7 @@
 
 use super::bytes::{ObjectKind, Reader, envelope};
 use super::cbor::{Decoder, Encoder, Fields};
-use super::tree::Time;
+use super::tree::{Time, name};
 use super::{damaged, unsupported};
 use crate::error::Result;
 use crate::id::{ChunkId, SnapshotId};
@@ -68,7 +68,7 @@ pub struct Snapshot {
     pub sequence: u64,
     /// When the run began.
     pub time: Time,
-    /// Minutes by which local time was ahead of UTC.
+    /// Minutes by which local time was ahead of UTC, −1559 to 1559.
     pub offset_minutes: i16,
     /// The machine's name.
     pub host: String,
@@ -222,7 +222,11 @@ impl Snapshot {
             key::USER => self.user = value.text()?.to_owned(),
             key::SOURCES => {
                 for _ in 0..value.array()? {
-                    self.sources.push(source(value)?);
+                    let source = source(value)?;
+                    if self.sources.iter().any(|other| other.name == source.name) {
+                        return Err(damaged("two sources have one name"));
+                    }
+                    self.sources.push(source);
                 }
             }
             key::TREE => self.tree = ChunkId::from_bytes(value.bytes32()?),
@@ -260,10 +264,13 @@ fn source(value: &mut Decoder<'_>) -> Result<Source> {
     if value.array()? != 3 {
         return Err(damaged("a source has three parts"));
     }
-    let (name, path) = (value.bytes()?.to_vec(), value.bytes()?.to_vec());
+    let (name, path) = (name(value.bytes()?)?, value.bytes()?.to_vec());
     let mut devices = Vec::new();
     for _ in 0..value.array()? {
         devices.push(Device(value.uint()?));
+    }
+    if devices.is_empty() {
+        return Err(damaged("a source lies on no device"));
     }
     Ok(Source { name, path, devices })
 }

@@ -22,13 +22,14 @@ fn rows() -> Vec<Row> {
     (1..=3_u8)
         .map(|seed| {
             let stored_len = u32::from(seed) * 10;
+            let codec = seed % 2;
             let frame = FrameHeader {
                 kind: ChunkKind::Data,
-                codec: seed % 2,
+                codec,
                 codec_version: 0,
                 hint: Hint::from_number(seed),
                 stored_len,
-                plain_len: stored_len + 5,
+                plain_len: stored_len + 5 * u32::from(codec),
                 id: chunk_id(seed),
             };
             let row = Row { frame, offset };
@@ -196,6 +197,49 @@ fn names_that_lead_out_of_a_directory_are_refused() {
 }
 
 #[test]
+fn what_no_writer_makes_is_damage() {
+    let refused = |bytes: Vec<u8>| assert_eq!(Tree::decode(&bytes).unwrap_err().kind(), Kind::Damaged);
+    let changed = |at: usize, change: &dyn Fn(&mut Entry)| {
+        let mut entry = entries().remove(at);
+        change(&mut entry);
+        Tree::Entries(vec![entry]).encode()
+    };
+    refused(changed(0, &|entry| entry.meta.uid = u32::MAX));
+    refused(changed(0, &|entry| entry.meta.gid = u32::MAX));
+    for target in [vec![], b"a\0b".to_vec(), vec![b'x'; 65536]] {
+        refused(changed(4, &|entry| entry.kind = EntryKind::Symlink { target: target.clone() }));
+    }
+    let (list, hash) = (Content::List(chunk_id(1)), FileHash::from_bytes([9; 32]));
+    let empty = EntryKind::File { size: 0, hash, content: list, sparse: false, unsettled: false };
+    refused(changed(0, &|entry| entry.kind = empty.clone()));
+    for name in [&b""[..], b"a\0", &[b'x'; 256]] {
+        refused(changed(0, &|entry| entry.meta.xattrs = vec![(name.to_vec(), Vec::new())]));
+    }
+    refused(changed(0, &|entry| entry.meta.xattrs = vec![(b"a".to_vec(), Vec::new()); 2]));
+    refused(Tree::Pages { level: 1, children: Vec::new() }.encode());
+    for list in [List::Chunks(vec![]), List::Pages { level: 1, pages: vec![] }] {
+        assert!(List::decode(&list.encode()).is_err());
+    }
+    assert!(List::decode(&List::Pages { level: 1, pages: vec![(chunk_id(1), 0)] }.encode()).is_err());
+
+    let source = snapshot().sources.remove(0);
+    let nowhere = Source { devices: Vec::new(), ..source.clone() };
+    let upwards = Source { name: b"..".to_vec(), ..source.clone() };
+    for sources in [vec![source.clone(), source], vec![nowhere], vec![upwards]] {
+        let bytes = Snapshot { sources, ..snapshot() }.encode();
+        assert_eq!(Snapshot::decode(&bytes).unwrap_err().kind(), Kind::Damaged);
+    }
+    let frame = FrameHeader { codec: 0, stored_len: 5, plain_len: 5, ..rows()[0].frame };
+    assert!(decode_frame_header(&encode_frame_header(&frame)).is_ok());
+    for (codec, stored_len, plain_len) in [(0, 4, 5), (1, 0, 5), (1, 0, 0), (1, 6, 5), (9, 5, MAX_PLAIN_LEN + 1)] {
+        let frame = FrameHeader { codec, stored_len, plain_len, ..frame };
+        assert!(decode_frame_header(&encode_frame_header(&frame)).is_err(), "{codec} {stored_len} {plain_len}");
+    }
+    let pack = SegmentPack { id: PackId::from_bytes([1; 32]), content: PackContent::Metadata, rows: rows() };
+    assert_eq!(Segment::decode(&Segment { packs: vec![pack] }.encode()).unwrap_err().kind(), Kind::Damaged);
+}
+
+#[test]
 fn a_pack_is_found_by_its_trailer_and_by_its_frames() {
     let rows = rows();
     let mut pack = encode_pack_start(PackContent::Data).to_vec();
@@ -232,6 +276,18 @@ fn what_is_newer_is_refused_as_newer_and_not_as_damaged() {
     let mut flagged = snapshot().encode();
     flagged[10] = 1;
     assert_eq!(Snapshot::decode(&flagged).unwrap_err().kind(), Kind::Unsupported);
+    let mut kind = snapshot().encode();
+    kind[8] = 5;
+    assert_eq!(Snapshot::decode(&kind).unwrap_err().kind(), Kind::Unsupported);
+    kind[8] = 3;
+    assert_eq!(Snapshot::decode(&kind).unwrap_err().kind(), Kind::Damaged);
+    // A flipped bit in a header is damage; a newer header has a hash that fits.
+    let mut header = header().encode();
+    header[9] = 1;
+    assert_eq!(Header::decode(&header).unwrap_err().kind(), Kind::Damaged);
+    let hash = blake3::hash(&header[..64]);
+    header[64..].copy_from_slice(hash.as_bytes());
+    assert_eq!(Header::decode(&header).unwrap_err().kind(), Kind::Unsupported);
     let frame = FrameHeader { codec: 200, ..rows()[0].frame };
     assert_eq!(decode_frame_header(&encode_frame_header(&frame)).unwrap().codec, 200);
 }
@@ -272,7 +328,55 @@ fn the_test_vectors_of_the_specification_are_what_is_written() {
     let content = Content::Chunks(vec![ChunkRef { id, len: 5 }]);
     let kind = EntryKind::File { size: 5, hash, content, sparse: false, unsettled: false };
     let page = Tree::Entries(vec![Entry { name: b"a.jpg".to_vec(), kind, meta }]);
+    let empty_id = ChunkId::of(ChunkKind::Tree, &empty);
+    let children = ["a", "b"].map(|first| Child { first: first.into(), id: empty_id }).to_vec();
+    let pages = Tree::Pages { level: 1, children };
+    let lists = List::Pages { level: 1, pages: vec![(ChunkId::of(ChunkKind::List, &list), 5)] };
+    let rows = vec![Row { frame, offset: ENVELOPE_LEN as u32 }];
+    let mut pack = [&encode_pack_start(PackContent::Data)[..], &encode_frame_header(&frame), b"photo"].concat();
+    let frames_end = pack.len() as u32;
+    encode_pack_end(&rows, frames_end, &mut pack);
+    let pack_id = PackId::from_bytes(*blake3::hash(&pack).as_bytes());
+    let segment = Segment { packs: vec![SegmentPack { id: pack_id, content: PackContent::Data, rows }] };
+    assert_eq!(segment.packs[0].len(), pack.len() as u64);
+    let small = Snapshot {
+        sequence: 1,
+        offset_minutes: 60,
+        sources: vec![Source { name: b"p".to_vec(), path: b"/p".to_vec(), devices: vec![Device(7)] }],
+        tree: empty_id,
+        parent: None,
+        tags: Vec::new(),
+        note: None,
+        excludes: Vec::new(),
+        program: "x".into(),
+        summary: Summary {
+            files: 0,
+            dirs: 1,
+            symlinks: 2,
+            bytes: 3,
+            new: 4,
+            changed: 5,
+            gone: 6,
+            added: 7,
+            stored: 8,
+            unread: 9,
+            millis: 10,
+        },
+        unread: Vec::new(),
+        ..snapshot()
+    };
     let vectors = [
+        (
+            "page of level 1: the page with no entry stands in for both pages, first names `a` and `b`",
+            hex(&pages.encode()),
+        ),
+        ("chunk list page of level 1: the list page above, covering 5 bytes", hex(&lists.encode())),
+        ("pack of the one chunk `photo`", hex(&pack)),
+        ("its id is the hash of these bytes; a segment of it", hex(&segment.encode())),
+        (
+            "snapshot: sequence 1, time 1700000000.000000005, 60 minutes, machine `desk`, user `anna`, source `p` at `/p` on device 7, top directory the empty one, program `x`, counts 0 to 10",
+            hex(&small.encode()),
+        ),
         ("id of the file chunk `photo`", id.to_hex()),
         ("an empty directory's page", hex(&empty)),
         ("its id", ChunkId::of(ChunkKind::Tree, &empty).to_hex()),
@@ -302,6 +406,7 @@ fn the_test_vectors_of_the_specification_are_what_is_written() {
 fn the_numbers_of_the_specification_are_those_of_the_code() {
     assert_eq!(told("plain length of a chunk"), MAX_PLAIN_LEN.to_string());
     assert_eq!(told("levels of pages"), Tree::MAX_LEVEL.to_string());
+    assert_eq!(told("directories around an entry, the source's own among them"), Tree::MAX_DEPTH.to_string());
     assert_eq!(Tree::MAX_LEVEL, List::MAX_LEVEL);
     for sentence in [
         format!("| 0 | 8 | magic | {} |", spaced(&bytes::MAGIC)),

@@ -11,6 +11,8 @@ use crate::id::{ChunkId, FileHash};
 
 /// The longest name in bytes.
 const MAX_NAME_LEN: usize = 255;
+/// The longest target of a symbolic link in bytes.
+const MAX_TARGET_LEN: usize = 65535;
 
 /// A moment: seconds since 1970 (UTC) and nanoseconds below 10⁹ added to them.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
@@ -122,6 +124,8 @@ pub enum Tree {
 impl Tree {
     /// Pages above this level are refused.
     pub const MAX_LEVEL: u8 = 8;
+    /// Directories do not lie deeper below the top of a snapshot, so that readers may recurse.
+    pub const MAX_DEPTH: usize = 2048;
 
     /// The one encoding of this page.
     pub fn encode(&self) -> Vec<u8> {
@@ -171,6 +175,9 @@ impl Tree {
         } else {
             let level = u8::try_from(level).ok().filter(|level| *level <= Self::MAX_LEVEL);
             let level = level.ok_or_else(|| damaged("its pages are nested too deeply"))?;
+            if count == 0 {
+                return Err(damaged("it is a page of no pages"));
+            }
             let mut children: Vec<Child> = Vec::new();
             for _ in 0..count {
                 if decoder.array()? != 2 {
@@ -188,7 +195,7 @@ impl Tree {
     }
 }
 
-fn name(bytes: &[u8]) -> Result<Vec<u8>> {
+pub(super) fn name(bytes: &[u8]) -> Result<Vec<u8>> {
     let forbidden = bytes.is_empty() || bytes == b"." || bytes == b".." || bytes.len() > MAX_NAME_LEN;
     if forbidden || bytes.iter().any(|byte| matches!(byte, b'/' | 0)) {
         return Err(damaged(format!("the name {:?} is not allowed", String::from_utf8_lossy(bytes))));
@@ -329,8 +336,8 @@ impl Raw {
                 self.mode = Some(value.u32()?).filter(|mode| *mode <= 0o7777);
                 self.mode.ok_or_else(|| damaged("its permissions are out of bounds"))?;
             }
-            key::UID => self.meta.uid = nonzero(value.u32()?.into())? as u32,
-            key::GID => self.meta.gid = nonzero(value.u32()?.into())? as u32,
+            key::UID => self.meta.uid = owner(value)?,
+            key::GID => self.meta.gid = owner(value)?,
             key::MTIME => self.mtime = Some(value.int()?),
             key::MTIME_NANOS => self.meta.mtime.nanos = nanos(value)?,
             key::CTIME => self.ctime = Some(value.int()?),
@@ -353,7 +360,10 @@ impl Raw {
                 }
                 self.content = Some(Content::Chunks(chunks));
             }
-            key::LIST if self.content.is_none() => {
+            key::LIST => {
+                if self.content.is_some() {
+                    return Err(damaged("a file has two lists of chunks"));
+                }
                 self.content = Some(Content::List(ChunkId::from_bytes(value.bytes32()?)));
             }
             key::SPARSE => self.sparse = value.yes()?,
@@ -361,7 +371,7 @@ impl Raw {
             key::TREE => self.tree = Some(ChunkId::from_bytes(value.bytes32()?)),
             key::FILES => self.files = Some(value.uint()?),
             key::BYTES => self.bytes = Some(value.uint()?),
-            key::TARGET => self.target = Some(value.bytes()?.to_vec()),
+            key::TARGET => self.target = Some(target(value.bytes()?)?),
             _ => return Err(unsupported(format!("an entry has a field {key} that is not known here"))),
         }
         Ok(())
@@ -392,6 +402,9 @@ impl Raw {
                 {
                     return Err(damaged("a file's chunks do not add up to its length"));
                 }
+                if size == 0 && matches!(content, Content::List(_)) {
+                    return Err(damaged("an empty file has a list of chunks"));
+                }
                 let hash = self.hash.ok_or_else(lacks)?;
                 EntryKind::File { size, hash, content, sparse: self.sparse, unsettled: self.unsettled }
             }
@@ -409,6 +422,21 @@ impl Raw {
 
 fn nonzero(value: u64) -> Result<u64> {
     if value == 0 { Err(damaged("a field is written although it says nothing")) } else { Ok(value) }
+}
+
+/// All ones is nobody's number: systems take it for "leave it as it is".
+fn owner(value: &mut Decoder<'_>) -> Result<u32> {
+    match nonzero(value.u32()?.into())? as u32 {
+        u32::MAX => Err(damaged("the number of an owner is out of bounds")),
+        number => Ok(number),
+    }
+}
+
+fn target(bytes: &[u8]) -> Result<Vec<u8>> {
+    if bytes.is_empty() || bytes.len() > MAX_TARGET_LEN || bytes.contains(&0) {
+        return Err(damaged("what a symbolic link points to is not allowed"));
+    }
+    Ok(bytes.to_vec())
 }
 
 fn nanos(value: &mut Decoder<'_>) -> Result<u32> {

@@ -178,7 +178,9 @@ fn absolute(path: &std::path::Path) -> Result<PathBuf> {
 fn unique_name(path: &std::path::Path, others: &[Root]) -> Vec<u8> {
     let last = path.file_name().map_or_else(|| b"root".to_vec(), |name| name.as_encoded_bytes().to_vec());
     let taken = |name: &[u8]| others.iter().any(|root| root.name == name);
-    let numbered = (2..).map(|number: u32| [&last[..], b"~", number.to_string().as_bytes()].concat());
+    // Names have 255 bytes at most.
+    let stem = &last[..last.len().min(244)];
+    let numbered = (2..).map(|number: u32| [stem, b"~", number.to_string().as_bytes()].concat());
     std::iter::once(last.clone()).chain(numbered).find(|name| !taken(name)).unwrap_or(last)
 }
 

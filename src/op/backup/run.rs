@@ -21,7 +21,7 @@ use crate::id::{ChunkId, FileHash};
 use crate::op::{Action, Event, Observer, check_stop};
 use crate::source::{self, Failure, Node, Stat};
 
-/// A thread's stack, in bytes: directories nest as deeply as they like.
+/// A thread's stack, in bytes: directories may nest deeply.
 const STACK: usize = 256 << 20;
 
 pub(super) struct Run<'a> {
@@ -153,6 +153,10 @@ impl<'a> Run<'a> {
     fn entry(&self, place: &Place<'_>, node: &Node, path: &Path, known: Option<&Entry>) -> Result<Option<Entry>> {
         check_stop(self.observer)?;
         let kind = match node.stat.kind {
+            source::Kind::Dir if depth(&place.root.path, path) >= crate::format::Tree::MAX_DEPTH => {
+                self.trouble(path, "it lies too deep, and nobody could restore it".to_owned());
+                None
+            }
             source::Kind::Dir => Some(self.dir(place, node, path, known)?),
             source::Kind::File => self.file(place, node, path, known)?,
             source::Kind::Symlink => self.symlink(place, node, path, known),
@@ -348,8 +352,9 @@ impl<'a> Run<'a> {
     fn meta(&self, place: &Place<'_>, stat: &Stat, xattrs: impl FnOnce() -> Vec<source::Xattr>) -> Meta {
         Meta {
             mode: stat.mode,
-            uid: stat.uid,
-            gid: stat.gid,
+            // All ones is nobody's number, and readers refuse it.
+            uid: stat.uid.min(u32::MAX - 1),
+            gid: stat.gid.min(u32::MAX - 1),
             mtime: time(stat.mtime),
             ctime: time(stat.ctime),
             inode: stat.ino,
@@ -392,6 +397,11 @@ struct Place<'a> {
     root: &'a Root,
     /// When the run began that recorded what is known.
     since: crate::format::Time,
+}
+
+/// How many directories lie above a path, its source's own among them.
+fn depth(root: &Path, path: &Path) -> usize {
+    path.strip_prefix(root).map_or(0, |below| below.components().count())
 }
 
 /// What a file's bytes are, whatever else is recorded of it.

@@ -1,13 +1,19 @@
 //! What a restore will write, known before it writes anything.
+//!
+//! A directory may be named any number of times, so a few kilobytes can claim more entries than there are atoms. What lies
+//! below a directory is held against what the directory says of itself, and that against what a restore can bear.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
 
 use super::Selection;
-use crate::error::Result;
-use crate::format::{Content, Entry, EntryKind};
+use crate::error::{Error, Kind, Result};
+use crate::format::{Content, Entry, EntryKind, Tree};
 use crate::op::{Event, Observer, check_stop};
 use crate::view::{Node, View};
+
+/// Entries that are restored at once; more would not fit into memory.
+const MAX_ENTRIES: u64 = 1 << 24;
 
 /// Directories, files and links, each naming the directory that it goes into.
 pub(super) struct Plan {
@@ -18,6 +24,8 @@ pub(super) struct Plan {
     /// Further names of files above: which item of `files`, and the name.
     pub(super) links: Vec<(usize, Item)>,
     pub(super) symlinks: Vec<Item>,
+    /// Sources that were met; a device number means something only within one.
+    sources: Vec<Vec<u8>>,
 }
 
 /// An entry and the directory it goes into, by its place in `dirs`; none means the target itself.
@@ -26,6 +34,41 @@ pub(super) struct Item {
     pub(super) entry: Entry,
     /// A file's bytes.
     pub(super) size: u64,
+    /// Which source it is of.
+    source: usize,
+}
+
+/// A directory that leads to what is being visited.
+struct Above {
+    node: Node,
+    /// Its place in the plan, if it has one.
+    planned: Option<usize>,
+    /// What may still come below it.
+    left: Declared,
+}
+
+/// How many files and links, and how many bytes of files, a directory says are below it.
+#[derive(Clone, Copy)]
+struct Declared {
+    files: u64,
+    bytes: u64,
+}
+
+impl Declared {
+    /// What an entry adds to those of its directory.
+    fn of(entry: &Entry) -> Self {
+        match entry.kind {
+            EntryKind::File { size, .. } => Self { files: 1, bytes: size },
+            EntryKind::Dir { files, bytes, .. } => Self { files, bytes },
+            EntryKind::Symlink { .. } => Self { files: 1, bytes: 0 },
+        }
+    }
+
+    fn take(&mut self, more: Self) -> Option<()> {
+        self.files = self.files.checked_sub(more.files)?;
+        self.bytes = self.bytes.checked_sub(more.bytes)?;
+        Some(())
+    }
 }
 
 impl Item {
@@ -36,18 +79,49 @@ impl Item {
 
 impl Plan {
     pub(super) fn make(view: &View<'_>, node: &Node, selection: &Selection, observer: &dyn Observer) -> Result<Self> {
-        let mut plan = Self { dirs: Vec::new(), files: Vec::new(), links: Vec::new(), symlinks: Vec::new() };
-        // The directories that lead to what is being visited: their paths in the snapshot, and where they are planned.
-        let mut above: Vec<(Node, Option<usize>)> = Vec::new();
+        Self::within(MAX_ENTRIES, view, node, selection, observer)
+    }
+
+    /// The plan, if it has no more than so many entries.
+    fn within(
+        limit: u64,
+        view: &View<'_>,
+        node: &Node,
+        selection: &Selection,
+        observer: &dyn Observer,
+    ) -> Result<Self> {
+        let (dirs, files, links, symlinks, sources) = Default::default();
+        let mut plan = Self { dirs, files, links, symlinks, sources };
+        let mut above: Vec<Above> = Vec::new();
+        let (mut left, mut count) = (Declared { files: limit, bytes: u64::MAX }, 0);
         view.walk(node, &mut |visited| {
             check_stop(observer)?;
-            while above.last().is_some_and(|(dir, _)| !is_below(&visited.path, &dir.path)) {
+            while above.last().is_some_and(|dir| !is_below(&visited.path, &dir.node.path)) {
                 above.pop();
             }
             let Some(entry) = &visited.entry else { return Ok(true) };
+            let refused = |kind, why: &str| {
+                let doing = format!("planning to restore \"{}\"", String::from_utf8_lossy(&visited.path));
+                Err(Error::new(kind, doing, why))
+            };
+            if above.len() > Tree::MAX_DEPTH {
+                return refused(Kind::Damaged, "it lies in too many directories");
+            }
+            let declared = Declared::of(entry);
+            let inside = !above.is_empty();
+            let fits = above.last_mut().map_or(&mut left, |dir| &mut dir.left).take(declared).is_some();
+            if inside && !fits {
+                return refused(Kind::Damaged, "there is more in its directory than the directory says");
+            }
+            count += 1;
+            if !fits || count > limit {
+                let why = format!("more than {limit} entries cannot be restored at once; a part of them can");
+                return refused(Kind::Unsupported, &why);
+            }
+            plan.enter_source(&visited.path);
             let excluded = selection.exclude.fit(&visited.path);
             if matches!(entry.kind, EntryKind::Dir { .. }) {
-                above.push((visited.clone(), None));
+                above.push(Above { node: visited.clone(), planned: None, left: declared });
                 if !excluded && (selection.include.is_empty() || selection.include.fit(&visited.path)) {
                     plan.dir(&mut above);
                 }
@@ -67,12 +141,12 @@ impl Plan {
     }
 
     /// Plans the directories above what is being visited, and says which is the innermost.
-    fn dir(&mut self, above: &mut [(Node, Option<usize>)]) -> Option<usize> {
+    fn dir(&mut self, above: &mut [Above]) -> Option<usize> {
         let mut inside = None;
-        for (node, planned) in above {
+        for Above { node, planned, .. } in above {
             let Some(entry) = &node.entry else { continue };
             if planned.is_none() {
-                self.dirs.push(Item { dir: inside, entry: entry.clone(), size: 0 });
+                self.dirs.push(self.item(inside, entry, 0));
                 *planned = Some(self.dirs.len() - 1);
             }
             inside = *planned;
@@ -80,25 +154,38 @@ impl Plan {
         inside
     }
 
+    /// Notes which source a path is of: its first name. A walk meets everything of a source before the next.
+    fn enter_source(&mut self, path: &[u8]) {
+        let source = path.split(|byte| *byte == b'/').next().unwrap_or_default();
+        if self.sources.last().is_none_or(|last| last != source) {
+            self.sources.push(source.to_vec());
+        }
+    }
+
+    fn item(&self, dir: Option<usize>, entry: &Entry, size: u64) -> Item {
+        Item { dir, entry: entry.clone(), size, source: self.sources.len() }
+    }
+
     fn add(&mut self, dir: Option<usize>, entry: &Entry) {
         match &entry.kind {
-            EntryKind::File { size, .. } => self.files.push(Item { dir, entry: entry.clone(), size: *size }),
-            _ => self.symlinks.push(Item { dir, entry: entry.clone(), size: 0 }),
+            EntryKind::File { size, .. } => self.files.push(self.item(dir, entry, *size)),
+            _ => self.symlinks.push(self.item(dir, entry, 0)),
         }
     }
 
     /// Of files that are the same one under several names, all but the first become links to it.
     fn separate_links(&mut self) {
-        let mut first: HashMap<(u64, u64, [u8; 32]), usize> = HashMap::new();
+        let mut first: HashMap<(usize, u64, u64, [u8; 32]), usize> = HashMap::new();
         let (mut files, mut links) = (Vec::new(), Vec::new());
         for item in std::mem::take(&mut self.files) {
             let meta = &item.entry.meta;
             let EntryKind::File { hash, .. } = &item.entry.kind else { continue };
-            let key = (meta.device, meta.inode, *hash.as_bytes());
-            match first.get(&key).filter(|_| meta.links > 1) {
+            let key = (item.source, meta.device, meta.inode, *hash.as_bytes());
+            let linked = meta.links > 1 && meta.inode != 0;
+            match first.get(&key).filter(|_| linked) {
                 Some(at) => links.push((*at, item)),
                 None => {
-                    if meta.links > 1 {
+                    if linked {
                         first.insert(key, files.len());
                     }
                     files.push(item);
@@ -151,3 +238,6 @@ impl Plan {
 fn is_below(path: &[u8], dir: &[u8]) -> bool {
     path.strip_prefix(dir).is_some_and(|rest| rest.starts_with(b"/"))
 }
+
+#[cfg(test)]
+mod tests;
