@@ -20,14 +20,15 @@
 //! | room | holds | may import |
 //! |---|---|---|
 //! | `id`, `error` | names of stored things; the one error | |
+//! | `direct` | long writes past the page cache | |
 //! | `source` | the walk of what is backed up, skip rules, reading | |
-//! | `target` | the safe writing of a restore | `source` (what metadata is) |
+//! | `target` | the safe writing of a restore | `source` (what metadata is), `direct` |
 //! | `media` | what a file is by its content, where it may be cut, when it was taken | |
 //! | `chunk` | chunks and cuts | |
 //! | `codec` | how a chunk's bytes are packed | |
 //! | `parity` | recovery data: made and used for mending | |
 //! | `format` | bytes ↔ values of every stored object | |
-//! | `store` | where objects lie | |
+//! | `store` | where objects lie | `direct` |
 //! | `archive` | writer, reader, segments, index, snapshots | `chunk`, `codec`, `parity`, `format`, `store` |
 //! | `view` | a snapshot as a read-only tree | `archive`, `format` |
 //! | `op` | what the commands do | all of these |
@@ -37,6 +38,7 @@
 pub mod archive;
 pub mod chunk;
 pub mod codec;
+mod direct;
 pub mod error;
 pub mod format;
 pub mod id;

@@ -6,17 +6,18 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Which rooms each room may import, beside `error`, `id` and itself.
-const TABLE: [(&str, &[&str]); 13] = [
+const TABLE: [(&str, &[&str]); 14] = [
     ("id", &[]),
     ("error", &[]),
+    ("direct", &[]),
     ("source", &[]),
-    ("target", &["source"]),
+    ("target", &["source", "direct"]),
     ("media", &[]),
     ("chunk", &[]),
     ("codec", &[]),
     ("parity", &[]),
     ("format", &[]),
-    ("store", &[]),
+    ("store", &["direct"]),
     ("archive", &["chunk", "codec", "parity", "format", "store"]),
     ("view", &["archive", "format"]),
     ("op", &["source", "target", "media", "chunk", "codec", "parity", "format", "store", "archive", "view"]),

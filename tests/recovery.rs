@@ -3,44 +3,20 @@
 
 mod common;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use common::{Heard, Random, SMALL, TestArchive, album, contents, contents_of, flip, options, restore_at};
+use common::{Heard, Known, Random, SMALL, TestArchive, album, contents, contents_of, flip, options, restore_at};
 use snapkeep::archive::Notice;
 use snapkeep::error::{Error, Kind};
 use snapkeep::id::SnapshotId;
 use snapkeep::op::{Action, Backup, Event, backup};
 use snapkeep::store::Local;
 
-type Contents = BTreeMap<Vec<u8>, Vec<u8>>;
-
-/// An archive with two snapshots, and what each holds.
-struct Known {
-    archive: TestArchive,
-    held: Vec<(SnapshotId, Contents)>,
-}
-
 impl Known {
-    fn new() -> Self {
-        let archive = TestArchive::new(&SMALL);
-        let mut held = Vec::new();
-        album(&archive.source(), 1);
-        fs::write(archive.source().join("film.mov"), Random(2).bytes(200_000)).unwrap();
-        held.push((archive.backup(), contents(&archive.source())));
-        fs::rename(archive.source().join("2019"), archive.source().join("nineteen")).unwrap();
-        fs::write(archive.source().join("new.jpg"), Random(3).bytes(50_000)).unwrap();
-        held.push((archive.backup(), contents(&archive.source())));
-        Self { archive, held }
-    }
-
-    fn copy(&self) -> Self {
-        Self { archive: self.archive.copy(), held: self.held.clone() }
-    }
-
     /// The archive gives the answers that it always gave: to a reader, and to one who restores.
     fn answers(&self, about: &str) {
         let archive = self.archive.try_open().unwrap_or_else(|error| panic!("{about}: {error}"));
@@ -50,7 +26,7 @@ impl Known {
             let found = contents_of(&archive, *id).unwrap_or_else(|error| panic!("{about}: {error}"));
             assert!(found == *held, "{about}: another tree");
         }
-        let target = tempfile::tempdir().unwrap();
+        let target = common::quick();
         let done = restore_at(&archive, None, target.path()).unwrap();
         assert!(done.failed.is_empty(), "{about}: {:?}", done.failed);
         assert!(contents(&target.path().join("source")) == self.held[1].1, "{about}: restored another tree");
@@ -261,85 +237,6 @@ fn error<T>(result: Result<T, Error>) -> Error {
     match result {
         Ok(_) => panic!("it went well"),
         Err(error) => error,
-    }
-}
-
-/// Damage × command: nothing panics, what is said names the object, and whatever is not hit comes back.
-#[test]
-fn no_damage_of_any_object_stops_a_command_that_does_not_need_it() {
-    let known = Known::new();
-    for (name, path) in known.archive.objects() {
-        let bytes = fs::read(&path).unwrap();
-        for (how, bytes) in [
-            ("gone", None),
-            ("empty", Some(vec![])),
-            ("cut", Some(bytes[..bytes.len() / 2].to_vec())),
-            ("garbage", Some(Random(9).bytes(bytes.len()))),
-        ] {
-            let known = known.copy();
-            let path = known.archive.path().join(&name);
-            match bytes {
-                Some(bytes) => fs::write(path, bytes).unwrap(),
-                None => fs::remove_file(path).unwrap(),
-            }
-            if how != "cut" {
-                fs::remove_dir_all(known.archive.cache()).unwrap();
-            }
-            let about = format!("{name} is {how}");
-            let opened = known.archive.try_open().unwrap_or_else(|error| panic!("{about}: {error}"));
-            let found = known.archive.verify(true);
-            let costs = |id: SnapshotId, path: &[u8]| {
-                let path = [b"source/", path].concat();
-                let above = |lost: &[u8]| {
-                    lost.is_empty()
-                        || path == lost
-                        || path.strip_prefix(lost).is_some_and(|rest| rest.starts_with(b"/"))
-                };
-                found.affected.iter().any(|file| file.snapshot == id && above(&file.path))
-            };
-            let target = tempfile::tempdir().unwrap();
-            for (number, (id, held)) in known.held.iter().enumerate() {
-                let target = target.path().join(number.to_string());
-                let shown = opened.snapshots().iter().any(|(other, _)| other == id);
-                let restored = match restore_at(&opened, Some(*id), &target) {
-                    Ok(done) => {
-                        let names_it = |(_, why): &(PathBuf, String)| {
-                            why.contains(&name) || why.contains("chunk") || why.contains("directory")
-                        };
-                        assert!(done.failed.iter().all(names_it), "{about}: {:?}", done.failed);
-                        assert!(done.failed.is_empty() || done.damaged, "{about}: {:?}", done.failed);
-                        contents(&target.join("source"))
-                    }
-                    Err(error) => {
-                        assert!(
-                            matches!(error.kind(), Kind::Damaged | Kind::Missing | Kind::NotFound),
-                            "{about}: {error:?}"
-                        );
-                        assert!(!shown || !found.affected.is_empty(), "{about}: {error}");
-                        continue;
-                    }
-                };
-                for (path, bytes) in held {
-                    assert_eq!(
-                        restored.get(path) == Some(bytes),
-                        !costs(*id, path),
-                        "{about}: {}",
-                        String::from_utf8_lossy(path)
-                    );
-                }
-            }
-            // Backing up goes on; what the source still has is there again afterwards, unless a pack is in the way of itself.
-            drop(opened);
-            match known.archive.try_backup() {
-                Ok(done) => assert!(done.unread.is_empty(), "{about}"),
-                Err(error) => {
-                    // KNOWN: a pack that the run makes anew, byte for byte, finds its own damaged copy in the way.
-                    assert!(matches!(error.kind(), Kind::Damaged | Kind::Exists), "{about}: {error:?}");
-                    assert!(name.starts_with("packs/"), "{about}: {error}");
-                    assert!(error.to_string().contains(&name), "{about}: {error}");
-                }
-            }
-        }
     }
 }
 

@@ -146,7 +146,7 @@ fn zoo(root: &Path) {
 #[test]
 fn one_of_everything_comes_back_as_it_was() {
     for parameters in [SMALL, Parameters::default()] {
-        let archive = TestArchive::new(&parameters);
+        let archive = TestArchive::on_disk(&parameters);
         zoo(&archive.source());
         let id = archive.backup();
         assert_same(&archive.source(), &archive.restore_to(id, "restored"));
@@ -171,7 +171,7 @@ fn holes_are_holes(folder: &Path) {
 /// whether there was one.)
 #[test]
 fn the_comparison_sees_the_least_difference() {
-    let archive = TestArchive::new(&SMALL);
+    let archive = TestArchive::on_disk(&SMALL);
     let source = archive.source();
     zoo(&source);
     let keep_time = |path: &Path, change: &dyn Fn()| {
@@ -260,7 +260,7 @@ fn edit(root: &Path, random: &mut Random) {
 #[test]
 fn every_snapshot_of_a_changing_tree_stays_what_it_was() {
     for seed in 0..6 {
-        let archive = TestArchive::new(&SMALL);
+        let archive = TestArchive::on_disk(&SMALL);
         let mut random = Random(seed);
         let mut taken = Vec::new();
         for turn in 0..5 {
@@ -297,7 +297,7 @@ fn hashes(archive: &TestArchive) -> BTreeMap<Vec<u8>, [u8; 32]> {
 
 #[test]
 fn the_recorded_hash_is_what_b3sum_prints() {
-    let archive = TestArchive::new(&SMALL);
+    let archive = TestArchive::on_disk(&SMALL);
     write(&archive.source(), "short", "photo");
     write(&archive.source(), "none", "");
     write(&archive.source(), "a.jpg", jpeg(&mut Random(2), 30_000));
@@ -318,7 +318,7 @@ fn real_photos_come_back_as_they_were() {
         eprintln!("SKIPPED: there are no photos at {}, so real ones were NOT tested", photos.display());
         return;
     };
-    let archive = TestArchive::new(&Parameters::default());
+    let archive = TestArchive::on_disk(&Parameters::default());
     fs::remove_dir(archive.source()).unwrap();
     plain_copy(&photos, &archive.source());
     let id = archive.backup();

@@ -82,6 +82,8 @@ pub struct Archive {
     index: Index,
     notify: Notify,
     looked: Mutex<Looked>,
+    /// Packs in which a frame was found damaged: a writer does not count on them.
+    distrusted: Mutex<HashSet<PackId>>,
 }
 
 /// The segments that were there when the index was last brought up to date or filled from nothing because a chunk was
@@ -146,7 +148,8 @@ impl Archive {
                 index
             }
         };
-        let archive = Self { store, header, index, notify, looked: Mutex::default() };
+        let (looked, distrusted) = (Mutex::default(), Mutex::default());
+        let archive = Self { store, header, index, notify, looked, distrusted };
         archive.refresh()?;
         Ok(archive)
     }
@@ -243,6 +246,16 @@ impl Archive {
             }
             done => done,
         }
+    }
+
+    /// Remembers that this pack holds something damaged.
+    pub(crate) fn distrust(&self, pack: PackId) {
+        self.distrusted.lock().unwrap_or_else(PoisonError::into_inner).insert(pack);
+    }
+
+    /// Whether something damaged was met in this pack.
+    pub(crate) fn distrusts(&self, pack: &PackId) -> bool {
+        self.distrusted.lock().unwrap_or_else(PoisonError::into_inner).contains(pack)
     }
 
     /// Looks again for a chunk that was not found or not where the index said. Whether the index may know more now.
@@ -390,11 +403,19 @@ pub(crate) fn put_checked(store: &dyn Store, name: &str, id: &[u8; 32], bytes: &
     }
 }
 
-/// Puts the recovery data of an object, of so many thousandths of its length. Returns how many bytes that took.
+/// Puts the recovery data of an object, of so many thousandths of its length. Returns how many bytes that took. Damaged
+/// recovery data that are there already stay, for verifying to tell of: what they are for is worth more.
 pub(crate) fn put_parity(store: &dyn Store, id: &[u8; 32], bytes: &[u8], permille: u16) -> Result<u64> {
     let parity = parity::make(bytes, u32::from(permille))?.to_bytes();
-    store.put_new(&names::parity(id), &[&parity])?;
-    Ok(parity.len() as u64)
+    match store.put_new(&names::parity(id), &[&parity]) {
+        Err(error) if error.kind() == Kind::Exists => Ok(0),
+        put => put.map(|_| parity.len() as u64),
+    }
+}
+
+/// Whether an object could not be put because damaged bytes have its name.
+pub(crate) fn is_taken(error: &Error) -> bool {
+    matches!(error.kind(), Kind::Exists | Kind::Damaged)
 }
 
 /// Checks that an object is what its name says.

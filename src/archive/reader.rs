@@ -47,7 +47,12 @@ impl<'a> Reader<'a> {
             for place in self.archive.locate(id)? {
                 match self.read(kind, id, &place) {
                     Ok(bytes) => return Ok(bytes),
-                    Err(error) => trouble = Some(error),
+                    Err(error) => {
+                        if error.kind() == Kind::Damaged {
+                            self.archive.distrust(place.pack);
+                        }
+                        trouble = Some(error);
+                    }
                 }
             }
             if !self.archive.look_again()? {

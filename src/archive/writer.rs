@@ -1,6 +1,7 @@
 //! The way in: known? → codec → frame → pack → store → segment.
 //!
-//! A chunk counts as known only if the index names a pack that is there with the right length. Packs are closed and
+//! A chunk counts as known only if the index names a pack that is there with the right length, and in which nothing damaged
+//! has been met. Packs are closed and
 //! written in the background, each durable before [`Writer::finish`] writes the segment. A writer that failed once
 //! stays failed: every later call returns an error, and no segment is written, so no snapshot can follow.
 
@@ -11,13 +12,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::{Archive, Change, MAX_PACK_LEN, put_checked, put_parity};
+use super::{Archive, Change, Location, MAX_PACK_LEN, is_taken, put_checked, put_parity};
 use crate::chunk::Chunk;
 use crate::codec::{self, Choice, Encoded};
 use crate::error::{Error, Kind, Result};
 use crate::format::{
-    FrameHeader, Hint, PackContent, Row, Segment, SegmentPack, encode_frame_header, encode_pack_end, encode_pack_start,
-    names,
+    FRAME_HEADER_LEN, FrameHeader, Hint, PackContent, Row, Segment, SegmentPack, encode_frame_header, encode_pack_end,
+    encode_pack_start, names,
 };
 use crate::id::{ChunkId, PackId, SegmentId};
 use crate::store::{Leftovers, Lock, Store};
@@ -109,6 +110,19 @@ impl Open {
         self.bytes.extend_from_slice(&encode_frame_header(&frame));
         self.bytes.extend_from_slice(stored);
     }
+
+    /// Another pack of the same frames: the first comes last. A frame that is alone comes twice.
+    fn turned(&self) -> Self {
+        let mut turned = Self::new(self.content, Vec::new());
+        let (first, others) = self.rows.split_at(1.min(self.rows.len()));
+        let twice = if others.is_empty() { first } else { &[] };
+        for row in others.iter().chain(first).chain(twice) {
+            let start = row.offset as usize;
+            let end = start + row.frame_len() as usize;
+            turned.add(row.frame, &self.bytes[start + FRAME_HEADER_LEN..end]);
+        }
+        turned
+    }
 }
 
 impl<'a> Writer<'a> {
@@ -155,8 +169,12 @@ impl<'a> Writer<'a> {
 
     /// Whether the archive holds this chunk where a reader would find it.
     pub fn knows(&self, id: &ChunkId) -> Result<bool> {
-        let there = |place: &super::Location| self.present.get(&place.pack) == Some(&place.pack_len);
-        Ok(self.archive.locate(id)?.iter().any(there) || guard(&self.claimed).contains(id))
+        Ok(self.archive.locate(id)?.iter().any(|place| self.counts(place)) || guard(&self.claimed).contains(id))
+    }
+
+    /// Whether a place that the index knows can be counted on, as far as is known without reading it.
+    fn counts(&self, place: &Location) -> bool {
+        self.present.get(&place.pack) == Some(&place.pack_len) && !self.archive.distrusts(&place.pack)
     }
 
     /// Stores a chunk, unless the archive holds it already. Whether it was new. `hint` says what is known of it.
@@ -167,9 +185,7 @@ impl<'a> Writer<'a> {
         if self.shared.failed.load(Ordering::Acquire) {
             return Err(self.failure());
         }
-        let there = |place: &super::Location| {
-            place.row.frame.kind == chunk.kind() && self.present.get(&place.pack) == Some(&place.pack_len)
-        };
+        let there = |place: &Location| place.row.frame.kind == chunk.kind() && self.counts(place);
         if self.archive.locate(&chunk.id())?.iter().any(there) || !guard(&self.claimed).insert(chunk.id()) {
             return Ok(false);
         }
@@ -237,8 +253,11 @@ impl<'a> Writer<'a> {
             let segment = Segment { packs };
             let bytes = segment.encode();
             let id = SegmentId::from_bytes(*blake3::hash(&bytes).as_bytes());
-            put_checked(&*self.shared.store, &names::segment(&id), id.as_bytes(), &bytes)?;
-            let change = Change { packs: &segment.packs, segments: &[id], ..Change::default() };
+            let told = match put_checked(&*self.shared.store, &names::segment(&id), id.as_bytes(), &bytes) {
+                Err(error) if is_taken(&error) => &[][..], // the packs stay loose, and the next run tells of them
+                put => put.map(|()| std::slice::from_ref(&id))?,
+            };
+            let change = Change { packs: &segment.packs, segments: told, ..Change::default() };
             if self.archive.index().apply(&change).is_err() {
                 self.archive.index().start_over(); // the next command fills it again
                 self.archive.refresh()?;
@@ -285,6 +304,20 @@ impl Shared {
     }
 
     fn write(&self, mut pack: Open) -> Result<()> {
+        let mut turns = pack.rows.len();
+        loop {
+            match self.write_as_it_is(&mut pack) {
+                // The same frames were written before, and that pack is damaged by now.
+                Err(error) if is_taken(&error) && turns > 0 => {
+                    pack = pack.turned();
+                    turns -= 1;
+                }
+                done => return done,
+            }
+        }
+    }
+
+    fn write_as_it_is(&self, pack: &mut Open) -> Result<()> {
         let frames_end = pack.bytes.len() as u32;
         encode_pack_end(&pack.rows, frames_end, &mut pack.bytes);
         let len = pack.bytes.len() as u64;
@@ -299,8 +332,8 @@ impl Shared {
             permille => put_parity(&*self.store, id.as_bytes(), &pack.bytes, permille)?,
         };
         self.stored.fetch_add(len + parity, Ordering::Relaxed);
-        guard(&self.packs).push(SegmentPack { id, content: pack.content, rows: pack.rows });
-        guard(&self.spare).push(pack.bytes);
+        guard(&self.packs).push(SegmentPack { id, content: pack.content, rows: std::mem::take(&mut pack.rows) });
+        guard(&self.spare).push(std::mem::take(&mut pack.bytes));
         Ok(())
     }
 }

@@ -2,10 +2,11 @@
 //! fail them or cut the power between them.
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{self, Write};
+use std::io;
 use std::path::Path;
 
 use super::LockMode;
+use crate::direct;
 
 /// What lies in a folder.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -102,8 +103,8 @@ struct OsFile {
 
 impl FsFile for OsFile {
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let past = platform::write_past_cache(&mut self.file, self.written, bytes)?;
-        self.file.write_all(&bytes[past..])?;
+        let front = direct::write_front(&self.file, self.written, bytes)?;
+        platform::write_all_at(&self.file, &bytes[front..], self.written + front as u64)?;
         self.written += bytes.len() as u64;
         Ok(())
     }
@@ -160,70 +161,16 @@ mod platform {
         }
     }
 
-    /// What is written past the page cache has at least this length, in bytes.
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    const LARGE: usize = 1 << 20;
-    /// Memory, offsets and lengths of such writes are multiples of this, which satisfies every drive.
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    const ALIGN: usize = 4096;
-    /// As much is written at once, in bytes.
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    const STAGE: usize = 4 << 20;
-
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    thread_local! {
-        static STAGING: std::cell::RefCell<Vec<u8>> = const { std::cell::RefCell::new(Vec::new()) };
+    #[cfg(unix)]
+    pub fn write_all_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
+        std::os::unix::fs::FileExt::write_all_at(file, bytes, offset)
     }
 
-    /// Writes the front of `bytes` straight to the drive, where that is possible, and says how much that was. A pack is
-    /// written once and not read soon, so the page cache would only cost a copy and push out what the user needs. What is
-    /// durable when does not change: the file is synced afterwards as any other.
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    pub fn write_past_cache(file: &mut File, offset: u64, bytes: &[u8]) -> io::Result<usize> {
-        use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
-        if bytes.len() < LARGE || !offset.is_multiple_of(ALIGN as u64) {
-            return Ok(0);
-        }
-        let flags = fcntl_getfl(&*file)?;
-        if fcntl_setfl(&*file, flags | OFlags::DIRECT).is_err() {
-            return Ok(0);
-        }
-        let written = STAGING.with_borrow_mut(|staging| write_aligned(file, staging, bytes));
-        fcntl_setfl(&*file, flags)?;
-        written
-    }
-
-    #[cfg(not(any(target_os = "linux", target_os = "android")))]
-    pub fn write_past_cache(_: &mut File, _: u64, _: &[u8]) -> io::Result<usize> {
-        Ok(0)
-    }
-
-    /// Writes whole blocks by way of an aligned buffer. A file system that refuses such writes gets none.
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    fn write_aligned(file: &mut File, staging: &mut Vec<u8>, bytes: &[u8]) -> io::Result<usize> {
-        use std::io::Write;
-        staging.resize(STAGE + ALIGN, 0);
-        let start = staging.as_ptr().align_offset(ALIGN);
-        let stage = &mut staging[start..start + STAGE];
-        let mut written = 0;
-        loop {
-            let len = (bytes.len() - written).min(STAGE) / ALIGN * ALIGN;
-            if len == 0 {
-                return Ok(written);
-            }
-            stage[..len].copy_from_slice(&bytes[written..written + len]);
-            match file.write(&stage[..len]) {
-                Ok(wrote) => {
-                    written += wrote;
-                    if wrote < len {
-                        return Ok(written); // the rest goes the usual way, and says what is wrong
-                    }
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::InvalidInput => return Ok(written),
-                Err(error) => return Err(error),
-            }
-        }
+    #[cfg(not(unix))]
+    pub fn write_all_at(mut file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
+        use std::io::{Seek, Write};
+        file.seek(io::SeekFrom::Start(offset))?;
+        file.write_all(bytes)
     }
 
     #[cfg(unix)]

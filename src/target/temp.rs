@@ -5,6 +5,7 @@ use super::failed;
 use super::metadata::{Metadata, Notes, Now, apply};
 use super::name::os;
 use super::place::Place;
+use crate::direct;
 use crate::error::{Error, Kind, Result};
 use crate::source::Stat;
 use rustix::fs::{
@@ -63,7 +64,8 @@ impl Temp {
 
     /// Writes all of `bytes` at `offset`. After a failed write the file cannot be finished any more.
     pub fn write_at(&mut self, offset: u64, bytes: &[u8]) -> Result<()> {
-        let written = self.file.write_all_at(bytes, offset);
+        let written = direct::write_front(&self.file, offset, bytes)
+            .and_then(|front| self.file.write_all_at(&bytes[front..], offset + front as u64));
         self.broken |= written.is_err();
         written.map_err(|cause| failed("writing", &self.path(), cause))
     }

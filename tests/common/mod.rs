@@ -33,6 +33,9 @@ pub const SMALL: Parameters =
 /// What is done at an event; the flag stops the run.
 type AtEvent = Box<dyn Fn(&Event<'_>, &AtomicBool) + Sync + Send>;
 
+/// Files by their paths, and their bytes.
+pub type Files = BTreeMap<Vec<u8>, Vec<u8>>;
+
 /// Remembers what happened, and may do something at each event.
 #[derive(Default)]
 pub struct Heard {
@@ -89,7 +92,17 @@ impl TestArchive {
 
     /// The folders only.
     pub fn unmade() -> Self {
-        let dir = TempDir::new().unwrap();
+        Self::within(quick())
+    }
+
+    /// The same where a drive's file system is needed, with all that it can keep.
+    pub fn on_disk(parameters: &Parameters) -> Self {
+        let archive = Self::within(TempDir::new().unwrap());
+        Archive::create(&Local::new(archive.path()), parameters, 1_700_000_000).unwrap();
+        archive
+    }
+
+    fn within(dir: TempDir) -> Self {
         fs::create_dir(dir.path().join("source")).unwrap();
         Self { dir, notices: Notices::default() }
     }
@@ -113,7 +126,7 @@ impl TestArchive {
 
     /// A copy of archive, source and cache, to be damaged.
     pub fn copy(&self) -> Self {
-        let dir = TempDir::new().unwrap();
+        let dir = quick();
         copy_tree(self.dir.path(), dir.path());
         Self { dir, notices: Notices::default() }
     }
@@ -185,6 +198,11 @@ impl TestArchive {
         let litter: Vec<_> = self.objects().into_keys().filter(|name| name.contains(".tmp-")).collect();
         assert!(litter.is_empty(), "left behind: {litter:?}");
     }
+}
+
+/// A folder in memory, where there is one: thousands of syncs take their time elsewhere.
+pub fn quick() -> TempDir {
+    TempDir::new_in("/dev/shm").or_else(|_| TempDir::new()).unwrap()
 }
 
 /// Restores a snapshot (the newest if none is named), never replacing anything.
@@ -460,4 +478,28 @@ pub fn contents_of(archive: &Archive, id: SnapshotId) -> Result<BTreeMap<Vec<u8>
         Ok(true)
     })?;
     Ok(found)
+}
+
+/// An archive with two snapshots, and what each holds.
+pub struct Known {
+    pub archive: TestArchive,
+    pub held: Vec<(SnapshotId, Files)>,
+}
+
+impl Known {
+    pub fn new() -> Self {
+        let archive = TestArchive::new(&SMALL);
+        let mut held = Vec::new();
+        album(&archive.source(), 1);
+        fs::write(archive.source().join("film.mov"), Random(2).bytes(200_000)).unwrap();
+        held.push((archive.backup(), contents(&archive.source())));
+        fs::rename(archive.source().join("2019"), archive.source().join("nineteen")).unwrap();
+        fs::write(archive.source().join("new.jpg"), Random(3).bytes(50_000)).unwrap();
+        held.push((archive.backup(), contents(&archive.source())));
+        Self { archive, held }
+    }
+
+    pub fn copy(&self) -> Self {
+        Self { archive: self.archive.copy(), held: self.held.clone() }
+    }
 }
