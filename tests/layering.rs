@@ -20,7 +20,7 @@ const TABLE: [(&str, &[&str]); 14] = [
     ("store", &["direct"]),
     ("archive", &["chunk", "codec", "parity", "format", "store"]),
     ("view", &["archive", "format"]),
-    ("op", &["source", "target", "media", "chunk", "codec", "parity", "format", "store", "archive", "view"]),
+    ("op", &["direct", "source", "target", "media", "chunk", "codec", "parity", "format", "store", "archive", "view"]),
 ];
 
 /// What is wrong with a file: one line for each fault.
