@@ -350,6 +350,10 @@ impl Archive {
         let listed: HashSet<SnapshotId> =
             objects.iter().filter_map(|object| SnapshotId::from_hex(names::last(&object.name))).collect();
         let known = self.index.snapshots();
+        // The index is only a hint: a flipped bit in it must not show another snapshot, or none.
+        if known.iter().any(|(id, bytes)| blake3::hash(bytes).as_bytes() != id.as_bytes()) {
+            return Err(Error::new(Kind::Internal, "using the index in the cache folder", "a snapshot in it is damaged"));
+        }
         let mut new = Vec::new();
         for id in listed.iter().filter(|id| !known.contains_key(id)) {
             match self.read_snapshot_bytes(id) {
