@@ -122,6 +122,26 @@ fn a_flipped_bit_in_the_index_changes_no_answer() {
     }
 }
 
+/// A bit in the index's copy of a snapshot made the snapshot vanish from the list, or lead to a tree that was never there.
+#[test]
+fn the_index_cannot_show_another_snapshot() {
+    let known = Known::new();
+    let whole = fs::read(known.index()).unwrap();
+    for (_, path) in known.archive.objects_in("snapshots/") {
+        let snapshot = fs::read(path).unwrap();
+        let copies = whole.windows(snapshot.len()).enumerate().filter(|(_, window)| *window == snapshot);
+        let places: Vec<usize> = copies.map(|(at, _)| at).collect();
+        assert!(!places.is_empty(), "it is in the index");
+        for place in places {
+            for bit in (0..snapshot.len() * 8).step_by(61) {
+                fs::write(known.index(), &whole).unwrap();
+                flip(&known.index(), (place * 8 + bit) as u64);
+                known.answers(&format!("bit {bit} of a snapshot flipped"));
+            }
+        }
+    }
+}
+
 #[test]
 fn without_segments_the_packs_tell_what_they_hold() {
     for cache_too in [true, false] {
