@@ -75,10 +75,27 @@ struct State {
     snapshots: HashMap<SnapshotId, Vec<u8>>,
 }
 
-/// The file, and the table of chunks as it was when this process last wrote or opened it.
-struct Open {
-    database: Database,
-    chunks: ReadOnlyTable<&'static [u8; CHUNK_KEY], &'static [u8; CHUNK_VALUE]>,
+type Chunks = ReadOnlyTable<&'static [u8; CHUNK_KEY], &'static [u8; CHUNK_VALUE]>;
+
+/// The file, and the table of chunks as it was when this process last wrote or opened it. Closing a damaged file may panic
+/// too, so it is let go of with care.
+struct Open(Option<(Database, Chunks)>);
+
+impl Open {
+    fn into_parts(mut self) -> Option<(Database, Chunks)> {
+        self.0.take()
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        let parts = self.0.take();
+        // What could not be closed well is found out by whoever opens it next.
+        let _ = caught(|| {
+            drop(parts);
+            Ok(())
+        });
+    }
 }
 
 impl Index {
@@ -119,6 +136,16 @@ impl Index {
             if let Ok(fresh) = self.load(path) {
                 *state = fresh;
             }
+        }
+    }
+
+    /// Gives up what is there and its file, and begins with nothing in memory.
+    pub fn leave_file(&self) {
+        let mut state = self.write();
+        *state = State::default();
+        if let Some(path) = &self.path {
+            // What stays is found out by whoever opens it next.
+            let _ = std::fs::remove_file(path);
         }
     }
 
@@ -203,7 +230,8 @@ impl Index {
                 }
             }
             Some(open) => caught(|| {
-                for item in open.chunks.range::<&[u8; CHUNK_KEY]>(&low..=&high)? {
+                let Some((_, chunks)) = &open.0 else { return Ok(()) };
+                for item in chunks.range::<&[u8; CHUNK_KEY]>(&low..=&high)? {
                     let (key, value) = item?;
                     found.extend(state.location(id, key.value(), value.value()));
                 }
@@ -218,7 +246,8 @@ impl Index {
     /// loose), and snapshots.
     ///
     /// # Errors
-    /// If the file cannot be written; then [`Index::start_over`] is next, or the index stays as it was.
+    /// If the file cannot be written; then nothing is known any more, and [`Index::start_over`] or
+    /// [`Index::leave_file`] is next.
     pub fn add(
         &self,
         packs: &[SegmentPack],
@@ -227,13 +256,12 @@ impl Index {
         gone: &[SnapshotId],
     ) -> Result<()> {
         let mut state = self.write();
-        let Some(open) = state.open.take() else {
+        let Some((database, chunks)) = state.open.take().and_then(Open::into_parts) else {
             state.add_in_memory(packs, segments, snapshots, gone);
             return Ok(());
         };
-        let database = open.database;
-        drop(open.chunks);
         *state = caught(|| {
+            drop(chunks);
             let write = database.begin_write()?;
             {
                 let mut table = write.open_table(PACKS)?;
@@ -280,7 +308,7 @@ impl State {
             snapshots.insert(SnapshotId::from_bytes(*id.value()), bytes.value().to_vec());
         }
         let chunks = read.open_table(CHUNKS)?;
-        let open = Some(Open { database, chunks });
+        let open = Some(Open(Some((database, chunks))));
         let Packs { packs, numbers } = packs;
         Ok(Self { open, packs, numbers, chunks: BTreeMap::new(), segments, snapshots })
     }

@@ -227,6 +227,18 @@ impl Archive {
             Err(fault) if fault.kind() == Kind::Internal => {
                 self.notify(Notice::IndexRebuilt(fault.to_string()));
                 self.index.start_over();
+                self.merge_all()
+            }
+            done => done,
+        }
+    }
+
+    /// Fills an index that begins with nothing; in memory, if its place is full.
+    fn merge_all(&self) -> Result<()> {
+        match self.merge_new() {
+            Err(fault) if fault.kind() == Kind::Internal => {
+                self.notify(Notice::IndexInMemory);
+                self.index.leave_file();
                 self.merge_new()
             }
             done => done,
@@ -259,7 +271,7 @@ impl Archive {
         self.notify(Notice::IndexRebuilt(why.to_owned()));
         let mut refilled = self.refilled.lock().unwrap_or_else(PoisonError::into_inner);
         self.index.start_over();
-        self.merge_new()?;
+        self.merge_all()?;
         self.adopt(&self.present_packs(Leftovers::Leave)?, false)?;
         *refilled = Some(self.listed_segments()?);
         Ok(())
@@ -287,7 +299,10 @@ impl Archive {
                 Err(error) => return Err(error),
             }
         }
-        if !adopted.is_empty() {
+        if !adopted.is_empty() && self.index.add(&adopted, &[], &[], &[]).is_err() {
+            self.notify(Notice::IndexInMemory);
+            self.index.leave_file();
+            self.merge_new()?;
             self.index.add(&adopted, &[], &[], &[])?;
         }
         Ok(adopted)
