@@ -122,6 +122,63 @@ fn a_flipped_bit_in_the_index_changes_no_answer() {
     }
 }
 
+/// The disk that the cache lies on is full, as it may well be when somebody restores onto it.
+#[test]
+fn a_full_cache_keeps_nobody_from_restoring() {
+    if !common::is_root("a full cache") {
+        return;
+    }
+    let archive = TestArchive::new(&SMALL);
+    fs::write(archive.source().join("film.mov"), Random(1).bytes(20 << 20)).unwrap();
+    let id = archive.backup();
+    let small = archive.beside("small");
+    fs::create_dir(&small).unwrap();
+    for room in ["1k", "300k", "600k", "1100k", "1300k"] {
+        let mount = std::process::Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &format!("size={room}"), "none"])
+            .arg(&small)
+            .output();
+        if !mount.is_ok_and(|done| done.status.success()) {
+            eprintln!("SKIPPED: nothing can be mounted here, so a full cache was NOT tested");
+            return;
+        }
+        for _ in 0..2 {
+            let opened = archive.open_through(Arc::new(Local::new(archive.path())), &small);
+            let held = opened.and_then(|archive| contents_of(&archive, id));
+            let done = beside(&archive, &archive.source(), "small", &Heard::default());
+            // First of all nothing stays mounted.
+            if held.is_err() || done.is_err() {
+                common::run(std::process::Command::new("umount").arg("-l").arg(&small));
+            }
+            assert!(held.unwrap() == contents(&archive.source()), "{room}");
+            assert!(done.unwrap().summary.added < 5000, "{room}");
+        }
+        common::run(std::process::Command::new("umount").arg("-l").arg(&small));
+    }
+    // Nor is a run in vain that could not tell its index.
+    assert!(archive.verify(true).damage.is_empty());
+}
+
+/// A bit in the index's copy of a snapshot made the snapshot vanish from the list, or lead to a tree that was never there.
+#[test]
+fn the_index_cannot_show_another_snapshot() {
+    let known = Known::new();
+    let whole = fs::read(known.index()).unwrap();
+    for (_, path) in known.archive.objects_in("snapshots/") {
+        let snapshot = fs::read(path).unwrap();
+        let copies = whole.windows(snapshot.len()).enumerate().filter(|(_, window)| *window == snapshot);
+        let places: Vec<usize> = copies.map(|(at, _)| at).collect();
+        assert!(!places.is_empty(), "it is in the index");
+        for place in places {
+            for bit in (0..snapshot.len() * 8).step_by(61) {
+                fs::write(known.index(), &whole).unwrap();
+                flip(&known.index(), (place * 8 + bit) as u64);
+                known.answers(&format!("bit {bit} of a snapshot flipped"));
+            }
+        }
+    }
+}
+
 #[test]
 fn without_segments_the_packs_tell_what_they_hold() {
     for cache_too in [true, false] {

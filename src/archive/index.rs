@@ -157,11 +157,31 @@ struct State {
     facts: HashMap<FileHash, Vec<u8>>,
 }
 
-/// The file, and the table of chunks as it was when this process last wrote or opened it.
-struct Open {
-    database: Database,
+/// The file, and the tables of chunks and facts as they were when this process last wrote or opened it. Closing a damaged
+/// file may panic too, so it is let go of with care.
+struct Open(Option<Parts>);
+
+struct Parts {
     chunks: ReadOnlyTable<&'static [u8; CHUNK_KEY], &'static [u8; CHUNK_VALUE]>,
     facts: ReadOnlyTable<&'static [u8; ID_LEN], &'static [u8]>,
+    database: Database,
+}
+
+impl Open {
+    fn into_parts(mut self) -> Option<Parts> {
+        self.0.take()
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        let parts = self.0.take();
+        // What could not be closed well is found out by whoever opens it next.
+        let _ = caught(|| {
+            drop(parts);
+            Ok(())
+        });
+    }
 }
 
 impl Index {
@@ -202,6 +222,16 @@ impl Index {
             if let Ok(fresh) = self.load(path) {
                 *state = fresh;
             }
+        }
+    }
+
+    /// Gives up what is there and its file, and begins with nothing in memory.
+    pub fn leave_file(&self) {
+        let mut state = self.write();
+        *state = State::default();
+        if let Some(path) = &self.path {
+            // What stays is found out by whoever opens it next.
+            let _ = std::fs::remove_file(path);
         }
     }
 
@@ -291,7 +321,10 @@ impl Index {
         let state = self.read();
         let found = match &state.open {
             None => state.facts.get(hash).cloned(),
-            Some(open) => caught(|| Ok(open.facts.get(hash.as_bytes())?.map(|found| found.value().to_vec())))?,
+            Some(open) => caught(|| {
+                let Some(Parts { facts, .. }) = &open.0 else { return Ok(None) };
+                Ok(facts.get(hash.as_bytes())?.map(|found| found.value().to_vec()))
+            })?,
         };
         let Some(found) = found else { return Ok(None) };
         let facts = found.split_first_chunk::<4>().map(|(maker, facts)| (u32::from_le_bytes(*maker), facts));
@@ -313,7 +346,8 @@ impl Index {
                 }
             }
             Some(open) => caught(|| {
-                for item in open.chunks.range::<&[u8; CHUNK_KEY]>(&low..=&high)? {
+                let Some(Parts { chunks, .. }) = &open.0 else { return Ok(()) };
+                for item in chunks.range::<&[u8; CHUNK_KEY]>(&low..=&high)? {
                     let (key, value) = item?;
                     found.extend(state.location(id, key.value(), value.value()));
                 }
@@ -327,16 +361,16 @@ impl Index {
     /// Takes over what is new and forgets what is gone.
     ///
     /// # Errors
-    /// If the file cannot be written; then [`Index::start_over`] is next, or the index stays as it was.
+    /// If the file cannot be written; then nothing is known any more, and [`Index::start_over`] or
+    /// [`Index::leave_file`] is next.
     pub fn apply(&self, change: &Change<'_>) -> Result<()> {
         let mut state = self.write();
-        let Some(open) = state.open.take() else {
+        let Some(Parts { chunks, facts, database }) = state.open.take().and_then(Open::into_parts) else {
             state.apply(change);
             return Ok(());
         };
-        let database = open.database;
-        drop((open.chunks, open.facts));
         *state = caught(|| {
+            drop((chunks, facts));
             let write = database.begin_write()?;
             {
                 let mut table = write.open_table(PACKS)?;
@@ -413,7 +447,8 @@ impl State {
             derived.insert(DerivedId::from_bytes(*item?.0.value()));
         }
         let facts_done = read.open_table(META)?.get(FACTS_DONE)?.map(|done| done.value().to_vec());
-        let open = Some(Open { chunks: read.open_table(CHUNKS)?, facts: read.open_table(FACTS)?, database });
+        let (chunks, facts) = (read.open_table(CHUNKS)?, read.open_table(FACTS)?);
+        let open = Some(Open(Some(Parts { chunks, facts, database })));
         let Packs { packs, numbers } = packs;
         Ok(Self { open, packs, numbers, segments, snapshots, derived, facts_done, ..Self::default() })
     }

@@ -242,6 +242,18 @@ impl Archive {
             Err(fault) if fault.kind() == Kind::Internal => {
                 self.notify(Notice::IndexRebuilt(fault.to_string()));
                 self.index.start_over();
+                self.merge_all()
+            }
+            done => done,
+        }
+    }
+
+    /// Fills an index that begins with nothing; in memory, if its place is full.
+    fn merge_all(&self) -> Result<()> {
+        match self.merge_new() {
+            Err(fault) if fault.kind() == Kind::Internal => {
+                self.notify(Notice::IndexInMemory);
+                self.index.leave_file();
                 self.merge_new()
             }
             done => done,
@@ -279,7 +291,7 @@ impl Archive {
     pub fn refill(&self, why: &str) -> Result<()> {
         self.notify(Notice::IndexRebuilt(why.to_owned()));
         self.index.start_over();
-        self.merge_new()?;
+        self.merge_all()?;
         self.adopt(&self.present_packs(Leftovers::Leave)?, false)?;
         Ok(())
     }
@@ -306,8 +318,12 @@ impl Archive {
                 Err(error) => return Err(error),
             }
         }
-        if !adopted.is_empty() {
-            self.index.apply(&Change { packs: &adopted, ..Change::default() })?;
+        let change = Change { packs: &adopted, ..Change::default() };
+        if !adopted.is_empty() && self.index.apply(&change).is_err() {
+            self.notify(Notice::IndexInMemory);
+            self.index.leave_file();
+            self.merge_new()?;
+            self.index.apply(&change)?;
         }
         Ok(adopted)
     }
@@ -373,6 +389,14 @@ impl Archive {
         let listed: HashSet<SnapshotId> =
             objects.iter().filter_map(|object| SnapshotId::from_hex(names::last(&object.name))).collect();
         let known = self.index.snapshots();
+        // The index is only a hint: a flipped bit in it must not show another snapshot, or none.
+        if known.iter().any(|(id, bytes)| blake3::hash(bytes).as_bytes() != id.as_bytes()) {
+            return Err(Error::new(
+                Kind::Internal,
+                "using the index in the cache folder",
+                "a snapshot in it is damaged",
+            ));
+        }
         let mut new = Vec::new();
         for id in listed.iter().filter(|id| !known.contains_key(id)) {
             match self.read_snapshot_bytes(id) {

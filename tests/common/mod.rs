@@ -33,9 +33,6 @@ pub const SMALL: Parameters =
 /// What is done at an event; the flag stops the run.
 type AtEvent = Box<dyn Fn(&Event<'_>, &AtomicBool) + Sync + Send>;
 
-/// Files by their paths, and their bytes.
-pub type Files = BTreeMap<Vec<u8>, Vec<u8>>;
-
 /// Remembers what happened, and may do something at each event.
 #[derive(Default)]
 pub struct Heard {
@@ -435,7 +432,7 @@ pub fn stopping_after(files: usize) -> Heard {
 }
 
 /// What a folder holds: files by their bytes, links by their targets, folders by nothing.
-pub fn contents(root: &Path) -> BTreeMap<Vec<u8>, Vec<u8>> {
+pub fn contents(root: &Path) -> Contents {
     let mut found = BTreeMap::new();
     let mut todo = vec![root.to_owned()];
     while let Some(folder) = todo.pop() {
@@ -457,7 +454,7 @@ pub fn contents(root: &Path) -> BTreeMap<Vec<u8>, Vec<u8>> {
 }
 
 /// The same of the folder `source` in a snapshot, read from the archive and checked against every hash on the way.
-pub fn contents_of(archive: &Archive, id: SnapshotId) -> Result<BTreeMap<Vec<u8>, Vec<u8>>> {
+pub fn contents_of(archive: &Archive, id: SnapshotId) -> Result<Contents> {
     use snapkeep::format::EntryKind;
     let (id, snapshot) = archive.find(&Selector::Prefix(id.to_hex()), &Filter::default())?;
     let view = View::new(archive, id, snapshot);
@@ -480,10 +477,13 @@ pub fn contents_of(archive: &Archive, id: SnapshotId) -> Result<BTreeMap<Vec<u8>
     Ok(found)
 }
 
+/// What a folder holds, by path.
+pub type Contents = BTreeMap<Vec<u8>, Vec<u8>>;
+
 /// An archive with two snapshots, and what each holds.
 pub struct Known {
     pub archive: TestArchive,
-    pub held: Vec<(SnapshotId, Files)>,
+    pub held: Vec<(SnapshotId, Contents)>,
 }
 
 impl Known {
