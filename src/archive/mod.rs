@@ -172,6 +172,11 @@ impl Archive {
         &self.store
     }
 
+    /// Whether the store still answers: an error of one object is a bad sector then, and not a drive that is gone.
+    pub fn is_reachable(&self) -> bool {
+        names::HEADERS.iter().any(|header| self.store.get(header, HEADER_LEN as u64).is_ok())
+    }
+
     /// The way out.
     pub fn reader(&self) -> Reader<'_> {
         Reader::new(self)

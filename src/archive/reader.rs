@@ -5,6 +5,7 @@
 //! index is filled again once, so that a wrong index costs time and never an answer.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 
 use super::{Archive, Location};
 use crate::chunk::Chunk;
@@ -17,6 +18,12 @@ use crate::id::{ChunkId, ChunkKind};
 const GAP: u64 = 128 << 10;
 /// At most this much is read at once, in bytes, unless one frame is longer.
 const SPAN: u64 = 8 << 20;
+/// Longer buffers are not kept for the next read, in bytes.
+const KEPT: usize = 16 << 20;
+
+thread_local! {
+    static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
 
 /// Takes a chunk: its position among those that were asked for, and its bytes or why there are none.
 pub type Take<'t> = dyn FnMut(usize, Result<&[u8]>) -> Result<()> + 't;
@@ -96,16 +103,25 @@ impl<'a> Reader<'a> {
         let (Some((first, _)), Some((last, _))) = (run.first(), run.last()) else { return Ok(()) };
         let start = u64::from(first.row.offset);
         let end = u64::from(last.row.offset) + last.row.frame_len();
-        let bytes = self.archive.store().get_range(&names::pack(&first.pack), start, (end - start) as usize);
+        // The buffer is this thread's and used again; it is taken away meanwhile, since `each` may read, too.
+        let mut buffer = BUFFER.take();
+        let len = (end - start) as usize;
+        if buffer.len() < len {
+            buffer.resize(len, 0);
+        }
+        let read = self.archive.store().read_range(&names::pack(&first.pack), start, &mut buffer[..len]);
         for (place, position) in run {
             let at = (u64::from(place.row.offset) - start) as usize;
-            let frame = bytes.as_deref().ok().and_then(|bytes| bytes.get(at..at + place.row.frame_len() as usize));
+            let frame = read.as_ref().ok().and_then(|()| buffer.get(at..at + place.row.frame_len() as usize));
             let whole = frame.map(|frame| unpack(ChunkKind::Data, &ids[*position], place, frame));
             match whole {
                 Some(Ok(plain)) => each(*position, Ok(&plain))?,
                 // The slow way knows the other places, and what to say.
                 _ => self.hand_over(ids, *position, each)?,
             }
+        }
+        if buffer.len() <= KEPT {
+            BUFFER.set(buffer);
         }
         Ok(())
     }

@@ -171,16 +171,13 @@ impl Store for Local {
         }
     }
 
-    fn get_range(&self, name: &str, offset: u64, len: usize) -> Result<Vec<u8>> {
+    fn read_range(&self, name: &str, offset: u64, buffer: &mut [u8]) -> Result<()> {
         let path = self.path(name)?;
-        let mut bytes = vec![0; len];
-        let read = self.fs.open(&path).and_then(|file| file.read_exact_at(&mut bytes, offset));
-        match read {
-            Ok(()) => Ok(bytes),
+        match self.fs.open(&path).and_then(|file| file.read_exact_at(buffer, offset)) {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
                 Err(Error::new(Kind::Damaged, format!("reading {name}"), "it is shorter than it should be"))
             }
-            Err(error) => Err(failed("reading", name, error)),
+            read => read.map_err(|error| failed("reading", name, error)),
         }
     }
 

@@ -58,12 +58,13 @@ impl Store for Memory {
         })
     }
 
-    fn get_range(&self, name: &str, offset: u64, len: usize) -> Result<Vec<u8>> {
+    fn read_range(&self, name: &str, offset: u64, buffer: &mut [u8]) -> Result<()> {
         self.with("reading", name, |object| {
             let start = usize::try_from(offset).ok();
-            let range = start.and_then(|start| object.get(start..start.checked_add(len)?));
+            let range = start.and_then(|start| object.get(start..start.checked_add(buffer.len())?));
             let short = || Error::new(Kind::Damaged, format!("reading {name}"), "it is shorter than it should be");
-            range.map(<[u8]>::to_vec).ok_or_else(short)
+            buffer.copy_from_slice(range.ok_or_else(short)?);
+            Ok(())
         })
     }
 

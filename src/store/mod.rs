@@ -70,11 +70,18 @@ pub trait Store: Send + Sync {
     /// [`Kind::Missing`] if it is not there, [`Kind::Damaged`] if it is longer than `limit` bytes.
     fn get(&self, name: &str, limit: u64) -> Result<Vec<u8>>;
 
-    /// Exactly `len` bytes from `offset`.
+    /// Fills `buffer` from `offset` on.
     ///
     /// # Errors
-    /// [`Kind::Missing`] if the object is not there, [`Kind::Damaged`] if it ends before `offset + len`.
-    fn get_range(&self, name: &str, offset: u64, len: usize) -> Result<Vec<u8>>;
+    /// [`Kind::Missing`] if the object is not there, [`Kind::Damaged`] if it ends before the buffer is full.
+    fn read_range(&self, name: &str, offset: u64, buffer: &mut [u8]) -> Result<()>;
+
+    /// Exactly `len` bytes from `offset`; errors as [`Store::read_range`].
+    fn get_range(&self, name: &str, offset: u64, len: usize) -> Result<Vec<u8>> {
+        let mut bytes = vec![0; len];
+        self.read_range(name, offset, &mut bytes)?;
+        Ok(bytes)
+    }
 
     /// The object's length, or `None` if it is not there.
     fn len(&self, name: &str) -> Result<Option<u64>>;

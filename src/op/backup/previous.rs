@@ -70,15 +70,16 @@ impl Previous {
 
 /// A source's entry. What is damaged is as good as not there: the source is read again, which mends it.
 fn entry(archive: &Archive, snapshot: &Snapshot, name: &[u8]) -> Result<Option<Known>> {
-    let entries = readable(entries_of(&archive.reader(), &snapshot.tree))?;
+    let entries = readable(archive, entries_of(&archive.reader(), &snapshot.tree))?;
     let entry = entries.into_iter().find(|entry| entry.name == name);
     Ok(entry.map(|entry| Known { entry, since: snapshot.time }))
 }
 
-/// Entries, or none where they are damaged or missing.
-pub(super) fn readable(entries: Result<Vec<Entry>>) -> Result<Vec<Entry>> {
+/// Entries, or none where they are damaged, missing or on a bad sector; a drive that is gone is an error all the same.
+pub(super) fn readable(archive: &Archive, entries: Result<Vec<Entry>>) -> Result<Vec<Entry>> {
     match entries {
         Err(error) if matches!(error.kind(), Kind::Damaged | Kind::Missing) => Ok(Vec::new()),
+        Err(error) if error.kind() == Kind::Store && archive.is_reachable() => Ok(Vec::new()),
         done => done,
     }
 }

@@ -167,7 +167,7 @@ impl<'a> Run<'a> {
 
     fn dir(&self, place: &Place<'_>, node: &Node, path: &Path, known: Option<&Entry>) -> Result<(EntryKind, Meta)> {
         let before = match known.map(|known| &known.kind) {
-            Some(EntryKind::Dir { tree, .. }) => readable(entries_of(&self.reader, tree))?,
+            Some(EntryKind::Dir { tree, .. }) => readable(self.archive, entries_of(&self.reader, tree))?,
             _ => Vec::new(),
         };
         let find = |name: &[u8]| before.binary_search_by(|entry| entry.name.as_slice().cmp(name)).ok();
