@@ -251,9 +251,10 @@ fn the_table_is_the_one_that_the_library_shows() {
     }
     assert_eq!(shown, ours);
     for room in ours.keys() {
-        assert!(text.contains(&format!("pub mod {room};")), "{room} is a room of the library");
+        assert!(text.contains(&format!("mod {room};")), "{room} is a room of the library");
     }
-    assert_eq!(text.matches("pub mod ").count(), ours.len(), "every room is in the table");
+    let rooms = text.lines().filter(|line| line.starts_with("pub mod ") || line.starts_with("mod "));
+    assert_eq!(rooms.count(), ours.len(), "every room is in the table");
     assert_ne!(table(&text.replace("| `archive`, `format` |", "| `archive` |")), ours, "the table is read");
 }
 
