@@ -10,7 +10,7 @@ use std::sync::atomic::AtomicBool;
 use libfuzzer_sys::fuzz_target;
 use snapkeep::archive::{Archive, Packing, Parameters, find_frames, unpack_frame};
 use snapkeep::codec;
-use snapkeep::format::{Chunker, Time};
+use snapkeep::format::{Chunker, Time, names};
 use snapkeep::id::ChunkKind;
 use snapkeep::op::{BackupOptions, Event, Observer, backup};
 use snapkeep::source::RuleSpec;
@@ -54,15 +54,19 @@ fn write() -> Result<(), Box<dyn std::error::Error>> {
     Archive::create(&*store, &Parameters { chunker, pack_size: 1 << 16, parity_permille: 100 }, 0)?;
     let archive = Archive::open(store.clone(), None, Arc::new(|_| {}))?;
     backup(&archive, &options(&source), &Quiet::default())?;
-    for object in store.list("", Leftovers::Leave)? {
+    let mut objects = Vec::new();
+    for folder in [names::SNAPSHOTS, names::SEGMENTS, names::PARITY, names::PACKS] {
+        objects.extend(store.list(folder, Leftovers::Leave)?);
+    }
+    for object in objects {
         let bytes = store.get(&object.name, object.len)?;
-        let (folder, name) = object.name.split_once('/').unwrap_or(("", &object.name));
+        let (folder, name) = object.name.split_once('/').ok_or("an object lies in no folder")?;
         let name = name.replace('/', "-");
         match folder {
-            "snapshots" => seed("snapshot_decode", &name, &bytes)?,
-            "segments" => seed("segment_decode", &name, &bytes)?,
-            "parity" => seed("parity_mend", &name, &[&[0][..], &bytes].concat())?,
-            "packs" => {
+            names::SNAPSHOTS => seed("snapshot_decode", &name, &bytes)?,
+            names::SEGMENTS => seed("segment_decode", &name, &bytes)?,
+            names::PARITY => seed("parity_mend", &name, &[&[0][..], &bytes].concat())?,
+            _ => {
                 seed("pack_frames", &name, &bytes)?;
                 for row in find_frames(&bytes).iter().filter(|row| row.frame.kind == ChunkKind::Tree) {
                     let frame = &bytes[row.offset as usize..][..row.frame_len() as usize];
@@ -70,7 +74,6 @@ fn write() -> Result<(), Box<dyn std::error::Error>> {
                     seed("tree_decode", &row.frame.id.to_hex(), &tree)?;
                 }
             }
-            _ => {}
         }
     }
     Ok(fs::remove_dir_all(source)?)
