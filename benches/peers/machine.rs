@@ -2,9 +2,7 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
-
-use crate::programs::first_line;
+use std::process::{Command, Stdio};
 
 /// Name and value of each fact that a result is worth nothing without.
 pub fn facts(work: &Path) -> Vec<(&'static str, String)> {
@@ -35,4 +33,10 @@ fn line_of(file: &str, name: &str) -> Option<String> {
     let text = fs::read_to_string(file).ok()?;
     let line = text.lines().find(|line| line.starts_with(name))?;
     Some(line.split_once(':')?.1.trim().to_owned())
+}
+
+/// The first line of what a program prints.
+pub fn first_line(command: &mut Command) -> Option<String> {
+    let output = command.stdin(Stdio::null()).output().ok().filter(|output| output.status.success())?;
+    String::from_utf8_lossy(&output.stdout).lines().map(str::trim).find(|line| !line.is_empty()).map(str::to_owned)
 }

@@ -6,8 +6,9 @@
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
+use crate::machine::first_line;
 use crate::measure::{Meter, Step};
 
 /// Which program it is.
@@ -81,12 +82,6 @@ pub fn installed(only: &[String]) -> Result<Vec<Program>, String> {
 /// Where a program lies.
 pub fn find(name: &str) -> Option<PathBuf> {
     std::env::split_paths(&search_path()).map(|dir| dir.join(name)).find(|path| path.is_file())
-}
-
-/// The first line of what a program prints.
-pub fn first_line(command: &mut Command) -> Option<String> {
-    let output = command.stdin(Stdio::null()).output().ok().filter(|output| output.status.success())?;
-    String::from_utf8_lossy(&output.stdout).lines().map(str::trim).find(|line| !line.is_empty()).map(str::to_owned)
 }
 
 fn search_path() -> OsString {

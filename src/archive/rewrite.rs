@@ -70,19 +70,24 @@ impl Rewriter<'_> {
         let (mut old, mut settled) = (Vec::new(), Vec::new());
         let mut done = Recompressed::default();
         for info in packs {
-            let Some((pack, bytes)) = self.read(info)? else { continue };
-            let frames = recompress(&pack, &bytes)?;
-            let images = frames.iter().filter(|frame| frame.is_new).count() as u64;
-            let declined = frames.iter().filter(|frame| frame.header.hint == Hint::Declined).count() as u64;
-            let saved: u64 = frames.iter().map(|frame| frame.saved).sum();
-            if saved == 0 || saved < info.len / WORTH_ONE_IN {
-                settled.push(info.id);
-            } else {
-                for frame in &frames {
-                    writer.add(frame.header, &frame.stored)?;
+            if let Some((pack, frames)) = self.read(info)? {
+                let count = |outcome| frames.iter().filter(|frame| frame.outcome == outcome).count() as u64;
+                done.declined += count(Outcome::Declined);
+                let saved: u64 = frames.iter().map(|frame| frame.saved).sum();
+                if saved == 0 || saved < info.len / WORTH_ONE_IN {
+                    settled.push(info.id);
+                } else {
+                    for frame in &frames {
+                        writer.add(frame.header, &frame.stored)?;
+                    }
+                    done += Recompressed {
+                        packs: 1,
+                        images: count(Outcome::Smaller),
+                        before: info.len,
+                        ..Recompressed::default()
+                    };
+                    old.push(pack);
                 }
-                done += Recompressed { packs: 1, images, declined, before: info.len, after: 0 };
-                old.push(pack);
             }
             if !go_on(info) {
                 break;
@@ -92,17 +97,19 @@ impl Rewriter<'_> {
         for id in &written.packs {
             done.after += self.check(id)?;
         }
-        self.remove(&old, &settled)?;
+        self.remove(&old, &written.packs, &settled)?;
         Ok(done)
     }
 
-    /// A pack, whole; or none if it is damaged or gone.
-    fn read(&self, info: &PackInfo) -> Result<Option<(SegmentPack, Vec<u8>)>> {
+    /// A pack and its frames in their new form; or none if it is damaged, gone, or holds what is not known here.
+    fn read(&self, info: &PackInfo) -> Result<Option<(SegmentPack, Vec<Moved>)>> {
         let name = names::pack(&info.id);
         let store = self.archive.store();
         let read = store.get(&name, MAX_PACK_LEN).and_then(|bytes| {
             check_hash(&name, info.id.as_bytes(), &bytes)?;
-            Ok((read_directory(&**store, &info.id, info.len)?, bytes))
+            let pack = read_directory(&**store, &info.id, info.len)?;
+            let frames = recompress(&pack, &bytes).map_err(|error| error.within(format!("rewriting {name}")))?;
+            Ok((pack, frames))
         });
         match read {
             Ok(read) => Ok(Some(read)),
@@ -122,13 +129,13 @@ impl Rewriter<'_> {
         Ok(bytes.len() as u64)
     }
 
-    /// Removes packs whose chunks all lie in others.
-    fn remove(&self, old: &[SegmentPack], settled: &[PackId]) -> Result<()> {
+    /// Removes packs whose chunks all lie in new ones.
+    fn remove(&self, old: &[SegmentPack], new: &[PackId], settled: &[PackId]) -> Result<()> {
         let store = self.archive.store();
         for pack in old {
             for row in &pack.rows {
-                let elsewhere = |place: &super::Location| place.pack != pack.id;
-                if !self.archive.locate(&row.frame.id)?.iter().any(elsewhere) {
+                let is_new = |place: &super::Location| place.pack != pack.id && new.contains(&place.pack);
+                if !self.archive.locate(&row.frame.id)?.iter().any(is_new) {
                     let doing = format!("removing {}", names::pack(&pack.id));
                     return Err(Error::new(Kind::Internal, doing, format!("chunk {} lies nowhere else", row.frame.id)));
                 }
@@ -151,14 +158,22 @@ impl Rewriter<'_> {
     /// The store's error; segments are only hints, so nothing depends on it.
     pub fn tidy_segments(&self) -> Result<()> {
         let present = self.archive.present_packs(Leftovers::Leave)?;
-        let (mut kept, mut replaced) = (Vec::new(), Vec::new());
+        let (mut kept, mut gone, mut replaced) = (Vec::new(), Vec::new(), Vec::new());
         for id in self.archive.index().segments() {
-            let segment = self.archive.read_segment(&id)?;
-            if segment.packs.iter().all(|pack| present.contains_key(&pack.id)) {
-                continue;
+            let segment = match self.archive.read_segment(&id) {
+                Ok(segment) => segment,
+                Err(error) => {
+                    self.archive.pass_over(names::segment(&id), error)?;
+                    continue;
+                }
+            };
+            let (there, missing): (Vec<_>, Vec<_>) =
+                segment.packs.into_iter().partition(|pack| present.contains_key(&pack.id));
+            if !missing.is_empty() {
+                kept.extend(there);
+                gone.extend(missing);
+                replaced.push(id);
             }
-            kept.extend(segment.packs.into_iter().filter(|pack| present.contains_key(&pack.id)));
-            replaced.push(id);
         }
         if replaced.is_empty() {
             return Ok(());
@@ -176,7 +191,12 @@ impl Rewriter<'_> {
         for id in &replaced {
             store.delete(&names::segment(id))?;
         }
-        self.archive.index().apply(&Change { segments: &segments, gone_segments: &replaced, ..Change::default() })
+        self.archive.index().apply(&Change {
+            segments: &segments,
+            gone_segments: &replaced,
+            gone_packs: &gone,
+            ..Change::default()
+        })
     }
 }
 
@@ -186,8 +206,18 @@ struct Moved {
     stored: Vec<u8>,
     /// Bytes by which it is shorter now.
     saved: u64,
-    /// It was an image that was not recompressed before.
-    is_new: bool,
+    outcome: Outcome,
+}
+
+/// What came of a frame.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    /// It was not to be recompressed.
+    AsItWas,
+    /// It was recompressed.
+    Smaller,
+    /// It was tried, and stays as it is.
+    Declined,
 }
 
 /// The frames of a pack, the images among them recompressed, on all cores.
@@ -200,7 +230,7 @@ fn recompress(old: &SegmentPack, bytes: &[u8]) -> Result<Vec<Moved>> {
         let stored = &frame[FRAME_HEADER_LEN..];
         let is_image = row.frame.hint == Hint::Image && row.frame.codec != crate::codec::Codec::Jpeg.number();
         if !is_image {
-            return Ok(Moved { header: row.frame, stored: stored.to_vec(), saved: 0, is_new: false });
+            return Ok(Moved { header: row.frame, stored: stored.to_vec(), saved: 0, outcome: Outcome::AsItWas });
         }
         let (encoded, hint) = pack(&plain, Hint::Image, &packing);
         let header = FrameHeader {
@@ -211,7 +241,8 @@ fn recompress(old: &SegmentPack, bytes: &[u8]) -> Result<Vec<Moved>> {
             ..row.frame
         };
         let saved = u64::from(row.frame.stored_len).saturating_sub(u64::from(header.stored_len));
-        Ok(Moved { header, stored: encoded.bytes.into_owned(), saved, is_new: hint == Hint::Image })
+        let outcome = if hint == Hint::Image { Outcome::Smaller } else { Outcome::Declined };
+        Ok(Moved { header, stored: encoded.bytes.into_owned(), saved, outcome })
     });
     each.collect()
 }

@@ -247,8 +247,9 @@ impl<'a> Writer<'a> {
             return Err(self.failure());
         }
         let mut packs = std::mem::take(&mut *guard(&self.shared.packs));
-        let written = packs.iter().map(|pack| pack.id).collect();
-        packs.append(&mut self.adopted);
+        let written: Vec<PackId> = packs.iter().map(|pack| pack.id).collect();
+        // What was written may be what an interrupted run had written already.
+        packs.extend(self.adopted.drain(..).filter(|pack| !written.contains(&pack.id)));
         if !packs.is_empty() {
             let segment = Segment { packs };
             let bytes = segment.encode();

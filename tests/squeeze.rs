@@ -1,0 +1,389 @@
+//! Squeezing: photos take fewer bytes, and nothing else changes, whatever happens meanwhile.
+
+mod common;
+#[path = "common/picture.rs"]
+mod picture;
+#[path = "common/watched.rs"]
+mod watched;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::{Heard, Random, SMALL, TestArchive, contents, contents_of, flip, options};
+use picture::{photo, tag};
+use rustix::io::Errno;
+use snapkeep::archive::{Archive, Notice, Packing};
+use snapkeep::error::{Kind, Result};
+use snapkeep::id::SnapshotId;
+use snapkeep::op::{Event, Squeeze, SqueezeOptions, backup, squeeze};
+use snapkeep::store::Local;
+use watched::{Fault, Record};
+
+/// Photos in two albums that shrink, one JPEG that nobody can decode, and some text.
+fn photos(root: &Path, count: u64) {
+    for number in 0..count {
+        let album = root.join(format!("album{}", number % 2));
+        fs::create_dir_all(&album).unwrap();
+        fs::write(album.join(format!("{number}.jpg")), photo(number, 240, 160)).unwrap();
+    }
+    fs::write(root.join("broken.jpg"), common::jpeg(&mut Random(9), 20_000)).unwrap();
+    fs::write(root.join("notes.txt"), "what happened in 2019\n".repeat(100)).unwrap();
+}
+
+/// An archive with a snapshot of so many photos.
+fn archive_of(count: u64) -> (TestArchive, SnapshotId) {
+    let archive = TestArchive::new(&SMALL);
+    photos(&archive.source(), count);
+    let id = archive.backup();
+    (archive, id)
+}
+
+fn try_squeeze(archive: &Archive) -> Result<Squeeze> {
+    squeeze(archive, &SqueezeOptions::default(), &Heard::default())
+}
+
+fn squeezed(archive: &TestArchive) -> Squeeze {
+    try_squeeze(&archive.open()).unwrap()
+}
+
+/// Names of all objects, and their lengths.
+fn listed(archive: &TestArchive) -> BTreeMap<String, u64> {
+    archive.objects().into_iter().map(|(name, path)| (name, fs::metadata(path).unwrap().len())).collect()
+}
+
+fn names_in(archive: &TestArchive, folder: &str) -> BTreeSet<String> {
+    archive.objects_in(folder).into_iter().map(|(name, _)| name.rsplit('/').next().unwrap().to_owned()).collect()
+}
+
+/// Bytes of all packs and their recovery data.
+fn stored(archive: &TestArchive) -> u64 {
+    listed(archive).iter().filter(|(name, _)| name.starts_with("pa")).map(|(_, len)| len).sum()
+}
+
+/// The snapshot is as the source is, read with the cache and without one.
+fn assert_whole(archive: &TestArchive, id: SnapshotId, source: &Path) {
+    let expected = contents(source);
+    assert!(contents_of(&archive.open(), id).unwrap() == expected, "with the cache");
+    let fresh = archive.open_through(Arc::new(Local::new(archive.path())), &archive.beside("fresh")).unwrap();
+    assert!(contents_of(&fresh, id).unwrap() == expected, "without a cache");
+    drop(fresh);
+    let _ = fs::remove_dir_all(archive.beside("fresh"));
+}
+
+/// Every pack has its recovery data and is told of by a segment, and neither exists for packs that are gone.
+fn assert_tidy(archive: &TestArchive) {
+    let packs = names_in(archive, "packs/");
+    let snapshots = names_in(archive, "snapshots/");
+    let parity: BTreeSet<String> = names_in(archive, "parity/").difference(&snapshots).cloned().collect();
+    assert_eq!(parity, packs, "packs and recovery data");
+    let opened = archive.open();
+    let mut told: Vec<String> = Vec::new();
+    for name in names_in(archive, "segments/") {
+        let segment = opened.read_segment(&snapkeep::id::SegmentId::from_hex(&name).unwrap()).unwrap();
+        told.extend(segment.packs.iter().map(|pack| pack.id.to_hex()));
+    }
+    told.sort();
+    told.dedup(); // who adds meanwhile may take over a pack and tell of it once more
+    assert_eq!(told, packs.into_iter().collect::<Vec<_>>(), "packs and segments");
+    archive.assert_no_litter();
+}
+
+#[test]
+fn photos_take_fewer_bytes_and_nothing_else_changes() {
+    let (archive, id) = archive_of(8);
+    let (before, size, old) = (listed(&archive), stored(&archive), names_in(&archive, "packs/"));
+
+    let done = squeezed(&archive);
+    assert_eq!((done.done.images, done.done.declined, done.left, done.stopped), (8, 1, 0, false));
+    assert!(done.done.after < done.done.before / 10 * 9, "{done:?}");
+    assert!(stored(&archive) < size / 10 * 9, "from {size} to {}", stored(&archive));
+
+    // Ids are those of content: the snapshot is the same object, and only packs and what belongs to them are new.
+    let after = listed(&archive);
+    for (name, len) in before.iter().filter(|(name, _)| !name.starts_with("pa") && !name.starts_with("segments")) {
+        assert_eq!(after.get(name), Some(len), "{name}");
+    }
+    let kept = names_in(&archive, "packs/").intersection(&old).count();
+    assert!(kept > 0 && kept < old.len(), "packs of text and trees stay: {kept} of {}", old.len());
+    assert_whole(&archive, id, &archive.source());
+    assert_tidy(&archive);
+    assert!(archive.verify(true).damage.is_empty());
+    let restored = archive.restore_to(id, "restored");
+    common::assert_same(&archive.source(), &restored);
+}
+
+#[test]
+fn what_was_tried_is_not_rewritten_again() {
+    let (archive, _) = archive_of(6);
+    squeezed(&archive);
+    let after = listed(&archive);
+    for lose_cache in [false, true] {
+        if lose_cache {
+            fs::remove_dir_all(archive.cache()).unwrap();
+        }
+        let again = squeezed(&archive);
+        assert_eq!((again.done.packs, again.done.images, again.left), (0, 0, 0), "cache lost: {lose_cache}");
+        assert_eq!(listed(&archive), after, "cache lost: {lose_cache}");
+    }
+}
+
+/// A pack of nothing but images that recompression declines is left as it is, for good.
+#[test]
+fn images_that_do_not_shrink_are_left_in_their_packs() {
+    let archive = TestArchive::new(&SMALL);
+    for number in 0..4 {
+        fs::write(archive.source().join(format!("{number}.jpg")), common::jpeg(&mut Random(number), 30_000)).unwrap();
+    }
+    let id = archive.backup();
+    let before = listed(&archive);
+    let done = squeezed(&archive);
+    assert_eq!((done.done.images, done.done.declined, done.done.packs, done.left), (0, 4, 0, 0));
+    assert_eq!(squeezed(&archive).done.declined, 0, "it is known that they were tried");
+    fs::remove_dir_all(archive.cache()).unwrap();
+    squeezed(&archive);
+    assert_eq!(listed(&archive), before);
+    assert_whole(&archive, id, &archive.source());
+}
+
+#[test]
+fn a_dry_run_changes_nothing_and_says_what_is_left() {
+    let (archive, _) = archive_of(4);
+    let before = listed(&archive);
+    let options = SqueezeOptions { dry_run: true, ..SqueezeOptions::default() };
+    let found = squeeze(&archive.open(), &options, &Heard::default()).unwrap();
+    assert!(found.left > 4 * 8_000 && found.done == Default::default() && !found.stopped, "{found:?}");
+    assert_eq!(listed(&archive), before);
+    assert_eq!(squeezed(&archive).left, 0);
+}
+
+#[test]
+fn it_stops_when_told_and_the_next_run_goes_on() {
+    let (archive, id) = archive_of(10);
+    let no_time = SqueezeOptions { time: Some(Duration::ZERO), ..SqueezeOptions::default() };
+    let before = listed(&archive);
+    let done = squeeze(&archive.open(), &no_time, &Heard::default()).unwrap();
+    assert!(done.stopped && done.done.packs == 0);
+    assert_eq!(listed(&archive), before);
+
+    let mut images = 0;
+    for run in 1.. {
+        let after_one_pack = Heard::calling(|event, stop| {
+            if matches!(event, Event::Advance { .. }) {
+                stop.store(true, std::sync::atomic::Ordering::Relaxed);
+            }
+        });
+        let done = squeeze(&archive.open(), &SqueezeOptions::default(), &after_one_pack).unwrap();
+        assert!(done.done.packs <= 1);
+        images += done.done.images;
+        assert_whole(&archive, id, &archive.source());
+        assert_tidy(&archive);
+        if !done.stopped {
+            assert!(run > 2, "there were several packs to do");
+            break;
+        }
+    }
+    assert_eq!(images, 10);
+    assert_eq!(squeezed(&archive).left, 0);
+}
+
+/// Who opened the archive before, on this computer or on another, knows packs that are gone meanwhile.
+#[test]
+fn readers_that_began_before_and_other_computers_go_on() {
+    let (archive, id) = archive_of(6);
+    let store = || Arc::new(Local::new(archive.path()));
+    let expected = contents(&archive.source());
+    let here = archive.open_through(store(), &archive.beside("reading")).unwrap();
+    let there = archive.open_through(store(), &archive.beside("elsewhere")).unwrap();
+    drop(there);
+
+    squeezed(&archive);
+    assert!(contents_of(&here, id).unwrap() == expected);
+    let there = archive.open_through(store(), &archive.beside("elsewhere")).unwrap();
+    assert!(contents_of(&there, id).unwrap() == expected);
+    let nothing = try_squeeze(&there).unwrap();
+    assert_eq!((nothing.done.packs, nothing.left), (0, 0));
+    // It also knows all photos again, and stores none of them a second time.
+    let again = backup(&there, &options(&[&archive.source()]), &Heard::default()).unwrap();
+    assert!(again.summary.added < 2000, "{:?}", again.summary);
+}
+
+#[test]
+fn backups_that_run_meanwhile_keep_everything() {
+    let (archive, first) = archive_of(12);
+    common::copy_tree(&archive.source(), &archive.beside("before"));
+    photos(&archive.source(), 20);
+    let (opened, other) =
+        (archive.open(), archive.open_through(Arc::new(Local::new(archive.path())), &archive.beside("other")).unwrap());
+    let mut ids = Vec::new();
+    std::thread::scope(|scope| {
+        let squeezing = scope.spawn(|| try_squeeze(&opened).unwrap());
+        for minute in 0..6 {
+            let mut asked = options(&[&archive.source()]);
+            asked.time = common::after(Duration::from_secs(60 * minute));
+            fs::write(archive.source().join("notes.txt"), format!("minute {minute}")).unwrap();
+            asked.force = true;
+            ids.push((minute, backup(&other, &asked, &Heard::default()).unwrap().id.unwrap()));
+        }
+        assert!(squeezing.join().unwrap().done.packs > 0);
+    });
+    for round in ["as it is", "squeezed once more"] {
+        let opened = archive.open();
+        let mut expected = contents(&archive.source());
+        for (minute, id) in &ids {
+            expected.insert(b"notes.txt".to_vec(), format!("minute {minute}").into_bytes());
+            assert!(contents_of(&opened, *id).unwrap() == expected, "{round}: minute {minute}");
+        }
+        drop(opened);
+        assert_whole(&archive, first, &archive.beside("before"));
+        assert!(archive.verify(true).damage.is_empty(), "{round}");
+        squeezed(&archive);
+    }
+    assert_tidy(&archive);
+}
+
+#[test]
+fn only_one_at_a_time_rewrites() {
+    let (archive, _) = archive_of(2);
+    let opened = archive.open();
+    let held = opened.rewriter().unwrap();
+    let error =
+        try_squeeze(&archive.open_through(Arc::new(Local::new(archive.path())), &archive.beside("other")).unwrap());
+    assert_eq!(error.unwrap_err().kind(), Kind::InUse);
+    drop(held);
+    assert!(squeezed(&archive).done.packs > 0);
+}
+
+#[test]
+fn a_damaged_pack_is_named_and_left_alone() {
+    let (archive, id) = archive_of(8);
+    let whole = archive.copy();
+    let opened = archive.open();
+    let images: Vec<_> = opened.known_packs().into_iter().filter(|pack| pack.sizes.images_left > 0).collect();
+    drop(opened);
+    let name = images[1].id.to_hex();
+    let (_, path) = archive.objects_in("packs/").into_iter().find(|(found, _)| found.ends_with(&name)).unwrap();
+    flip(&path, 8 * 3000);
+    let damaged = fs::read(&path).unwrap();
+
+    let done = squeezed(&archive);
+    assert!(done.done.packs > 0 && done.left > 0 && !done.stopped);
+    let told = archive
+        .notices
+        .lock()
+        .unwrap()
+        .iter()
+        .any(|notice| matches!(notice, Notice::PassedOver(object, _) if object.ends_with(&name)));
+    assert!(told, "the pack is named");
+    assert_eq!(fs::read(&path).unwrap(), damaged);
+    assert!(names_in(&archive, "parity/").contains(&name), "what could mend it is still there");
+
+    // Once it is mended, its photos are squeezed as well.
+    let (_, from) = whole.objects_in("packs/").into_iter().find(|(found, _)| found.ends_with(&name)).unwrap();
+    fs::copy(from, &path).unwrap();
+    assert_eq!(squeezed(&archive).left, 0);
+    assert_whole(&archive, id, &archive.source());
+    assert_tidy(&archive);
+}
+
+#[test]
+fn squeezing_at_once_stores_the_same() {
+    let (later, id) = archive_of(6);
+    squeezed(&later);
+    let at_once = TestArchive::new(&SMALL);
+    photos(&at_once.source(), 6);
+    let mut asked = options(&[&at_once.source()]);
+    asked.packing = Packing { images: true, ..Packing::default() };
+    let done = backup(&at_once.open(), &asked, &Heard::default()).unwrap();
+    assert_whole(&at_once, done.id.unwrap(), &at_once.source());
+    assert!(contents_of(&later.open(), id).unwrap() == contents_of(&at_once.open(), done.id.unwrap()).unwrap());
+    let sizes = |archive: &TestArchive| {
+        let found = squeezed(archive);
+        assert_eq!((found.done.packs, found.left), (0, 0), "nothing is left to do");
+        (found.sizes.images_plain, found.sizes.images_stored)
+    };
+    assert_eq!(sizes(&at_once), sizes(&later));
+    assert!(sizes(&later).1 > 0);
+}
+
+#[test]
+fn a_photo_tagged_after_it_was_squeezed_costs_its_tag() {
+    let (archive, _) = archive_of(6);
+    squeezed(&archive);
+    for rating in [1, 5] {
+        for number in 0..6 {
+            let path = archive.source().join(format!("album{}/{number}.jpg", number % 2));
+            let tagged = tag(&fs::read(&path).unwrap(), rating, &format!("photo {number} at the lake"));
+            fs::write(&path, tagged).unwrap();
+        }
+        let before = stored(&archive);
+        let done = archive.try_backup().unwrap();
+        assert_eq!(done.summary.changed, 6);
+        assert!(done.summary.added < 6 * 4000 + 4000, "{:?}", done.summary);
+        assert!(stored(&archive) - before < 6 * 10_000);
+        assert_whole(&archive, done.id.unwrap(), &archive.source());
+        assert_eq!(squeezed(&archive).done.packs, 0, "no image came back unsqueezed");
+    }
+}
+
+/// Squeezes through a record, with an index in memory.
+fn squeezed_through(archive: &TestArchive, record: &Arc<Record>) -> Result<Squeeze> {
+    try_squeeze(&Archive::open(record.store(archive.path()), None, Arc::new(|_| {}))?)
+}
+
+/// Fails call after call, until a run meets no fault any more: each time both snapshots are whole, with the cache of before
+/// and with none, and the next run ends the work.
+fn fail_each(fault: impl Fn(usize) -> Fault) -> usize {
+    let (archive, first) = archive_of(4);
+    common::copy_tree(&archive.source(), &archive.beside("before"));
+    photos(&archive.source(), 6);
+    let second = archive.backup();
+    let mut complete = None;
+    for from in 0.. {
+        let broken = archive.copy();
+        let record = Record::new(Some(fault(from)));
+        let done = squeezed_through(&broken, &record);
+        let failed = record.failed();
+        let about = format!("call {from}, {:?}: {done:?}", failed.first());
+        if let Err(error) = &done {
+            assert_eq!(error.kind(), Kind::Store, "{about}");
+        } else if failed.iter().any(watched::Call::writes) {
+            panic!("a fault was passed over: {about}");
+        }
+        eprintln!("{about}");
+        assert_whole(&broken, first, &broken.beside("before"));
+        assert_whole(&broken, second, &broken.source());
+        let again = squeezed(&broken);
+        assert_eq!((again.left, again.stopped), (0, false), "{about}");
+        assert_whole(&broken, first, &broken.beside("before"));
+        assert_whole(&broken, second, &broken.source());
+        assert_tidy(&broken);
+        assert!(broken.verify(true).damage.is_empty(), "{about}");
+        if failed.is_empty() {
+            assert_eq!(done.unwrap().left, 0);
+            complete = Some(from);
+            break;
+        }
+    }
+    complete.unwrap()
+}
+
+#[test]
+fn a_drive_that_is_unplugged_at_whichever_call_loses_nothing() {
+    let calls = fail_each(|from| Fault { from, times: usize::MAX, only_writes: false, errno: Errno::IO });
+    assert!(calls > 60, "there were {calls} calls");
+}
+
+#[test]
+fn a_drive_that_is_full_or_cannot_be_written_loses_nothing() {
+    let writes = fail_each(|from| Fault { from, times: usize::MAX, only_writes: true, errno: Errno::NOSPC });
+    assert!(writes > 30, "there were {writes} writes");
+}
+
+#[test]
+fn one_call_that_fails_loses_nothing() {
+    let calls = fail_each(|from| Fault { from, times: 1, only_writes: false, errno: Errno::IO });
+    assert!(calls > 60, "there were {calls} calls");
+}
