@@ -352,7 +352,6 @@ fn fail_each(fault: impl Fn(usize) -> Fault) -> usize {
         } else if failed.iter().any(watched::Call::writes) {
             panic!("a fault was passed over: {about}");
         }
-        eprintln!("{about}");
         assert_whole(&broken, first, &broken.beside("before"));
         assert_whole(&broken, second, &broken.source());
         let again = squeezed(&broken);

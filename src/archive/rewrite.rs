@@ -142,11 +142,12 @@ impl Rewriter<'_> {
             }
         }
         for pack in old {
-            store.delete(&names::pack(&pack.id))?;
+            // The recovery data first: as long as the pack is there, the next run finds both, and removes what is left.
             let parity = names::parity(pack.id.as_bytes());
             if store.len(&parity)?.is_some() {
                 store.delete(&parity)?;
             }
+            store.delete(&names::pack(&pack.id))?;
         }
         self.archive.index().apply(&Change { gone_packs: old, settled, ..Change::default() })
     }
