@@ -62,7 +62,7 @@ pub struct Written {
 pub struct Writer<'a> {
     archive: &'a Archive,
     packing: Packing,
-    _lock: Lock,
+    _lock: Option<Lock>,
     present: HashMap<PackId, u64>,
     adopted: Vec<SegmentPack>,
     claimed: Mutex<HashSet<ChunkId>>,
@@ -113,8 +113,18 @@ impl Open {
 
 impl<'a> Writer<'a> {
     pub(super) fn new(archive: &'a Archive, packing: Packing) -> Result<Self> {
-        let store = archive.store().clone();
         let (lock, present) = begin(archive)?;
+        Self::among(archive, packing, Some(lock), present)
+    }
+
+    /// A writer to which only these packs count. Without a lock of its own its caller holds one.
+    pub(super) fn among(
+        archive: &'a Archive,
+        packing: Packing,
+        lock: Option<Lock>,
+        present: HashMap<PackId, u64>,
+    ) -> Result<Self> {
+        let store = archive.store().clone();
         let mut adopted = archive.adopt(&present, true)?;
         adopted.retain(|pack| present.get(&pack.id).is_some_and(|len| pack.fills(*len)));
         for pack in &adopted {
@@ -203,6 +213,15 @@ impl<'a> Writer<'a> {
             self.close(full)?;
         }
         Ok(())
+    }
+
+    /// The same, unless the chunk is known. Whether it was new.
+    pub(super) fn add_unknown(&self, frame: FrameHeader, stored: &[u8]) -> Result<bool> {
+        if self.knows(&frame.id)? || !guard(&self.claimed).insert(frame.id) {
+            return Ok(false);
+        }
+        self.add(frame, stored)?;
+        Ok(true)
     }
 
     /// Hands a full pack to the background.
