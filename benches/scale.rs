@@ -272,6 +272,10 @@ impl Store for Throttled {
         Ok(bytes)
     }
 
+    fn replace(&self, name: &str, parts: &[&[u8]]) -> snapkeep::error::Result<()> {
+        self.inner.replace(name, parts)
+    }
+
     fn read_range(&self, name: &str, offset: u64, buffer: &mut [u8]) -> snapkeep::error::Result<()> {
         self.read(name, offset, buffer.len() as u64);
         self.inner.read_range(name, offset, buffer)

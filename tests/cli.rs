@@ -314,11 +314,36 @@ fn what_cannot_be_restored_is_named_and_the_rest_is_restored() {
 }
 
 #[test]
+fn what_can_be_mended_is_mended() {
+    let user = User::new();
+    user.done(&["init", "arch"]);
+    user.done(&["create", "-a", "arch", "Pictures", "-q"]);
+    user.damage(&user.path("arch"));
+    let said = user.snap(&["verify", "-a", "arch", "--read-data"]);
+    assert_eq!(said.code, 14, "{}{}", said.out, said.err);
+    assert!(said.out.contains("mendable packs/"), "{}", said.out);
+    assert!(said.err.contains("1 object is damaged; all of it can be mended"), "{}", said.err);
+    let said = user.snap(&["restore", "-a", "arch", "latest", "-t", "back"]);
+    assert_eq!(said.code, 0, "{}", said.err);
+    assert!(said.err.contains("`snap repair` writes it anew"), "{}", said.err);
+    let said = user.snap(&["repair", "-a", "arch", "--dry-run"]);
+    assert_eq!((said.code, said.out.contains("mend     packs/")), (0, true), "{}{}", said.out, said.err);
+    assert!(said.out.contains("would repair 1 object"), "{}", said.out);
+    assert_eq!(user.snap(&["verify", "-a", "arch", "--read-data"]).code, 14, "a dry run changes nothing");
+    let said = user.snap(&["repair", "-a", "arch", "--json"]);
+    assert_eq!(said.code, 0, "{}{}", said.out, said.err);
+    assert!(said.out.contains("\"remedy\":\"mend\""), "{}", said.out);
+    assert_eq!(user.snap(&["verify", "-a", "arch", "--read-data"]).code, 0);
+    assert!(user.snap(&["repair", "-a", "arch"]).out.contains("nothing is damaged"));
+}
+
+#[test]
 fn damage_is_exit_code_14_wherever_it_is_met() {
     let user = User::new();
     user.done(&["init", "arch"]);
     user.done(&["create", "-a", "arch", "Pictures", "-q"]);
     user.damage(&user.path("arch"));
+    fs::remove_dir_all(user.path("arch/parity")).expect("recovery data");
     let said = user.snap(&["verify", "-a", "arch", "--read-data"]);
     assert_eq!(said.code, 14, "{}{}", said.out, said.err);
     assert!(said.out.contains("damaged  packs/"), "{}", said.out);
@@ -337,6 +362,11 @@ fn damage_is_exit_code_14_wherever_it_is_met() {
         .collect();
     assert_eq!(codes.iter().filter(|code| **code == 14).count(), 1, "{codes:?}");
     assert_eq!(codes.iter().filter(|code| **code == 0).count(), 2, "{codes:?}");
+    let said = user.snap(&["repair", "-a", "arch"]);
+    assert_eq!(said.code, 14, "{}{}", said.out, said.err);
+    assert!(said.err.contains("1 file cannot be restored whole"), "{}", said.err);
+    assert_eq!(user.snap(&["repair", "-a", "arch", "--source"]).code, 0);
+    assert_eq!(user.snap(&["verify", "-a", "arch", "--read-data"]).code, 0);
 }
 
 #[test]

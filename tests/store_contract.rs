@@ -103,12 +103,27 @@ fn what_is_deleted_is_gone_and_only_that() {
 }
 
 #[test]
+fn a_damaged_object_is_replaced_whatever_it_was() {
+    every_store(|store| {
+        store.put_new("packs/ab/one", &[b"damaged"]).unwrap();
+        store.replace("packs/ab/one", &[b"as it ", b"was"]).unwrap();
+        assert_eq!(store.get("packs/ab/one", 100).unwrap(), b"as it was");
+        store.replace("packs/ab/one", &[]).unwrap();
+        assert_eq!(store.len("packs/ab/one").unwrap(), Some(0));
+        store.replace("packs/cd/two", &[b"new"]).unwrap();
+        assert_eq!(store.get("packs/cd/two", 3).unwrap(), b"new", "also where nothing is");
+        assert_eq!(names(&store.list("packs", Leftovers::Leave).unwrap()), ["packs/ab/one", "packs/cd/two"]);
+    });
+}
+
+#[test]
 fn names_that_lead_anywhere_else_are_refused() {
     every_store(|store| {
         for name in
             ["", "/", "/a", "a/", "a//b", ".", "..", "a/..", "../a", ".tmp-1", "a/.b", "a b", "a\\b", "a\0", "ä", "a:b"]
         {
             assert_eq!(kind(store.put_new(name, &[b"x"])), Kind::Internal, "{name:?}");
+            assert_eq!(kind(store.replace(name, &[b"x"])), Kind::Internal, "{name:?}");
             assert_eq!(kind(store.get(name, 1)), Kind::Internal, "{name:?}");
             assert_eq!(kind(store.get_range(name, 0, 1)), Kind::Internal, "{name:?}");
             assert_eq!(kind(store.len(name)), Kind::Internal, "{name:?}");

@@ -152,6 +152,20 @@ fn an_object_is_written_step_by_step() {
     assert_eq!(calls[calls.len() - 2..], [Call::Sync(opened.unwrap()), Call::SyncDir(folder)]);
 }
 
+#[test]
+fn a_damaged_object_is_replaced_step_by_step() {
+    let dir = tempfile::tempdir().unwrap();
+    let record = Record::new(None);
+    let store = record.store(dir.path());
+    store.put_new("packs/ab/one", &[b"damaged"]).unwrap();
+    let before = record.done().len();
+    store.replace("packs/ab/one", &[b"whole"]).unwrap();
+    let calls = &record.done()[before..];
+    let [object] = &written(calls).unwrap()[..] else { panic!("{calls:?}") };
+    assert_eq!(object.path, dir.path().join("packs/ab/one"));
+    assert!(!calls.iter().any(|call| matches!(call, Call::Remove(_))), "there is one or the other at every moment");
+}
+
 /// A tree of several packs of both sorts, backed up into a new archive.
 fn recorded() -> (TestArchive, Vec<Call>) {
     let archive = TestArchive::new(&SMALL);

@@ -47,22 +47,11 @@ impl Archive {
             let head = FactsHead { maker, codec, codec_version, plain_len: body.len() as u32 };
             let bytes = head.encode(&packed.bytes);
             let id = DerivedId::from_bytes(*blake3::hash(&bytes).as_bytes());
-            let name = names::derived(&id);
-            if let Err(error) = put_checked(&**self.store(), &name, id.as_bytes(), &bytes) {
-                self.in_its_own_way(name, error)?;
-            }
+            put_checked(&**self.store(), &names::derived(&id), id.as_bytes(), &bytes)?;
             let facts: Vec<Found> = files.iter().map(|(hash, facts)| (*hash, maker, facts.clone())).collect();
             self.change(&Change { facts: &facts, derived: &[id], ..Change::default() })?;
         }
         Ok(())
-    }
-
-    /// Goes on where the very object lies there already, damaged: facts are never in the way of a backup.
-    fn in_its_own_way(&self, name: String, error: Error) -> Result<()> {
-        match error.kind() {
-            Kind::Exists => self.pass_over(name, Error::new(Kind::Damaged, "writing it", "it is there, damaged")),
-            _ => self.pass_over(name, error),
-        }
     }
 
     /// Remembers that this version has looked at all files of this snapshot.

@@ -8,8 +8,10 @@
 
 mod facts;
 mod index;
+mod mend;
 mod packs;
 mod reader;
+mod repair;
 mod rewrite;
 mod snapshots;
 mod trees;
@@ -20,8 +22,10 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 pub use index::{Change, Index, Location, PackInfo, Sizes};
-pub use packs::{MAX_PACK_LEN, find_frames, read_directory, read_pack};
+pub use mend::{Restored, restored};
+pub use packs::{MAX_PACK_LEN, directory_of, find_frames, read_directory, read_pack};
 pub use reader::{Reader, unpack_frame};
+pub use repair::{Repairer, Rescue};
 pub use rewrite::{Recompressed, Rewriter};
 pub use snapshots::{Filter, Selector};
 pub use trees::{chunks_of, entries_of, store_content, store_entries};
@@ -38,7 +42,7 @@ const METADATA_PERMILLE: u16 = 1000;
 /// The longest segment that is read, in bytes: more than ten million chunks.
 const MAX_SEGMENT_LEN: u64 = 512 << 20;
 /// The longest snapshot object that is read, in bytes.
-const MAX_SNAPSHOT_LEN: u64 = 64 << 20;
+pub const MAX_SNAPSHOT_LEN: u64 = 64 << 20;
 
 /// What happened besides what was asked for. The command line finds the words.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -49,6 +53,13 @@ pub enum Notice {
     IndexInMemory,
     /// An object cannot be used and was passed over: its name, and why.
     PassedOver(String, String),
+    /// An object is damaged, and was read as it was with the help of its recovery data.
+    Mended {
+        /// Its name.
+        object: String,
+        /// How many of its bytes were made anew.
+        bytes: u64,
+    },
 }
 
 /// A snapshot and its object's bytes.
@@ -84,6 +95,7 @@ pub struct Archive {
     looked: Mutex<Looked>,
     /// Packs in which a frame was found damaged: a writer does not count on them.
     distrusted: Mutex<HashSet<PackId>>,
+    mender: Mutex<mend::Mender>,
 }
 
 /// The segments that were there when the index was last brought up to date or filled from nothing because a chunk was
@@ -148,8 +160,8 @@ impl Archive {
                 index
             }
         };
-        let (looked, distrusted) = (Mutex::default(), Mutex::default());
-        let archive = Self { store, header, index, notify, looked, distrusted };
+        let (looked, distrusted, mender) = (Mutex::default(), Mutex::default(), Mutex::default());
+        let archive = Self { store, header, index, notify, looked, distrusted, mender };
         archive.refresh()?;
         Ok(archive)
     }
@@ -314,7 +326,7 @@ impl Archive {
             if self.index.pack(id).is_some_and(|pack| !(for_writer && pack.loose)) {
                 continue;
             }
-            match read_pack(&*self.store, id, *len) {
+            match self.describe(id, *len) {
                 Ok(pack) => adopted.push(pack),
                 Err(error) if matches!(error.kind(), Kind::Damaged | Kind::Unsupported) => {
                     self.notify(Notice::PassedOver(names::pack(id), error.to_string()));
@@ -331,6 +343,17 @@ impl Archive {
             self.index.apply(&change)?;
         }
         Ok(adopted)
+    }
+
+    /// What a pack holds, by its directory; where that is damaged, by the mended one, or else by its frames.
+    fn describe(&self, id: &PackId, len: u64) -> Result<crate::format::SegmentPack> {
+        match read_directory(&*self.store, id, len) {
+            Err(error) if error.kind() == Kind::Damaged => match self.mended_pack(id)? {
+                Some(bytes) => directory_of(id, &bytes),
+                None => read_pack(&*self.store, id, len),
+            },
+            done => done,
+        }
     }
 
     pub(crate) fn index(&self) -> &Index {
@@ -380,12 +403,23 @@ impl Archive {
         Segment::decode(&bytes).map_err(|error| error.within(format!("reading {name}")))
     }
 
-    /// Reads a snapshot object and checks it against its name.
+    /// Reads a snapshot object and checks it against its name. A damaged one is mended, with a notice.
+    ///
+    /// # Errors
+    /// Damaged if it cannot be mended, missing, or the store's error.
     pub fn read_snapshot_bytes(&self, id: &SnapshotId) -> Result<Vec<u8>> {
         let name = names::snapshot(id);
-        let bytes = self.store.get(&name, MAX_SNAPSHOT_LEN)?;
-        check_hash(&name, id.as_bytes(), &bytes)?;
-        Ok(bytes)
+        let read = self.store.get(&name, MAX_SNAPSHOT_LEN);
+        match read.and_then(|bytes| check_hash(&name, id.as_bytes(), &bytes).map(|()| bytes)) {
+            Err(error) if error.kind() == Kind::Damaged => {
+                let Ok(mended) = restored(&*self.store, &name, id.as_bytes(), MAX_SNAPSHOT_LEN) else {
+                    return Err(error);
+                };
+                self.tell_mended(&name, mended.anew);
+                Ok(mended.bytes)
+            }
+            done => done,
+        }
     }
 
     /// Snapshots that the index lacks, as their objects' bytes, and those that it has and that are gone.
@@ -424,27 +458,30 @@ impl Archive {
     }
 }
 
-/// Puts an object named by its hash. If one of that name is there already, it must be whole.
+/// Puts an object named by the hash of its bytes. If one of that name is there already and is damaged, these take its
+/// place: they are what it was.
 pub(crate) fn put_checked(store: &dyn Store, name: &str, id: &[u8; 32], bytes: &[u8]) -> Result<()> {
-    match store.put_new(name, &[bytes])? {
-        Put::Written => Ok(()),
-        Put::Existed => check_hash(name, id, &store.get(name, bytes.len() as u64)?),
-    }
+    debug_assert_eq!(blake3::hash(bytes).as_bytes(), id, "the caller has just named these bytes so");
+    put_or_replace(store, name, bytes)
 }
 
-/// Puts the recovery data of an object, of so many thousandths of its length. Returns how many bytes that took. Damaged
-/// recovery data that are there already stay, for verifying to tell of: what they are for is worth more.
+/// Puts an object whose bytes follow from its name, in place of one with other bytes.
+pub(crate) fn put_or_replace(store: &dyn Store, name: &str, bytes: &[u8]) -> Result<()> {
+    let whole = match store.put_new(name, &[bytes]) {
+        Ok(Put::Written) => return Ok(()),
+        Ok(Put::Existed) => store.get(name, bytes.len() as u64)? == bytes,
+        Err(error) if error.kind() == Kind::Exists => false,
+        Err(error) => return Err(error),
+    };
+    if whole { Ok(()) } else { store.replace(name, &[bytes]) }
+}
+
+/// Puts the recovery data of an object, of so many thousandths of its length, in place of damaged ones. Returns how many
+/// bytes that took.
 pub(crate) fn put_parity(store: &dyn Store, id: &[u8; 32], bytes: &[u8], permille: u16) -> Result<u64> {
     let parity = parity::make(bytes, u32::from(permille))?.to_bytes();
-    match store.put_new(&names::parity(id), &[&parity]) {
-        Err(error) if error.kind() == Kind::Exists => Ok(0),
-        put => put.map(|_| parity.len() as u64),
-    }
-}
-
-/// Whether an object could not be put because damaged bytes have its name.
-pub(crate) fn is_taken(error: &Error) -> bool {
-    matches!(error.kind(), Kind::Exists | Kind::Damaged)
+    put_or_replace(store, &names::parity(id), &parity)?;
+    Ok(parity.len() as u64)
 }
 
 /// Checks that an object is what its name says.

@@ -53,6 +53,21 @@ pub fn read_directory(store: &dyn Store, id: &PackId, len: u64) -> Result<Segmen
     of_rows(id, rows).ok_or_else(|| Error::new(Kind::Damaged, doing(), "it mixes photo data and metadata, or is empty"))
 }
 
+/// What a whole pack says of itself.
+///
+/// # Errors
+/// Damaged if its end is not as a pack's end is.
+pub fn directory_of(id: &PackId, pack: &[u8]) -> Result<SegmentPack> {
+    let doing = || format!("reading the directory of pack {}", names::pack(id));
+    let damaged = |why: &str| Error::new(Kind::Damaged, doing(), why);
+    let start = pack.len().checked_sub(TRAILER_LEN).ok_or_else(|| damaged("it is too short"))?;
+    let (frames_end, _, hash) =
+        decode_trailer(&pack[start..], pack.len() as u64).map_err(|error| error.within(doing()))?;
+    let directory = pack.get(frames_end as usize..start).unwrap_or_default();
+    let rows = decode_directory(directory, frames_end, &hash).map_err(|error| error.within(doing()))?;
+    of_rows(id, rows).ok_or_else(|| damaged("it mixes photo data and metadata, or is empty"))
+}
+
 /// Finds the frames of a pack whose directory is lost.
 fn salvage(store: &dyn Store, id: &PackId) -> Result<SegmentPack> {
     let name = names::pack(id);

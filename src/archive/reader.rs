@@ -1,8 +1,8 @@
 //! The way out: chunks by their names.
 //!
 //! Nothing leaves here unchecked: a frame must say that it is the chunk that was asked for, and the decoded bytes must
-//! hash to its name. If a place that the index names does not hold the chunk, its other places are tried, and then the
-//! index is filled again once, so that a wrong index costs time and never an answer.
+//! hash to its name. If a place that the index names does not hold the chunk, its other places are tried, then the damaged
+//! pack is mended in memory, and then the index is filled again once, so that a wrong index costs time and never an answer.
 
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -51,8 +51,9 @@ impl<'a> Reader<'a> {
     pub fn get(&self, kind: ChunkKind, id: &ChunkId) -> Result<Vec<u8>> {
         let mut trouble = None;
         loop {
-            for place in self.archive.locate(id)? {
-                match self.read(kind, id, &place) {
+            let places = self.archive.locate(id)?;
+            for place in &places {
+                match self.read(kind, id, place) {
                     Ok(bytes) => return Ok(bytes),
                     Err(error) => {
                         if error.kind() == Kind::Damaged {
@@ -60,6 +61,11 @@ impl<'a> Reader<'a> {
                         }
                         trouble = Some(error);
                     }
+                }
+            }
+            for place in &places {
+                if let Some(bytes) = self.read_mended(kind, id, place)? {
+                    return Ok(bytes);
                 }
             }
             if !self.archive.look_again()? {
@@ -138,6 +144,14 @@ impl<'a> Reader<'a> {
         let offset = u64::from(place.row.offset);
         let frame = self.archive.store().get_range(&name, offset, place.row.frame_len() as usize)?;
         Ok(unpack(kind, id, place, &frame)?.into_owned())
+    }
+
+    /// The chunk from the pack as it was, if its recovery data tell that.
+    fn read_mended(&self, kind: ChunkKind, id: &ChunkId, place: &Location) -> Result<Option<Vec<u8>>> {
+        let Some(pack) = self.archive.mended_pack(&place.pack)? else { return Ok(None) };
+        let start = place.row.offset as usize;
+        let frame = pack.get(start..start + place.row.frame_len() as usize);
+        Ok(frame.and_then(|frame| unpack(kind, id, place, frame).ok()).map(Cow::into_owned))
     }
 }
 

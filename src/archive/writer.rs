@@ -12,13 +12,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::{Archive, Change, Location, MAX_PACK_LEN, is_taken, put_checked, put_parity};
+use super::{Archive, Change, Location, MAX_PACK_LEN, put_checked, put_parity};
 use crate::chunk::Chunk;
 use crate::codec::{self, Choice, Encoded};
 use crate::error::{Error, Kind, Result};
 use crate::format::{
-    FRAME_HEADER_LEN, FrameHeader, Hint, PackContent, Row, Segment, SegmentPack, encode_frame_header, encode_pack_end,
-    encode_pack_start, names,
+    FrameHeader, Hint, PackContent, Row, Segment, SegmentPack, encode_frame_header, encode_pack_end, encode_pack_start,
+    names,
 };
 use crate::id::{ChunkId, PackId, SegmentId};
 use crate::store::{Leftovers, Lock, Store};
@@ -63,7 +63,7 @@ pub struct Written {
 pub struct Writer<'a> {
     archive: &'a Archive,
     packing: Packing,
-    _lock: Lock,
+    _lock: Option<Lock>,
     present: HashMap<PackId, u64>,
     adopted: Vec<SegmentPack>,
     claimed: Mutex<HashSet<ChunkId>>,
@@ -110,25 +110,22 @@ impl Open {
         self.bytes.extend_from_slice(&encode_frame_header(&frame));
         self.bytes.extend_from_slice(stored);
     }
-
-    /// Another pack of the same frames: the first comes last. A frame that is alone comes twice.
-    fn turned(&self) -> Self {
-        let mut turned = Self::new(self.content, Vec::new());
-        let (first, others) = self.rows.split_at(1.min(self.rows.len()));
-        let twice = if others.is_empty() { first } else { &[] };
-        for row in others.iter().chain(first).chain(twice) {
-            let start = row.offset as usize;
-            let end = start + row.frame_len() as usize;
-            turned.add(row.frame, &self.bytes[start + FRAME_HEADER_LEN..end]);
-        }
-        turned
-    }
 }
 
 impl<'a> Writer<'a> {
     pub(super) fn new(archive: &'a Archive, packing: Packing) -> Result<Self> {
-        let store = archive.store().clone();
         let (lock, present) = begin(archive)?;
+        Self::among(archive, packing, Some(lock), present)
+    }
+
+    /// A writer to which only these packs count. Without a lock of its own its caller holds one.
+    pub(super) fn among(
+        archive: &'a Archive,
+        packing: Packing,
+        lock: Option<Lock>,
+        present: HashMap<PackId, u64>,
+    ) -> Result<Self> {
+        let store = archive.store().clone();
         let mut adopted = archive.adopt(&present, true)?;
         adopted.retain(|pack| present.get(&pack.id).is_some_and(|len| pack.fills(*len)));
         for pack in &adopted {
@@ -221,6 +218,15 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
+    /// The same, unless the chunk is known. Whether it was new.
+    pub(super) fn add_unknown(&self, frame: FrameHeader, stored: &[u8]) -> Result<bool> {
+        if self.knows(&frame.id)? || !guard(&self.claimed).insert(frame.id) {
+            return Ok(false);
+        }
+        self.add(frame, stored)?;
+        Ok(true)
+    }
+
     /// Hands a full pack to the background.
     fn close(&self, pack: Open) -> Result<()> {
         let sent = self.sink.as_ref().is_some_and(|sink| sink.send(pack).is_ok());
@@ -254,11 +260,8 @@ impl<'a> Writer<'a> {
             let segment = Segment { packs };
             let bytes = segment.encode();
             let id = SegmentId::from_bytes(*blake3::hash(&bytes).as_bytes());
-            let told = match put_checked(&*self.shared.store, &names::segment(&id), id.as_bytes(), &bytes) {
-                Err(error) if is_taken(&error) => &[][..], // the packs stay loose, and the next run tells of them
-                put => put.map(|()| std::slice::from_ref(&id))?,
-            };
-            let change = Change { packs: &segment.packs, segments: told, ..Change::default() };
+            put_checked(&*self.shared.store, &names::segment(&id), id.as_bytes(), &bytes)?;
+            let change = Change { packs: &segment.packs, segments: &[id], ..Change::default() };
             if self.archive.index().apply(&change).is_err() {
                 self.archive.index().start_over(); // the next command fills it again
                 self.archive.refresh()?;
@@ -305,20 +308,6 @@ impl Shared {
     }
 
     fn write(&self, mut pack: Open) -> Result<()> {
-        let mut turns = pack.rows.len();
-        loop {
-            match self.write_as_it_is(&mut pack) {
-                // The same frames were written before, and that pack is damaged by now.
-                Err(error) if is_taken(&error) && turns > 0 => {
-                    pack = pack.turned();
-                    turns -= 1;
-                }
-                done => return done,
-            }
-        }
-    }
-
-    fn write_as_it_is(&self, pack: &mut Open) -> Result<()> {
         let frames_end = pack.bytes.len() as u32;
         encode_pack_end(&pack.rows, frames_end, &mut pack.bytes);
         let len = pack.bytes.len() as u64;
@@ -333,8 +322,8 @@ impl Shared {
             permille => put_parity(&*self.store, id.as_bytes(), &pack.bytes, permille)?,
         };
         self.stored.fetch_add(len + parity, Ordering::Relaxed);
-        guard(&self.packs).push(SegmentPack { id, content: pack.content, rows: std::mem::take(&mut pack.rows) });
-        guard(&self.spare).push(std::mem::take(&mut pack.bytes));
+        guard(&self.packs).push(SegmentPack { id, content: pack.content, rows: pack.rows });
+        guard(&self.spare).push(pack.bytes);
         Ok(())
     }
 }

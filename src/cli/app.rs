@@ -91,6 +91,20 @@ impl App {
         })
     }
 
+    /// Opens another archive than the one that the command is about. Its index is made for this run only, since a plain
+    /// copy of an archive has the same identity and would share it.
+    ///
+    /// # Errors
+    /// As [`App::open`].
+    pub fn open_other(&self, name: &OsString) -> Result<Archive, Failure> {
+        let store = Arc::new(Local::new(self.named(name)));
+        let opened = Archive::open(store, None, notify(Arc::clone(&self.screen)));
+        opened.map_err(|error| {
+            let failure = Failure::from(error);
+            if failure.code == Code::NoArchive { self.hint_names(failure) } else { failure }
+        })
+    }
+
     /// Opens the archive for `create`, which makes the unnamed one if it is not there.
     ///
     /// # Errors
@@ -166,6 +180,10 @@ fn notify(screen: Arc<Screen>) -> Notify {
         Notice::IndexInMemory => {
             screen.remark("there is no place to keep the index, so it is made for this run only; that takes longer");
         }
+        Notice::Mended { object, .. } => screen.warn(&format!(
+            "{object} is damaged and was read with its recovery data; `{} repair` writes it anew",
+            screen.name()
+        )),
         Notice::PassedOver(name, why) => screen.warn(&format!("{name} cannot be used and was passed over: {why}")),
     })
 }

@@ -8,7 +8,7 @@ use snapkeep::archive::Filter;
 
 use super::exit::{self, Failure};
 use super::screen::Wishes;
-use super::{cat, create, generate, init, list, ls, places, restore, squeeze, status, verify};
+use super::{cat, create, generate, init, list, ls, places, repair, restore, squeeze, status, verify};
 
 #[derive(Parser)]
 #[command(
@@ -38,6 +38,7 @@ pub enum Command {
     Cat(cat::Arguments),
     #[command(visible_alias = "check")]
     Verify(verify::Arguments),
+    Repair(repair::Arguments),
     Squeeze(squeeze::Arguments),
     Status(status::Arguments),
     Completions(generate::Completions),

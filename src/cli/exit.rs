@@ -95,7 +95,9 @@ fn hint(kind: Kind) -> Option<&'static str> {
     Some(match kind {
         Kind::NoArchive => "is the drive connected? a new archive is made with: {snap} init FOLDER",
         Kind::InUse => "another run is at work on this archive; try again when it has ended",
-        Kind::Damaged | Kind::Missing => "{snap} verify --read-data lists every file that is affected",
+        Kind::Damaged | Kind::Missing => {
+            "{snap} verify --read-data lists every file that is affected, {snap} repair mends what can be mended"
+        }
         Kind::NotFound => "{snap} list shows the snapshots, {snap} ls SNAPSHOT what is in one",
         Kind::Ambiguous => "give more digits of the id",
         Kind::Unsupported => "a newer version of snapkeep made this; get that version",

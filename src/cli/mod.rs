@@ -18,6 +18,7 @@ mod ls;
 mod names;
 mod places;
 mod progress;
+mod repair;
 mod restore;
 mod screen;
 mod selector;
@@ -81,6 +82,7 @@ fn perform(screen: &Arc<Screen>, global: Global, command: Command) -> Result<Cod
         Command::Restore(asked) => restore::run(&app, asked),
         Command::Cat(asked) => cat::run(&app, &asked),
         Command::Verify(asked) => verify::run(&app, &asked),
+        Command::Repair(asked) => repair::run(&app, &asked),
         Command::Squeeze(asked) => squeeze::run(&app, &asked),
         Command::Status(asked) => status::run(&app, &asked),
         Command::Completions(_) | Command::Man(_) => Ok(Code::Done),

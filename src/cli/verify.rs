@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
-use snapkeep::op::{self, Verify, VerifyOptions};
+use snapkeep::op::{self, AffectedFile, Verify, VerifyOptions};
 
 use super::app::App;
 use super::exit::{Code, Failure};
@@ -38,7 +38,7 @@ pub fn run(app: &App, asked: &Arguments) -> Result<Code, Failure> {
         app.screen.json(&object(&found, took.as_secs_f64()));
     } else {
         damage(app, &found);
-        affected(app, &found);
+        affected(app, &found.affected);
         let mut summary = format!(
             "checked {}, {}",
             words::things(found.objects, "object", "objects"),
@@ -56,11 +56,10 @@ pub fn run(app: &App, asked: &Arguments) -> Result<Code, Failure> {
     if found.damage.is_empty() && found.affected.is_empty() {
         return Ok(Code::Done);
     }
-    // Does not promise what no command does yet: `create` stores anew what is missing, but not what is there and damaged.
-    let hint = if asked.read_data {
-        "keep those files at the source, or get them from another copy, before anything else"
+    let hint = if found.damage.iter().all(|damage| damage.mendable) && found.affected.is_empty() {
+        "{snap} repair makes all of it whole"
     } else {
-        "{snap} verify --read-data looks at every byte; keep those files at the source before anything else"
+        "{snap} repair --dry-run says what can be mended; keep those files at the source before anything else"
     };
     Err(Failure::new(Code::Damage, cost(&found)).hint(hint))
 }
@@ -69,7 +68,12 @@ pub fn run(app: &App, asked: &Arguments) -> Result<Code, Failure> {
 fn cost(found: &Verify) -> String {
     let files: BTreeSet<_> = found.affected.iter().map(|file| &file.path).collect();
     let snapshots: BTreeSet<_> = found.affected.iter().map(|file| file.snapshot).collect();
+    let objects: BTreeSet<_> = found.damage.iter().map(|damage| (&damage.object, damage.mendable)).collect();
     match files.len() as u64 {
+        0 if objects.iter().all(|(_, mendable)| *mendable) => format!(
+            "{} damaged; all of it can be mended, and no file is lost by it",
+            words::things(objects.len() as u64, "object is", "objects are")
+        ),
         0 => "the archive is damaged, but no file of any snapshot is lost by it".to_owned(),
         number => format!(
             "the archive is damaged, and {} cannot be restored whole from {}",
@@ -81,13 +85,15 @@ fn cost(found: &Verify) -> String {
 
 fn damage(app: &App, found: &Verify) {
     for damage in &found.damage {
-        app.screen.line(&format!("damaged  {}: {}", names::message(&damage.object), names::message(&damage.why)));
+        let sort = if damage.mendable { "mendable" } else { "damaged " };
+        app.screen.line(&format!("{sort} {}: {}", names::message(&damage.object), names::message(&damage.why)));
     }
 }
 
-fn affected(app: &App, found: &Verify) {
+/// Names files that cannot be restored whole.
+pub(super) fn affected(app: &App, affected: &[AffectedFile]) {
     let mut snapshots: BTreeMap<String, Vec<_>> = BTreeMap::new();
-    for file in &found.affected {
+    for file in affected {
         snapshots.entry(file.snapshot.short()).or_default().push(file);
     }
     for (snapshot, files) in snapshots {
@@ -102,16 +108,20 @@ fn affected(app: &App, found: &Verify) {
     }
 }
 
+/// The same for programs.
+pub(super) fn affected_objects(affected: &[AffectedFile]) -> Vec<serde_json::Value> {
+    let object = |file: &AffectedFile| {
+        let path = String::from_utf8_lossy(&file.path);
+        json!({"snapshot_id": file.snapshot.to_hex(), "path": path, "size": file.size})
+    };
+    affected.iter().map(object).collect()
+}
+
 fn object(found: &Verify, seconds: f64) -> serde_json::Value {
-    let damage: Vec<_> =
-        found.damage.iter().map(|damage| json!({"object": damage.object, "message": damage.why})).collect();
-    let affected: Vec<_> = found
-        .affected
+    let damage: Vec<_> = found
+        .damage
         .iter()
-        .map(|file| {
-            let path = String::from_utf8_lossy(&file.path);
-            json!({"snapshot_id": file.snapshot.to_hex(), "path": path, "size": file.size})
-        })
+        .map(|damage| json!({"object": damage.object, "message": damage.why, "mendable": damage.mendable}))
         .collect();
     json!({
         "message_type": "summary",
@@ -121,7 +131,7 @@ fn object(found: &Verify, seconds: f64) -> serde_json::Value {
         "snapshots": found.snapshots,
         "bytes_read": found.bytes_read,
         "damage": damage,
-        "affected": affected,
+        "affected": affected_objects(&found.affected),
         "seconds_elapsed": seconds,
     })
 }

@@ -50,10 +50,23 @@ pub mod names {
     /// The folder of recovery data.
     pub const PARITY: &str = "parity";
 
+    /// The folder of damaged objects that were replaced or given up.
+    pub const QUARANTINE: &str = "quarantine";
+
+    /// `quarantine/packs/ab/abcd…`, for a damaged object of this name.
+    pub fn quarantine(name: &str) -> String {
+        format!("{QUARANTINE}/{name}")
+    }
+
     /// `parity/ab/abcd…`, for the object (a pack or a snapshot) with this id.
     pub fn parity(id: &[u8; 32]) -> String {
         let hex = PackId::from_bytes(*id).to_hex();
         format!("{PARITY}/{}/{hex}", &hex[..2])
+    }
+
+    /// The name of the recovery data for the object of this name, if it is named by a hash.
+    pub fn parity_of(name: &str) -> Option<String> {
+        PackId::from_hex(last(name)).map(|id| parity(id.as_bytes()))
     }
 
     /// `packs/ab/abcd…`

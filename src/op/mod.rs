@@ -2,6 +2,7 @@
 //! what came of it is returned.
 
 mod backup;
+mod repair;
 mod restore;
 mod squeeze;
 mod status;
@@ -11,10 +12,11 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 pub use backup::{Backup, BackupOptions, backup};
+pub use repair::{Remedy, Repair, RepairOptions, repair};
 pub use restore::{Overwrite, Restore, RestoreOptions, Selection, restore};
 pub use squeeze::{Squeeze, SqueezeOptions, squeeze};
 pub use status::{Status, status};
-pub use verify::{AffectedFile, Damage, Verify, VerifyOptions, verify};
+pub use verify::{AffectedFile, Damage, LostChunk, Verify, VerifyOptions, verify};
 
 use crate::error::{Error, Result};
 

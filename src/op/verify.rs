@@ -4,17 +4,21 @@
 //! packs are whole, every chunk that any snapshot needs is in some pack, and recovery data are there. Reading the data means: every byte of every
 //! pack matches the pack's name, every frame unpacks to the chunk that it says it is, and the recovery data of every pack
 //! is whole and its own. Neither needs a password.
-//! Damage is reported by object and by the files that it costs.
+//! Damage is reported by object, with whether it can be mended, and by the files that it costs: those that cannot be
+//! restored even with the help of recovery data.
 
 use std::collections::{HashMap, HashSet};
 
 use rayon::prelude::*;
 
 use super::{Event, Observer, check_stop};
-use crate::archive::{Archive, MAX_PACK_LEN, chunks_of, entries_of, find_frames, read_directory, unpack_frame};
+use crate::archive::{
+    Archive, MAX_PACK_LEN, MAX_SNAPSHOT_LEN, Restored, chunks_of, directory_of, entries_of, find_frames,
+    read_directory, restored, unpack_frame,
+};
 use crate::error::{Error, Kind, Result};
 use crate::format::{Content, EntryKind, HEADER_LEN, Header, SegmentPack, Snapshot, names};
-use crate::id::{ChunkId, DerivedId, PackId, SegmentId, SnapshotId};
+use crate::id::{ChunkId, ChunkKind, DerivedId, PackId, SegmentId, SnapshotId};
 use crate::parity::Parity;
 use crate::store::{Leftovers, Object};
 use crate::view::join;
@@ -33,6 +37,25 @@ pub struct Damage {
     pub object: String,
     /// What is wrong with it.
     pub why: String,
+    /// Whether its bytes can be told from its recovery data, or it can be made again from other objects.
+    pub mendable: bool,
+}
+
+/// A chunk that a snapshot needs and no pack has.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LostChunk {
+    /// What it holds. Of a directory or a list, the topmost page is named, whichever page is lost.
+    pub kind: ChunkKind,
+    /// Its name.
+    pub id: ChunkId,
+    /// The snapshot.
+    pub snapshot: SnapshotId,
+    /// The file or directory that needs it.
+    pub path: Vec<u8>,
+    /// Where in the file it begins, in bytes.
+    pub offset: u64,
+    /// How many bytes it has; 0 if that is not known.
+    pub len: u32,
 }
 
 /// A file or directory of a snapshot that cannot be restored whole.
@@ -61,6 +84,8 @@ pub struct Verify {
     pub damage: Vec<Damage>,
     /// What that costs, snapshot by snapshot.
     pub affected: Vec<AffectedFile>,
+    /// Which chunks are missing in them.
+    pub lost: Vec<LostChunk>,
 }
 
 /// Verifies an archive.
@@ -75,6 +100,8 @@ pub fn verify(archive: &Archive, options: &VerifyOptions, observer: &dyn Observe
         held: HashSet::new(),
         clean: HashSet::new(),
         protected: HashSet::new(),
+        mendable: HashSet::new(),
+        whole: HashSet::new(),
     };
     check.headers()?;
     let packs = check.packs(options.read_data)?;
@@ -85,6 +112,9 @@ pub fn verify(archive: &Archive, options: &VerifyOptions, observer: &dyn Observe
     check.found.chunks = check.held.len() as u64;
     check.found.damage.sort_unstable_by(|a, b| a.object.cmp(&b.object));
     check.found.damage.dedup();
+    for damage in &mut check.found.damage {
+        damage.mendable = check.mendable.contains(&damage.object);
+    }
     Ok(check.found)
 }
 
@@ -98,11 +128,21 @@ struct Check<'a> {
     clean: HashSet<ChunkId>,
     /// Objects whose recovery data must be there, because it was durable before they counted.
     protected: HashSet<String>,
+    /// Damaged objects that can be made whole again.
+    mendable: HashSet<String>,
+    /// Recovery data whose object is known as it was, so that they can be made again.
+    whole: HashSet<String>,
 }
 
 impl Check<'_> {
     fn damaged(&mut self, object: String, why: impl Into<String>) {
-        self.found.damage.push(Damage { object, why: why.into() });
+        self.found.damage.push(Damage { object, why: why.into(), mendable: false });
+    }
+
+    /// Notes damage of an object that can be made again.
+    fn mendable(&mut self, object: String, why: impl Into<String>) {
+        self.mendable.insert(object.clone());
+        self.damaged(object, why);
     }
 
     /// Notes damage, and passes on what is an error of the store.
@@ -122,8 +162,11 @@ impl Check<'_> {
             let read = self.archive.store().get(name, HEADER_LEN as u64).and_then(|bytes| Header::decode(&bytes));
             match read {
                 Ok(header) if header == *self.archive.header() => {}
-                Ok(_) => self.damaged(name.to_owned(), "it is the header of another archive"),
-                Err(error) => self.note(name.to_owned(), error)?,
+                Ok(_) => self.mendable(name.to_owned(), "it is the header of another archive"),
+                Err(error) => {
+                    self.mendable.insert(name.to_owned());
+                    self.note(name.to_owned(), error)?;
+                }
             }
         }
         Ok(())
@@ -141,6 +184,13 @@ impl Check<'_> {
             self.found.objects += 1;
             if looked.damage.is_empty() && read_data {
                 self.found.bytes_read += object.len;
+            }
+            let parity = names::parity_of(&object.name);
+            if looked.mendable {
+                self.mendable.insert(object.name.clone());
+            }
+            if looked.mendable || looked.damage.is_empty() {
+                self.whole.extend(parity);
             }
             for why in looked.damage {
                 self.damaged(object.name.clone(), why);
@@ -160,11 +210,30 @@ impl Check<'_> {
         };
         let looked = if read_data { self.read_pack(&id, object) } else { self.look_at_pack(&id, object) };
         self.observer.event(Event::Advance { files: 1, bytes: if read_data { object.len } else { 0 } });
-        match looked {
+        let mut looked = match looked {
             Err(error) if matches!(error.kind(), Kind::Damaged | Kind::Missing | Kind::Unsupported) => {
-                Ok(Looked::only_damage(error.to_string()))
+                Looked::only_damage(error.to_string())
             }
-            done => done,
+            done => done?,
+        };
+        if !looked.damage.is_empty() {
+            self.look_at_mended(&id, &mut looked)?;
+        }
+        Ok(looked)
+    }
+
+    /// What a damaged or missing pack holds once it is mended.
+    fn look_at_mended(&self, id: &PackId, looked: &mut Looked) -> Result<()> {
+        let mended = restored(&**self.archive.store(), &names::pack(id), id.as_bytes(), MAX_PACK_LEN);
+        match mended.and_then(|mended| directory_of(id, &mended.bytes)) {
+            Ok(pack) => {
+                looked.mendable = true;
+                looked.held.extend(pack.rows.iter().map(|row| row.frame.id));
+                looked.pack = Some(pack);
+                Ok(())
+            }
+            Err(error) if matches!(error.kind(), Kind::Damaged | Kind::Missing | Kind::Unsupported) => Ok(()),
+            Err(error) => Err(error),
         }
     }
 
@@ -173,7 +242,7 @@ impl Check<'_> {
         match read_directory(&**self.archive.store(), id, object.len) {
             Ok(pack) => {
                 let held = pack.rows.iter().map(|row| row.frame.id).collect();
-                Ok(Looked { damage: Vec::new(), parity: None, held, pack: Some(pack) })
+                Ok(Looked { held, pack: Some(pack), ..Looked::default() })
             }
             // What its frames hold is told by reading them.
             Err(error) if error.kind() == Kind::Damaged => {
@@ -188,8 +257,7 @@ impl Check<'_> {
     /// Every byte of a pack, and every frame in it.
     fn read_pack(&self, id: &PackId, object: &Object) -> Result<Looked> {
         let bytes = self.archive.store().get(&object.name, MAX_PACK_LEN)?;
-        let mut looked = Looked { damage: Vec::new(), parity: None, held: Vec::new(), pack: None };
-        looked.parity = self.look_at_parity(id.as_bytes(), &bytes)?;
+        let mut looked = Looked { parity: self.look_at_parity(id.as_bytes(), &bytes)?, ..Looked::default() };
         if blake3::hash(&bytes).as_bytes() != id.as_bytes() {
             looked.damage.push("its bytes do not match its name".to_owned());
         }
@@ -231,7 +299,7 @@ impl Check<'_> {
             Err(error) if matches!(error.kind(), Kind::Damaged | Kind::Unsupported) => error.to_string(),
             Err(error) => return Err(error),
         };
-        Ok(Some(Damage { object: name, why }))
+        Ok(Some(Damage { object: name, why, mendable: false }))
     }
 
     /// Whether every pack that a segment tells of, and every snapshot, has recovery data.
@@ -245,6 +313,7 @@ impl Check<'_> {
         for name in std::mem::take(&mut self.protected).difference(&there) {
             self.damaged(name.clone(), "it is missing");
         }
+        self.mendable.extend(std::mem::take(&mut self.whole));
         Ok(())
     }
 
@@ -261,6 +330,7 @@ impl Check<'_> {
             let segment = match self.archive.read_segment(&id) {
                 Ok(segment) => segment,
                 Err(error) => {
+                    self.mendable.insert(object.name.clone());
                     self.note(object.name, error)?;
                     continue;
                 }
@@ -270,12 +340,26 @@ impl Check<'_> {
                 self.protected.insert(names::parity(told.id.as_bytes()));
                 match packs.get(&told.id) {
                     Some(pack) if *pack == told => {}
-                    Some(_) => self.damaged(name, format!("{} says something else of it", object.name)),
+                    Some(_) if self.found.damage.iter().any(|damage| damage.object == name) => {}
+                    Some(_) => self.mendable(name, format!("{} says something else of it", object.name)),
                     None if self.found.damage.iter().any(|damage| damage.object == name) => {}
-                    None => self.damaged(name, "it is missing"),
+                    None => self.missing_pack(&told.id)?,
                 }
             }
         }
+        Ok(())
+    }
+
+    fn missing_pack(&mut self, id: &PackId) -> Result<()> {
+        let name = names::pack(id);
+        let mut looked = Looked::only_damage("it is missing".to_owned());
+        self.look_at_mended(id, &mut looked)?;
+        self.held.extend(looked.held);
+        if looked.mendable {
+            self.whole.insert(names::parity(id.as_bytes()));
+            self.mendable.insert(name.clone());
+        }
+        self.damaged(name, "it is missing");
         Ok(())
     }
 
@@ -289,10 +373,14 @@ impl Check<'_> {
                 self.damaged(object.name, "its name is not that of a snapshot");
                 continue;
             };
-            let read = self.archive.read_snapshot_bytes(&id).and_then(|bytes| Ok((Snapshot::decode(&bytes)?, bytes)));
-            match read {
-                Ok((snapshot, bytes)) => {
+            let read = restored(&**self.archive.store(), &object.name, id.as_bytes(), MAX_SNAPSHOT_LEN);
+            match read.and_then(|read| Ok((Snapshot::decode(&read.bytes)?, read))) {
+                Ok((snapshot, Restored { bytes, whole, .. })) => {
                     self.found.snapshots += 1;
+                    if !whole {
+                        self.mendable(object.name, "its bytes do not match its name");
+                    }
+                    self.whole.insert(names::parity(id.as_bytes()));
                     self.protected.insert(names::parity(id.as_bytes()));
                     let damage = self.look_at_parity(id.as_bytes(), &bytes)?;
                     self.found.damage.extend(damage);
@@ -314,6 +402,7 @@ impl Check<'_> {
                 continue;
             };
             if let Err(error) = self.archive.read_facts(&id) {
+                self.mendable.insert(object.name.clone());
                 self.note(object.name, error)?;
             }
         }
@@ -338,6 +427,7 @@ impl Check<'_> {
             let entries = match entries_of(&self.archive.reader(), &tree) {
                 Ok(entries) => entries,
                 Err(error) => {
+                    self.lost_chunk(snapshot, &path, ChunkKind::Tree, tree, 0, 0);
                     self.lost(snapshot, path, 0, error)?;
                     continue;
                 }
@@ -348,7 +438,7 @@ impl Check<'_> {
                 match &entry.kind {
                     EntryKind::Dir { tree, .. } => todo.push(Step::Enter(path, *tree)),
                     EntryKind::File { size, content, .. } => {
-                        if let Some(error) = self.missing(content, *size)? {
+                        if let Some(error) = self.missing(snapshot, &path, content, *size)? {
                             self.lost(snapshot, path, *size, error)?;
                         }
                     }
@@ -360,17 +450,30 @@ impl Check<'_> {
     }
 
     /// What a file lacks, if it lacks something.
-    fn missing(&self, content: &Content, size: u64) -> Result<Option<Error>> {
+    fn missing(&mut self, snapshot: &SnapshotId, path: &[u8], content: &Content, size: u64) -> Result<Option<Error>> {
         let chunks = match chunks_of(&self.archive.reader(), content, size) {
             Ok(chunks) => chunks,
             Err(error) if matches!(error.kind(), Kind::Damaged | Kind::Missing | Kind::Unsupported) => {
+                if let Content::List(list) = content {
+                    self.lost_chunk(snapshot, path, ChunkKind::List, *list, 0, 0);
+                }
                 return Ok(Some(error));
             }
             Err(error) => return Err(error),
         };
-        let lost = chunks.iter().find(|chunk| !self.held.contains(&chunk.id));
-        Ok(lost
-            .map(|chunk| Error::new(Kind::Missing, format!("looking for chunk {}", chunk.id), "no pack has it whole")))
+        let (mut offset, mut lost) = (0, None);
+        for chunk in chunks {
+            if !self.held.contains(&chunk.id) {
+                self.lost_chunk(snapshot, path, ChunkKind::Data, chunk.id, offset, chunk.len);
+                lost = lost.or(Some(chunk.id));
+            }
+            offset += u64::from(chunk.len);
+        }
+        Ok(lost.map(|id| Error::new(Kind::Missing, format!("looking for chunk {id}"), "no pack has it whole")))
+    }
+
+    fn lost_chunk(&mut self, snapshot: &SnapshotId, path: &[u8], kind: ChunkKind, id: ChunkId, offset: u64, len: u32) {
+        self.found.lost.push(LostChunk { kind, id, snapshot: *snapshot, path: path.to_vec(), offset, len });
     }
 
     fn lost(&mut self, snapshot: &SnapshotId, path: Vec<u8>, size: u64, error: Error) -> Result<()> {
@@ -389,8 +492,11 @@ enum Step {
 }
 
 /// What a look at one pack found.
+#[derive(Default)]
 struct Looked {
     damage: Vec<String>,
+    /// Whether it can be mended.
+    mendable: bool,
     /// Damage of its recovery data.
     parity: Option<Damage>,
     held: Vec<ChunkId>,
@@ -399,6 +505,6 @@ struct Looked {
 
 impl Looked {
     fn only_damage(why: String) -> Self {
-        Self { damage: vec![why], parity: None, held: Vec::new(), pack: None }
+        Self { damage: vec![why], ..Self::default() }
     }
 }

@@ -27,6 +27,8 @@ pub trait Fs: Send + Sync {
     fn open(&self, path: &Path) -> io::Result<Box<dyn FsFile>>;
     /// Gives a file its name, unless that name is taken ([`io::ErrorKind::AlreadyExists`]).
     fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Gives a file its name, in place of a file that has it.
+    fn rename_over(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Makes the names in a folder durable.
     fn sync_dir(&self, path: &Path) -> io::Result<()>;
     /// Makes a folder.
@@ -66,6 +68,10 @@ impl Fs for Os {
 
     fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
         platform::rename_new(from, to)
+    }
+
+    fn rename_over(&self, from: &Path, to: &Path) -> io::Result<()> {
+        std::fs::rename(from, to)
     }
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {

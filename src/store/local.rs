@@ -4,7 +4,7 @@
 //! replacing; synced **again** through the still open file (FAT32 on Linux gives a renamed file its length only then);
 //! the folder synced. Whoever sees the name sees the whole object, and whoever was told "written" keeps it through a
 //! power cut. After any error the temporary file is given up and never synced a second time, because a second sync may
-//! report success for data that the first one lost.
+//! report success for data that the first one lost. A damaged object is replaced in the same way, but for its name.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -16,6 +16,15 @@ use crate::error::{Error, Kind, Result};
 
 /// Names beginning so are of writes under way or interrupted.
 const TEMPORARY: &str = ".tmp-";
+
+/// How a written file gets its name.
+#[derive(Clone, Copy)]
+enum Naming {
+    /// Only if it is free.
+    New,
+    /// From whoever has it.
+    Replace,
+}
 
 /// A store in a local folder.
 pub struct Local {
@@ -83,7 +92,7 @@ impl Local {
         }
     }
 
-    fn write(&self, path: &Path, parts: &[&[u8]]) -> io::Result<()> {
+    fn write(&self, path: &Path, parts: &[&[u8]], name: Naming) -> io::Result<()> {
         let folder = path.parent().unwrap_or(&self.root);
         let temporary = folder.join(temporary_name()?);
         let mut file = self.create(folder, &temporary)?;
@@ -92,7 +101,10 @@ impl Local {
                 file.append(part)?;
             }
             self.confirmed(file.sync())?;
-            self.fs.rename_new(&temporary, path)
+            match name {
+                Naming::New => self.fs.rename_new(&temporary, path),
+                Naming::Replace => self.fs.rename_over(&temporary, path),
+            }
         })();
         if let Err(error) = written {
             drop(file);
@@ -141,7 +153,7 @@ impl Local {
 impl Store for Local {
     fn put_new(&self, name: &str, parts: &[&[u8]]) -> Result<Put> {
         let path = self.path(name)?;
-        match self.write(&path, parts) {
+        match self.write(&path, parts, Naming::New) {
             Ok(()) => Ok(Put::Written),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 let len: usize = parts.iter().map(|part| part.len()).sum();
@@ -158,6 +170,11 @@ impl Store for Local {
             }
             Err(error) => Err(failed("writing", name, error)),
         }
+    }
+
+    fn replace(&self, name: &str, parts: &[&[u8]]) -> Result<()> {
+        let path = self.path(name)?;
+        self.write(&path, parts, Naming::Replace).map_err(|error| failed("replacing", name, error))
     }
 
     fn get(&self, name: &str, limit: u64) -> Result<Vec<u8>> {

@@ -49,6 +49,12 @@ impl Store for Memory {
         }
     }
 
+    fn replace(&self, name: &str, parts: &[&[u8]]) -> Result<()> {
+        check_name(name)?;
+        self.objects().insert(name.to_owned(), parts.concat());
+        Ok(())
+    }
+
     fn get(&self, name: &str, limit: u64) -> Result<Vec<u8>> {
         self.with("reading", name, |object| match object.len() as u64 <= limit {
             true => Ok(object.clone()),

@@ -64,6 +64,14 @@ pub trait Store: Send + Sync {
     /// of that name has appeared, or it is complete but not known to be durable.
     fn put_new(&self, name: &str, parts: &[&[u8]]) -> Result<Put>;
 
+    /// Writes the concatenation of `parts` in place of whatever has this name, durably. Only for an object that is damaged,
+    /// by bytes that are right by its name; every other object is written once. A reader sees the old object or the new one.
+    /// Only where a file system does not replace at once (FAT), a power cut in that moment may leave neither.
+    ///
+    /// # Errors
+    /// If writing or any sync fails; then the old object is there, or the new one is and is not known to be durable.
+    fn replace(&self, name: &str, parts: &[&[u8]]) -> Result<()>;
+
     /// The whole object.
     ///
     /// # Errors

@@ -125,6 +125,10 @@ impl Fs for Watched {
         self.0.call(Call::Rename(from.to_owned(), to.to_owned()), || {}, || Os.rename_new(from, to))
     }
 
+    fn rename_over(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.0.call(Call::Rename(from.to_owned(), to.to_owned()), || {}, || Os.rename_over(from, to))
+    }
+
     /// Not really, to be quick: the order is what is looked at.
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
         self.0.call(Call::SyncDir(path.to_owned()), || {}, || Ok(()))

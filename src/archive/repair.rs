@@ -1,0 +1,214 @@
+//! Writing anew what is damaged.
+//!
+//! Why it is safe: the archive is held alone, and nothing is deleted. What is damaged is copied into quarantine before
+//! anything takes its place or it is taken out of the way; chunks that were whole in it are durable in new packs before.
+//! A crash leaves a copy too many, or an object that lies in quarantine only: mending looks there as well.
+
+use super::writer::Writer;
+use super::{
+    Archive, MAX_PACK_LEN, Packing, directory_of, find_frames, mend, put_checked, put_or_replace, put_parity,
+    read_directory, unpack_frame,
+};
+use crate::chunk::Chunk;
+use crate::error::{Error, Kind, Result};
+use crate::format::{Hint, PackContent, Segment, SegmentPack, Snapshot, names, pack_content};
+use crate::id::{PackId, SegmentId};
+use crate::store::{Leftovers, Lock, LockMode};
+use std::collections::HashSet;
+
+/// Writes anew what is damaged. Nobody else writes meanwhile.
+pub struct Repairer<'a> {
+    archive: &'a Archive,
+    _alone: Vec<Lock>,
+}
+
+/// Takes chunks that were lost and are found elsewhere, and frames of packs that are given up.
+pub struct Rescue<'a> {
+    writer: Writer<'a>,
+}
+
+impl Archive {
+    /// Holds the archive alone, against those who store chunks anew as well, and sweeps what interrupted writes left.
+    ///
+    /// # Errors
+    /// [`Kind::InUse`] while any other process writes to it.
+    pub fn repairer(&self) -> Result<Repairer<'_>> {
+        let mut alone = Vec::new();
+        for name in names::HEADERS {
+            if self.store().len(name)?.is_some() {
+                alone.push(self.store().lock(name, LockMode::Exclusive)?);
+            }
+        }
+        for folder in [names::PACKS, names::SEGMENTS, names::SNAPSHOTS, names::PARITY, names::QUARANTINE] {
+            self.store().list(folder, Leftovers::Remove)?;
+        }
+        Ok(Repairer { archive: self, _alone: alone })
+    }
+}
+
+impl<'a> Repairer<'a> {
+    /// Gives this name to the bytes that belong to it. What was there is kept in quarantine.
+    ///
+    /// # Errors
+    /// The store's error.
+    pub fn put_in_place(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        self.keep(name, Some(bytes))?;
+        put_or_replace(&**self.archive.store(), name, bytes)
+    }
+
+    /// Moves an object to quarantine, unless it is a whole pack: the rescue of its chunks may have made it so.
+    ///
+    /// # Errors
+    /// The store's error.
+    pub fn set_aside(&self, name: &str) -> Result<()> {
+        if let Some(id) = PackId::from_hex(names::last(name)).filter(|id| names::pack(id) == name) {
+            let read = self.archive.store().get(name, MAX_PACK_LEN);
+            if read.is_ok_and(|bytes| blake3::hash(&bytes).as_bytes() == id.as_bytes()) {
+                return Ok(());
+            }
+        }
+        if !self.keep(name, None)? {
+            return Ok(());
+        }
+        self.archive.index().start_over(); // before, so that it never says that something gone is there
+        self.archive.store().delete(name)
+    }
+
+    /// Copies what has this name into quarantine, unless it is whole. Whether there is something.
+    ///
+    /// # Errors
+    /// The store's error.
+    pub fn keep(&self, name: &str, whole: Option<&[u8]>) -> Result<bool> {
+        let store = self.archive.store();
+        let bytes = match store.get(name, MAX_PACK_LEN) {
+            Err(error) if error.kind() == Kind::Missing => return Ok(false),
+            read => read?,
+        };
+        if whole == Some(bytes.as_slice()) {
+            return Ok(true);
+        }
+        for kept in mend::quarantined(&**store, name)? {
+            if store.len(&kept)? == Some(bytes.len() as u64) && store.get(&kept, MAX_PACK_LEN)? == bytes {
+                return Ok(true);
+            }
+        }
+        let place = names::quarantine(name);
+        let numbered = (1_u32..).map(|number| format!("{place}.{number}"));
+        for place in std::iter::once(place.clone()).chain(numbered) {
+            if store.len(&place)?.is_none() {
+                store.put_new(&place, &[&bytes])?;
+                break;
+            }
+        }
+        Ok(true)
+    }
+
+    /// Makes the recovery data of an object anew, from its bytes.
+    ///
+    /// # Errors
+    /// The store's error.
+    pub fn remake_parity(&self, id: &[u8; 32], bytes: &[u8]) -> Result<()> {
+        let content = match Snapshot::decode(bytes) {
+            Ok(_) => PackContent::Metadata,
+            Err(_) => pack_content(bytes)?,
+        };
+        self.keep(&names::parity(id), None)?;
+        match self.archive.permille(content) {
+            0 => Ok(()),
+            permille => put_parity(&**self.archive.store(), id, bytes, permille).map(drop),
+        }
+    }
+
+    /// Takes chunks in, into new packs. What only these packs hold counts as not held.
+    ///
+    /// # Errors
+    /// The store's error.
+    pub fn rescue(&self, given_up: &HashSet<PackId>) -> Result<Rescue<'a>> {
+        self.archive.refresh()?;
+        let mut present = self.archive.present_packs(Leftovers::Leave)?;
+        present.retain(|id, _| !given_up.contains(id));
+        Ok(Rescue { writer: Writer::among(self.archive, Packing::default(), None, present)? })
+    }
+
+    /// Sees to it that every pack is told of by a segment, and that segments tell of nothing else. The others are set aside.
+    ///
+    /// # Errors
+    /// The store's error.
+    pub fn retell(&self) -> Result<()> {
+        let store = self.archive.store();
+        let mut untold = std::collections::BTreeMap::new();
+        for (id, len) in self.archive.present_packs(Leftovers::Leave)? {
+            match read_directory(&**store, &id, len) {
+                Ok(pack) => drop(untold.insert(id, pack)),
+                Err(error) => self.archive.pass_over(names::pack(&id), error)?,
+            }
+        }
+        let present = untold.clone();
+        let mut wrong = Vec::new();
+        for object in store.list(names::SEGMENTS, Leftovers::Leave)? {
+            let id = SegmentId::from_hex(names::last(&object.name));
+            let read = id.map(|id| self.archive.read_segment(&id));
+            match read {
+                Some(Ok(segment)) if segment.packs.iter().all(|pack| present.get(&pack.id) == Some(pack)) => {
+                    segment.packs.iter().for_each(|pack| drop(untold.remove(&pack.id)));
+                }
+                Some(Err(error)) if !is_damage(&error) => return Err(error),
+                _ => wrong.push(object.name),
+            }
+        }
+        if !untold.is_empty() {
+            let bytes = Segment { packs: untold.into_values().collect() }.encode();
+            let id = SegmentId::from_bytes(*blake3::hash(&bytes).as_bytes());
+            put_checked(&**store, &names::segment(&id), id.as_bytes(), &bytes)?;
+        }
+        for name in wrong {
+            self.set_aside(&name)?;
+        }
+        self.archive.forget_mended();
+        self.archive.refresh()
+    }
+}
+
+impl Rescue<'_> {
+    /// Moves what is whole in a damaged pack over. `told` is what a segment says of it, if one does. Returns how many
+    /// chunks that were.
+    ///
+    /// # Errors
+    /// The store's error.
+    pub fn frames(&self, id: &PackId, bytes: &[u8], told: Option<&SegmentPack>) -> Result<u64> {
+        let mut rows = directory_of(id, bytes).map(|pack| pack.rows).unwrap_or_default();
+        rows.extend(told.iter().flat_map(|pack| &pack.rows));
+        rows.extend(find_frames(bytes));
+        let mut moved = 0;
+        for row in rows {
+            let start = row.offset as usize;
+            let frame = bytes.get(start..start + row.frame_len() as usize).unwrap_or_default();
+            if unpack_frame(row.frame.kind, &row.frame.id, frame).is_ok() {
+                let stored = &frame[frame.len() - row.frame.stored_len as usize..];
+                moved += u64::from(self.writer.add_unknown(row.frame, stored)?);
+            }
+        }
+        Ok(moved)
+    }
+
+    /// Takes a chunk in. Whether it was not held.
+    ///
+    /// # Errors
+    /// The store's error.
+    pub fn chunk(&self, chunk: &Chunk<'_>) -> Result<bool> {
+        self.writer.put(chunk, Hint::None)
+    }
+
+    /// Makes all of it durable.
+    ///
+    /// # Errors
+    /// The store's error.
+    pub fn finish(self) -> Result<()> {
+        self.writer.finish().map(drop)
+    }
+}
+
+/// Whether it tells of the object and not of the store.
+fn is_damage(error: &Error) -> bool {
+    matches!(error.kind(), Kind::Damaged | Kind::Missing | Kind::Unsupported)
+}

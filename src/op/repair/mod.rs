@@ -1,0 +1,349 @@
+//! Repairing: what is damaged is made whole again, and what cannot be is named.
+//!
+//! First everything is verified, byte for byte, and a remedy is found for each damaged object; a dry run ends there. Then
+//! each object gets its own bytes back under its name. A pack that nobody can tell any more gives its whole frames to a new
+//! pack and is taken out of the way, so that its other chunks count as missing and the next backup stores them again.
+//!
+//! Nothing is deleted: what was damaged lies in quarantine afterwards. It may be stopped at any moment; the next run goes
+//! on with what it finds.
+
+mod find;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use super::verify::{AffectedFile, Damage, LostChunk, Verify, VerifyOptions, verify};
+use super::{Event, Observer, check_stop};
+use crate::archive::{Archive, MAX_PACK_LEN, Repairer};
+use crate::error::{Error, Kind, Result};
+use crate::format::{HEADER_LEN, Header, SegmentPack, Snapshot, names};
+use crate::id::{PackId, SegmentId, SnapshotId};
+use crate::store::Leftovers;
+use find::Find;
+
+/// Where to look for what recovery data cannot tell.
+#[derive(Clone, Copy, Default)]
+pub struct RepairOptions<'a> {
+    /// Another archive that may hold the same.
+    pub from: Option<&'a Archive>,
+    /// Whether to look into the files at the source, where the snapshots say that they were.
+    pub source: bool,
+    /// Only say what there is to do.
+    pub dry_run: bool,
+}
+
+/// What is done about a damaged object.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Remedy {
+    /// Its recovery data tell what it was.
+    Mend,
+    /// The other archive has it.
+    Copy,
+    /// Other objects say the same, so it is made anew.
+    Remake,
+    /// What is whole in it moves into a new pack, and it is set aside.
+    Rescue,
+    /// It is set aside.
+    SetAside,
+    /// Nothing; it needs somebody who knows more.
+    Leave,
+}
+
+/// What came of it, or would.
+#[derive(Clone, Debug, Default)]
+pub struct Repair {
+    /// Each damaged object, and what is done about it.
+    pub steps: Vec<(String, Remedy)>,
+    /// Chunks that were lost and found in the other archive or at the source.
+    pub found: u64,
+    /// What stays damaged.
+    pub left: Vec<Damage>,
+    /// Snapshots that nobody can tell any more.
+    pub lost_snapshots: Vec<SnapshotId>,
+    /// What stays lost.
+    pub lost: Vec<AffectedFile>,
+}
+
+impl Repair {
+    /// Whether nothing is damaged or lost any more.
+    pub fn is_whole(&self) -> bool {
+        self.left.is_empty() && self.lost_snapshots.is_empty() && self.lost.is_empty()
+    }
+}
+
+/// Repairs an archive.
+///
+/// # Errors
+/// [`Kind::InUse`] while any other process writes to it, [`Kind::Interrupted`], or the store's error. In any case nothing is
+/// lost that was not lost before.
+pub fn repair(archive: &Archive, options: &RepairOptions<'_>, observer: &dyn Observer) -> Result<Repair> {
+    if options.from.is_some_and(|other| other.store().place() == archive.store().place()) {
+        return Err(Error::new(Kind::Invalid, "repairing", "the other archive is this one"));
+    }
+    let repairer = if options.dry_run { None } else { Some(archive.repairer()?) };
+    let found = verify(archive, &VerifyOptions { read_data: true }, observer)?;
+    let work = Work { archive, find: Find::new(archive, options, &found)?, observer };
+    let steps = work.plan(&found)?;
+    let lost_snapshots = lost_snapshots(&steps);
+    match repairer {
+        None => {
+            let left = left(&steps, found.damage);
+            let (found, lost) = work.foretell(&found.lost, found.affected)?;
+            Ok(Repair { steps, found, left, lost_snapshots, lost })
+        }
+        Some(_) if steps.is_empty() && found.lost.is_empty() => Ok(Repair::default()),
+        Some(repairer) => {
+            let (more, after) = work.perform(&repairer, &steps)?;
+            Ok(Repair { steps, found: more, left: after.damage, lost_snapshots, lost: after.affected })
+        }
+    }
+}
+
+struct Work<'a> {
+    archive: &'a Archive,
+    find: Find<'a>,
+    observer: &'a dyn Observer,
+}
+
+/// A damaged object, by what it is.
+enum Sort {
+    Header,
+    Pack(PackId),
+    Parity([u8; 32]),
+    Segment,
+    Snapshot(SnapshotId),
+    Other,
+}
+
+impl Sort {
+    fn of(name: &str) -> Self {
+        let last = names::last(name);
+        let pack = PackId::from_hex(last);
+        match name.split('/').next() {
+            Some(first) if names::HEADERS.contains(&first) => Self::Header,
+            Some(names::PACKS) => pack.filter(|id| names::pack(id) == name).map_or(Self::Other, Self::Pack),
+            Some(names::PARITY) => pack.map_or(Self::Other, |id| Self::Parity(*id.as_bytes())),
+            Some(names::SEGMENTS) => Self::Segment,
+            Some(names::SNAPSHOTS) => SnapshotId::from_hex(last).map_or(Self::Other, Self::Snapshot),
+            _ => Self::Other,
+        }
+    }
+}
+
+impl Work<'_> {
+    /// A remedy for each damaged object, in the order in which they are applied: packs first, since other objects are made
+    /// from them, and headers last, since the archive is held by them.
+    fn plan(&self, found: &Verify) -> Result<Vec<(String, Remedy)>> {
+        let damaged: BTreeSet<&str> = found.damage.iter().map(|damage| damage.object.as_str()).collect();
+        let mut steps = Vec::new();
+        for name in damaged {
+            check_stop(self.observer)?;
+            steps.push((name.to_owned(), self.remedy(name)?));
+        }
+        for id in self.vanished_snapshots()? {
+            steps.push((names::snapshot(&id), Remedy::Mend));
+        }
+        steps.sort_by_key(|(name, _)| match Sort::of(name) {
+            Sort::Pack(_) => 0,
+            Sort::Snapshot(_) => 1,
+            Sort::Segment => 2,
+            Sort::Parity(_) | Sort::Other => 3,
+            Sort::Header => 4,
+        });
+        Ok(steps)
+    }
+
+    fn remedy(&self, name: &str) -> Result<Remedy> {
+        let found = match Sort::of(name) {
+            Sort::Pack(id) => match self.find.pack(&id)? {
+                Some((Remedy::Leave, _)) => Some(Remedy::Remake), // it is whole, and a segment tells otherwise
+                Some((remedy, _)) => Some(remedy),
+                None => Some(Remedy::Rescue),
+            },
+            Sort::Snapshot(id) => self.find.snapshot(&id)?.map(|(remedy, _)| remedy),
+            Sort::Parity(id) => self.find.either(&id)?.map(|_| Remedy::Remake),
+            Sort::Segment => Some(Remedy::Remake),
+            Sort::Header => {
+                // One that is whole and of another archive: who knows which of the two belongs here?
+                let read = self.archive.store().get(name, HEADER_LEN as u64);
+                let foreign = read.and_then(|bytes| Header::decode(&bytes)).is_ok();
+                Some(if foreign { Remedy::Leave } else { Remedy::Remake })
+            }
+            Sort::Other => None,
+        };
+        Ok(found.unwrap_or(Remedy::SetAside))
+    }
+
+    /// Snapshots that are gone while their recovery data and all that they need is there.
+    fn vanished_snapshots(&self) -> Result<Vec<SnapshotId>> {
+        let store = self.archive.store();
+        let mut found = Vec::new();
+        for object in store.list(names::PARITY, Leftovers::Leave)? {
+            let Sort::Parity(id) = Sort::of(&object.name) else { continue };
+            let (pack, snapshot) = (PackId::from_bytes(id), SnapshotId::from_bytes(id));
+            if store.len(&names::pack(&pack))?.is_some() || store.len(&names::snapshot(&snapshot))?.is_some() {
+                continue;
+            }
+            let Some((_, bytes)) = self.find.snapshot(&snapshot)? else { continue };
+            let Ok(decoded) = Snapshot::decode(&bytes) else { continue };
+            if !self.archive.locate(&decoded.tree)?.is_empty() {
+                found.push(snapshot);
+            }
+        }
+        Ok(found)
+    }
+
+    /// How many lost chunks would be found, and which files would stay lost.
+    fn foretell(&self, lost: &[LostChunk], mut affected: Vec<AffectedFile>) -> Result<(u64, Vec<AffectedFile>)> {
+        let (mut found, mut missing) = (BTreeSet::new(), HashSet::new());
+        for chunk in lost {
+            check_stop(self.observer)?;
+            if self.find.has(chunk)? {
+                found.insert(chunk.id);
+            } else {
+                missing.insert((chunk.snapshot, chunk.path.as_slice()));
+            }
+        }
+        affected.retain(|file| missing.contains(&(file.snapshot, file.path.as_slice())));
+        Ok((found.len() as u64, affected))
+    }
+
+    /// Does it all, and looks what is left. Returns how many lost chunks were found, too.
+    fn perform(&self, repairer: &Repairer<'_>, steps: &[(String, Remedy)]) -> Result<(u64, Verify)> {
+        self.observer.event(Event::Begin { files: steps.len() as u64, bytes: 0 });
+        let (headers, others): (Vec<_>, Vec<_>) =
+            steps.iter().partition(|(name, _)| matches!(Sort::of(name), Sort::Header));
+        for (name, remedy) in &others {
+            check_stop(self.observer)?;
+            self.apply(repairer, name, *remedy)?;
+            self.observer.event(Event::Advance { files: 1, bytes: 0 });
+        }
+        self.give_up(repairer, steps)?;
+        repairer.retell()?;
+        let (mut found, mut after) = (0, self.look()?);
+        // What was below a directory that was lost is known only when that is found.
+        while !after.lost.is_empty() {
+            let more = self.fetch(repairer, &after.lost)?;
+            if more == 0 {
+                break;
+            }
+            found += more;
+            after = self.look()?;
+        }
+        for (name, remedy) in &headers {
+            self.apply(repairer, name, *remedy)?;
+            self.observer.event(Event::Advance { files: 1, bytes: 0 });
+        }
+        if !headers.is_empty() {
+            after = self.look()?;
+        }
+        Ok((found, after))
+    }
+
+    /// The bytes of everything have been looked at, or made just now.
+    fn look(&self) -> Result<Verify> {
+        verify(self.archive, &VerifyOptions::default(), &Quiet(self.observer))
+    }
+
+    /// Gives an object its own bytes back, or takes it out of the way.
+    fn apply(&self, repairer: &Repairer<'_>, name: &str, remedy: Remedy) -> Result<()> {
+        let gone = || Error::new(Kind::Damaged, format!("repairing {name}"), "what would mend it is no longer there");
+        match (remedy, Sort::of(name)) {
+            (Remedy::Mend | Remedy::Copy, Sort::Pack(id)) => {
+                let (_, bytes) = self.find.pack(&id)?.ok_or_else(gone)?;
+                repairer.put_in_place(name, &bytes)
+            }
+            (Remedy::Mend | Remedy::Copy, Sort::Snapshot(id)) => {
+                let (_, bytes) = self.find.snapshot(&id)?.ok_or_else(gone)?;
+                repairer.put_in_place(name, &bytes)
+            }
+            (Remedy::Remake, Sort::Parity(id)) => {
+                let bytes = self.find.either(&id)?.ok_or_else(gone)?;
+                repairer.remake_parity(&id, &bytes)
+            }
+            (Remedy::Remake, Sort::Header) => repairer.put_in_place(name, &self.archive.header().encode()),
+            (Remedy::SetAside, _) => repairer.set_aside(name),
+            _ => Ok(()), // rescued together, retold together, or left
+        }
+    }
+
+    /// Moves what is whole in packs that nobody can tell into new ones, and sets them aside.
+    fn give_up(&self, repairer: &Repairer<'_>, steps: &[(String, Remedy)]) -> Result<()> {
+        let packs = steps.iter().filter_map(|(name, remedy)| match Sort::of(name) {
+            Sort::Pack(id) if *remedy == Remedy::Rescue => Some(id),
+            _ => None,
+        });
+        let packs: HashSet<PackId> = packs.collect();
+        if packs.is_empty() {
+            return Ok(());
+        }
+        let told = self.told(&packs)?;
+        let rescue = repairer.rescue(&packs)?;
+        for id in &packs {
+            check_stop(self.observer)?;
+            let name = names::pack(id);
+            if repairer.keep(&name, None)? {
+                let bytes = self.archive.store().get(&name, MAX_PACK_LEN)?;
+                rescue.frames(id, &bytes, told.get(id))?;
+            }
+        }
+        rescue.finish()?;
+        packs.iter().try_for_each(|id| repairer.set_aside(&names::pack(id)))
+    }
+
+    /// What segments say of these packs.
+    fn told(&self, packs: &HashSet<PackId>) -> Result<HashMap<PackId, SegmentPack>> {
+        let mut told = HashMap::new();
+        for object in self.archive.store().list(names::SEGMENTS, Leftovers::Leave)? {
+            let Some(id) = SegmentId::from_hex(names::last(&object.name)) else { continue };
+            match self.archive.read_segment(&id) {
+                Ok(segment) => {
+                    told.extend(segment.packs.into_iter().filter(|p| packs.contains(&p.id)).map(|p| (p.id, p)));
+                }
+                Err(error) if find::is_damage(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(told)
+    }
+
+    /// Takes in what is found of lost chunks. How many that were.
+    fn fetch(&self, repairer: &Repairer<'_>, lost: &[LostChunk]) -> Result<u64> {
+        let rescue = repairer.rescue(&HashSet::new())?;
+        let mut found = 0;
+        for chunk in lost {
+            check_stop(self.observer)?;
+            self.find.each(chunk, &mut |chunk| {
+                found += u64::from(rescue.chunk(chunk)?);
+                Ok(())
+            })?;
+        }
+        rescue.finish()?;
+        Ok(found)
+    }
+}
+
+/// Damage that nothing is done about.
+fn left(steps: &[(String, Remedy)], damage: Vec<Damage>) -> Vec<Damage> {
+    let left: BTreeMap<&str, Remedy> = steps.iter().map(|(name, remedy)| (name.as_str(), *remedy)).collect();
+    damage.into_iter().filter(|damage| left.get(damage.object.as_str()) == Some(&Remedy::Leave)).collect()
+}
+
+fn lost_snapshots(steps: &[(String, Remedy)]) -> Vec<SnapshotId> {
+    let lost = steps.iter().filter(|(_, remedy)| *remedy == Remedy::SetAside);
+    lost.filter_map(|(name, _)| match Sort::of(name) {
+        Sort::Snapshot(id) => Some(id),
+        _ => None,
+    })
+    .collect()
+}
+
+/// Passes the user's wish to stop on, and nothing else.
+struct Quiet<'a>(&'a dyn Observer);
+
+impl Observer for Quiet<'_> {
+    fn event(&self, _: Event<'_>) {}
+
+    fn stop(&self) -> &std::sync::atomic::AtomicBool {
+        self.0.stop()
+    }
+}
