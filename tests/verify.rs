@@ -13,7 +13,7 @@ use snapkeep::archive::{Archive, Parameters, read_pack, unpack_frame};
 use snapkeep::error::Kind;
 use snapkeep::format::{EntryKind, names};
 use snapkeep::id::{ChunkId, ChunkKind, PackId, SnapshotId};
-use snapkeep::op::{Verify, VerifyOptions, verify};
+use snapkeep::op::{Share, Verify, VerifyOptions, verify};
 use snapkeep::store::{Leftovers, Memory, Store};
 use snapkeep::view::{Node, View};
 
@@ -41,7 +41,7 @@ fn open(objects: &Objects) -> Result<Archive, snapkeep::error::Error> {
 }
 
 fn look(archive: &Archive, read_data: bool) -> Verify {
-    verify(archive, &VerifyOptions { read_data }, &Heard::default()).unwrap()
+    verify(archive, &VerifyOptions { read_data, ..VerifyOptions::default() }, &Heard::default()).unwrap()
 }
 
 fn affected(found: &Verify) -> Paths {
@@ -289,4 +289,44 @@ fn the_text_for_people_and_other_peoples_files_are_no_damage() {
         let found = archive.verify(read_data);
         assert!(found.damage.is_empty() && found.affected.is_empty(), "{:?}", found.damage);
     }
+}
+
+/// Little by little, everything is read: what was not read for longest comes first, also after the index was lost.
+#[test]
+fn what_was_not_read_for_longest_is_read_first() {
+    let archive = TestArchive::new(&SMALL);
+    album(&archive.source(), 6);
+    fs::write(archive.source().join("film.mov"), common::Random(7).bytes(600_000)).unwrap();
+    archive.backup();
+    let opened = archive.open();
+    let packs = opened.present_packs(Leftovers::Leave).unwrap();
+    let bytes: u64 = packs.values().sum();
+    assert!(packs.len() >= 10, "{} packs", packs.len());
+    let run = |share, time| {
+        let options = VerifyOptions { read_data: true, share, time };
+        let found = verify(&opened, &options, &Heard::default()).unwrap();
+        assert_eq!((found.damage, found.affected, found.bytes), (vec![], vec![], bytes));
+        found.bytes_read
+    };
+    let status = || snapkeep::op::status(&opened).unwrap().verified;
+    assert_eq!((status().recent, status().never, status().oldest), (0, bytes, None));
+    let half = run(Share::Percent(50.0), None);
+    assert!(half >= bytes / 2 && half < bytes * 3 / 4, "{half} of {bytes}");
+    assert_eq!((status().recent, status().never), (half, bytes - half));
+    opened.refill("a test").unwrap();
+    assert_eq!(status().never, bytes - half, "it is remembered");
+    let rest = run(Share::Bytes(bytes - half), None);
+    assert_eq!(rest, bytes - half, "exactly the others");
+    assert_eq!((status().recent, status().never), (bytes, 0));
+    assert_eq!(run(Share::Percent(50.0), Some(std::time::Duration::ZERO)), 0, "there is no time");
+    let parts: u64 = (1..=3).map(|number| run(Share::Part { number, of: 3 }, None)).sum();
+    assert_eq!(parts, bytes, "three parts are the whole");
+    let long_ago = 1_600_000_000;
+    opened.set_verified(&packs.keys().copied().collect::<Vec<_>>(), long_ago).unwrap();
+    assert_eq!((status().recent, status().oldest.map(|time| time.secs)), (0, Some(long_ago)));
+    run(Share::Bytes(1), None);
+    let verified = opened.verified();
+    assert_eq!(verified.values().filter(|time| **time > long_ago).count(), 1, "at least one pack is read");
+    drop(opened);
+    assert_eq!(archive.open().verified(), verified, "by the next command as well");
 }

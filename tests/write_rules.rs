@@ -258,6 +258,50 @@ fn packs_of_an_interrupted_run_are_made_durable_before_they_count() {
     }
 }
 
+/// What is damaged lies in quarantine, durably, before anything takes its place; what was whole in a pack lies in another
+/// one, with parity and a segment, before the pack is taken away.
+#[test]
+fn a_repair_takes_nothing_away_before_its_copy_is_durable() {
+    let (archive, _) = recorded();
+    let mut data: Vec<_> = archive.objects_in("packs/").into_iter().collect();
+    data.retain(|(_, path)| fs::read(path).unwrap()[10] == 0);
+    data.sort_by_key(|(_, path)| std::cmp::Reverse(fs::metadata(path).unwrap().len()));
+    let (mended, hopeless) = (&data[0].1, &data[1].1);
+    common::flip(mended, 99_999);
+    let mut bytes = fs::read(hopeless).unwrap();
+    bytes[..30_000].fill(0);
+    fs::write(hopeless, bytes).unwrap();
+    let record = Record::new(None);
+    let opened = Archive::open(record.store(archive.path()), None, Arc::new(|_| {})).unwrap();
+    let done = snapkeep::op::repair(&opened, &snapkeep::op::RepairOptions::default(), &Heard::default()).unwrap();
+    assert_eq!(done.steps.len(), 2);
+
+    let calls = record.done();
+    let objects = written(&calls).unwrap();
+    let kept = |path: &Path| {
+        let place = archive.path().join("quarantine").join(path.strip_prefix(archive.path()).unwrap());
+        objects.iter().find(|object| object.path == place).expect("it is kept").durable
+    };
+    let put = objects.iter().find(|object| object.path == *mended).expect("it is put in its place");
+    assert!(kept(mended) < put.renamed);
+    let removed = |call: &Call| matches!(call, Call::Remove(path) if path == hopeless);
+    let removed = calls.iter().position(removed).expect("it is taken away");
+    assert!(kept(hopeless) < removed);
+    for folder in ["packs", "parity", "segments"] {
+        let new = objects.iter().filter(|object| object.path.starts_with(archive.path().join(folder)));
+        let new: Vec<_> = new.filter(|object| object.path != *mended).collect();
+        let first = new.iter().map(|object| object.durable).min().expect("there is a new one");
+        assert!(first < removed, "{folder}");
+    }
+    for call in &calls {
+        let Call::Remove(path) = call else { continue };
+        assert!(
+            archive.path().join("quarantine").join(path.strip_prefix(archive.path()).unwrap()).exists(),
+            "{call:?}"
+        );
+    }
+}
+
 /// An archive with a snapshot, whose source has changed since, and what an interrupted run left in it.
 fn half_way() -> (TestArchive, snapkeep::id::SnapshotId) {
     let archive = TestArchive::new(&SMALL);

@@ -20,7 +20,7 @@ use crate::format::{CaptureFacts, FrameHeader, Hint, PackContent, Row, SegmentPa
 use crate::id::{ArchiveId, ChunkId, ChunkKind, DerivedId, FileHash, ID_LEN, PackId, SegmentId, SnapshotId};
 
 /// An index of another schema, or of another version of the database, is made again.
-const SCHEMA: &str = "4 redb 4.5";
+const SCHEMA: &str = "5 redb 4.5";
 /// What the database may keep of its file in memory, in bytes.
 const CACHE_BYTES: usize = 64 << 20;
 
@@ -31,6 +31,7 @@ const PACK_VALUE: usize = ID_LEN + 2 + 6 * 8;
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 const CHUNKS: TableDefinition<'_, &[u8; CHUNK_KEY], &[u8; CHUNK_VALUE]> = TableDefinition::new("chunks");
 const PACKS: TableDefinition<'_, u32, &[u8; PACK_VALUE]> = TableDefinition::new("packs");
+const VERIFIED: TableDefinition<'_, &[u8; ID_LEN], i64> = TableDefinition::new("verified");
 const SEGMENTS: TableDefinition<'_, &[u8; ID_LEN], ()> = TableDefinition::new("segments");
 const DERIVED: TableDefinition<'_, &[u8; ID_LEN], ()> = TableDefinition::new("derived");
 const FACTS: TableDefinition<'_, &[u8; ID_LEN], &[u8]> = TableDefinition::new("facts");
@@ -127,6 +128,8 @@ pub struct Change<'a> {
     pub facts_done: Option<(SnapshotId, u32)>,
     /// Packs whose images were tried and are not worth recompressing.
     pub settled: &'a [PackId],
+    /// Packs of which every byte was read and is right, and when, in seconds since 1970.
+    pub verified: &'a [(PackId, i64)],
     /// Packs that were removed.
     pub gone_packs: &'a [SegmentPack],
     /// Segments that were removed.
@@ -152,6 +155,8 @@ struct State {
     segments: HashSet<SegmentId>,
     snapshots: HashMap<SnapshotId, Vec<u8>>,
     derived: HashSet<DerivedId>,
+    /// The only thing here that cannot be made again; it is kept when everything else is.
+    verified: HashMap<PackId, i64>,
     facts_done: Option<Vec<u8>>,
     /// All facts, where there is no file.
     facts: HashMap<FileHash, Vec<u8>>,
@@ -215,13 +220,19 @@ impl Index {
     /// Gives up what is there and begins with nothing.
     pub fn start_over(&self) {
         let mut state = self.write();
-        *state = State::default();
+        let kept = std::mem::take(&mut *state).verified;
         if let Some(path) = &self.path {
             // If the old file cannot be removed, opening it fails again and the index stays in memory.
             let _ = std::fs::remove_file(path);
             if let Ok(fresh) = self.load(path) {
                 *state = fresh;
             }
+        }
+        drop(state);
+        let verified: Vec<_> = kept.into_iter().collect();
+        if !verified.is_empty() {
+            // If it cannot be written down again, those packs count as never verified.
+            let _ = self.apply(&Change { verified: &verified, ..Change::default() });
         }
     }
 
@@ -271,6 +282,7 @@ impl Index {
                     write.open_table(META)?.insert("mark", mark.as_slice())?;
                     write.open_table(CHUNKS)?;
                     write.open_table(PACKS)?;
+                    write.open_table(VERIFIED)?;
                     write.open_table(SEGMENTS)?;
                     write.open_table(SNAPSHOTS)?;
                     write.open_table(DERIVED)?;
@@ -301,6 +313,11 @@ impl Index {
     pub fn pack(&self, id: &PackId) -> Option<PackInfo> {
         let state = self.read();
         state.packs.get(state.numbers.get(id)?).copied()
+    }
+
+    /// When every byte of a pack was last read and right, in seconds since 1970.
+    pub fn verified(&self) -> HashMap<PackId, i64> {
+        self.read().verified.clone()
     }
 
     /// The objects of facts that have been merged.
@@ -393,6 +410,13 @@ impl Index {
                 for key in gone.iter().flat_map(|(_, keys)| keys) {
                     table.remove(key)?;
                 }
+                let mut table = write.open_table(VERIFIED)?;
+                for (id, time) in change.verified {
+                    table.insert(id.as_bytes(), time)?;
+                }
+                for pack in change.gone_packs {
+                    table.remove(pack.id.as_bytes())?;
+                }
                 let mut table = write.open_table(SEGMENTS)?;
                 for id in change.segments {
                     table.insert(id.as_bytes(), ())?;
@@ -446,11 +470,16 @@ impl State {
         for item in read.open_table(DERIVED)?.iter()? {
             derived.insert(DerivedId::from_bytes(*item?.0.value()));
         }
+        let mut verified = HashMap::new();
+        for item in read.open_table(VERIFIED)?.iter()? {
+            let (id, time) = item?;
+            verified.insert(PackId::from_bytes(*id.value()), time.value());
+        }
         let facts_done = read.open_table(META)?.get(FACTS_DONE)?.map(|done| done.value().to_vec());
         let (chunks, facts) = (read.open_table(CHUNKS)?, read.open_table(FACTS)?);
         let open = Some(Open(Some(Parts { chunks, facts, database })));
         let Packs { packs, numbers } = packs;
-        Ok(Self { open, packs, numbers, segments, snapshots, derived, facts_done, ..Self::default() })
+        Ok(Self { open, packs, numbers, segments, snapshots, derived, verified, facts_done, ..Self::default() })
     }
 
     /// The same, in memory.
@@ -477,6 +506,10 @@ impl State {
             for key in keys {
                 self.chunks.remove(&key);
             }
+        }
+        self.verified.extend(change.verified.iter().copied());
+        for pack in change.gone_packs {
+            self.verified.remove(&pack.id);
         }
         self.derived.extend(change.derived);
         for (hash, maker, facts) in change.facts {

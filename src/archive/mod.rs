@@ -235,6 +235,20 @@ impl Archive {
         self.index.packs()
     }
 
+    /// When every byte of a pack was last read on this computer and found right, in seconds since 1970.
+    pub fn verified(&self) -> HashMap<PackId, i64> {
+        self.index.verified()
+    }
+
+    /// Remembers that every byte of these packs was right at this time.
+    ///
+    /// # Errors
+    /// The store's error, if the index has to be filled again.
+    pub fn set_verified(&self, packs: &[PackId], time: i64) -> Result<()> {
+        let verified: Vec<_> = packs.iter().map(|id| (*id, time)).collect();
+        self.change(&Change { verified: &verified, ..Change::default() })
+    }
+
     /// The packs that are there now, with their lengths.
     pub fn present_packs(&self, leftovers: Leftovers) -> Result<HashMap<PackId, u64>> {
         let objects = self.store.list(names::PACKS, leftovers)?;

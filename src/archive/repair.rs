@@ -52,8 +52,8 @@ impl<'a> Repairer<'a> {
     /// # Errors
     /// The store's error.
     pub fn put_in_place(&self, name: &str, bytes: &[u8]) -> Result<()> {
-        self.keep(name, Some(bytes))?;
-        put_or_replace(&**self.archive.store(), name, bytes)
+        let store = &**self.archive.store();
+        if self.keep(name, Some(bytes))? { store.replace(name, &[bytes]) } else { put_or_replace(store, name, bytes) }
     }
 
     /// Moves an object to quarantine, unless it is a whole pack: the rescue of its chunks may have made it so.

@@ -31,6 +31,7 @@ pub fn run(app: &App, _: &Arguments) -> Result<Code, Failure> {
         words::bytes(status.sizes.plain),
         words::bytes(status.parity)
     ));
+    app.screen.line(&format!("verified   {}", verified(&status)));
     let squeezed = status.sizes.images_plain - status.sizes.images_stored.min(status.sizes.images_plain);
     app.screen.line(&format!("squeezed   {} saved", words::bytes(squeezed)));
     if status.sizes.images_left > 0 {
@@ -38,6 +39,18 @@ pub fn run(app: &App, _: &Arguments) -> Result<Code, Failure> {
         app.screen.line(&format!("           {left} of photos are left to squeeze"));
     }
     Ok(Code::Done)
+}
+
+fn verified(status: &Status) -> String {
+    let Some(oldest) = status.verified.oldest else {
+        return "never on this computer".to_owned();
+    };
+    let percent = status.verified.recent * 100 / status.packs.max(1);
+    let rest = match status.verified.never {
+        0 => format!("the oldest unverified since {}", dates::minute(oldest)),
+        never => format!("{} never", words::bytes(never)),
+    };
+    format!("{percent} % in the last {} days, {rest}", op::VERIFIED_DAYS)
 }
 
 fn object(status: &Status) -> serde_json::Value {
@@ -48,6 +61,8 @@ fn object(status: &Status) -> serde_json::Value {
         "latest": status.newest.map(|(id, _)| id.to_hex()),
         "packs_size": status.packs,
         "parity_size": status.parity,
+        "verified_recently_size": status.verified.recent,
+        "verified_never_size": status.verified.never,
         "plain_size": status.sizes.plain,
         "stored_size": status.sizes.stored,
         "images_plain_size": status.sizes.images_plain,

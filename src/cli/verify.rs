@@ -1,9 +1,10 @@
 //! `verify`: is everything in the archive there, and is it whole?
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use serde_json::json;
-use snapkeep::op::{self, AffectedFile, Verify, VerifyOptions};
+use snapkeep::op::{self, AffectedFile, Share, Verify, VerifyOptions};
 
 use super::app::App;
 use super::exit::{Code, Failure};
@@ -19,6 +20,33 @@ pub struct Arguments {
     /// Read every byte
     #[arg(long)]
     read_data: bool,
+    /// Read a part: 2/5 (the second of five), 10%, or a size such as 50g; what was not read for longest comes first
+    #[arg(long, value_name = "SHARE", value_parser = parse_share)]
+    read_data_subset: Option<Share>,
+    /// Read for so long, as in 90s, 45m or 2h; what was not read for longest comes first
+    #[arg(long, value_name = "TIME", value_parser = words::parse_duration)]
+    max_duration: Option<Duration>,
+}
+
+impl Arguments {
+    fn options(&self) -> VerifyOptions {
+        let read_data = self.read_data || self.read_data_subset.is_some() || self.max_duration.is_some();
+        VerifyOptions { read_data, share: self.read_data_subset.unwrap_or_default(), time: self.max_duration }
+    }
+}
+
+/// Reads a part of the data, as restic spells it.
+fn parse_share(text: &str) -> Result<Share, String> {
+    let wrong = || "a part is n/t, a percentage such as 10%, or a size such as 50g".to_owned();
+    if let Some((number, of)) = text.split_once('/') {
+        let (number, of) = (number.parse().map_err(|_| wrong())?, of.parse().map_err(|_| wrong())?);
+        return if number >= 1 && number <= of { Ok(Share::Part { number, of }) } else { Err(wrong()) };
+    }
+    if let Some(percent) = text.strip_suffix('%') {
+        let percent: f64 = percent.parse().map_err(|_| wrong())?;
+        return if percent > 0.0 && percent <= 100.0 { Ok(Share::Percent(percent)) } else { Err(wrong()) };
+    }
+    words::parse_size(text).map(Share::Bytes).map_err(|_| wrong())
 }
 
 /// At most so many affected files of a snapshot are named, unless more is asked for.
@@ -30,7 +58,8 @@ pub fn run(app: &App, asked: &Arguments) -> Result<Code, Failure> {
     let words =
         Words { during: "verify", things: "packs", restored: "restored", finishing: "looking at the snapshots" };
     let progress = Progress::new(&app.screen, words);
-    let found = op::verify(&archive, &VerifyOptions { read_data: asked.read_data }, &progress);
+    let options = asked.options();
+    let found = op::verify(&archive, &options, &progress);
     let took = progress.elapsed();
     drop(progress);
     let found = found?;
@@ -44,12 +73,16 @@ pub fn run(app: &App, asked: &Arguments) -> Result<Code, Failure> {
             words::things(found.objects, "object", "objects"),
             words::things(found.snapshots, "snapshot", "snapshots")
         );
-        if asked.read_data {
+        let all = found.bytes_read == found.bytes;
+        if options.read_data {
             summary += &format!("; read {}", words::bytes(found.bytes_read));
+            if !all {
+                summary += &format!(" of {}", words::bytes(found.bytes));
+            }
         }
         app.screen.tell(&format!("{summary} in {}", words::duration(took)));
         if found.damage.is_empty() && found.affected.is_empty() {
-            let how = if asked.read_data { "everything is there and whole" } else { "everything is there" };
+            let how = if options.read_data && all { "everything is there and whole" } else { "everything is there" };
             app.screen.tell(how);
         }
     }
@@ -130,8 +163,24 @@ fn object(found: &Verify, seconds: f64) -> serde_json::Value {
         "chunks": found.chunks,
         "snapshots": found.snapshots,
         "bytes_read": found.bytes_read,
+        "bytes": found.bytes,
         "damage": damage,
         "affected": affected_objects(&found.affected),
         "seconds_elapsed": seconds,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_are_read_as_restic_reads_them() {
+        assert_eq!(parse_share("2/5"), Ok(Share::Part { number: 2, of: 5 }));
+        assert_eq!(parse_share("2.5%"), Ok(Share::Percent(2.5)));
+        assert_eq!(parse_share("50g"), Ok(Share::Bytes(50 << 30)));
+        for wrong in ["", "0/5", "6/5", "1/0", "0%", "101%", "-1%", "NaN%", "x", "1/x"] {
+            assert!(parse_share(wrong).is_err(), "{wrong}");
+        }
+    }
 }

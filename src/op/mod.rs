@@ -15,8 +15,8 @@ pub use backup::{Backup, BackupOptions, backup};
 pub use repair::{Remedy, Repair, RepairOptions, repair};
 pub use restore::{Overwrite, Restore, RestoreOptions, Selection, restore};
 pub use squeeze::{Squeeze, SqueezeOptions, squeeze};
-pub use status::{Status, status};
-pub use verify::{AffectedFile, Damage, LostChunk, Verify, VerifyOptions, verify};
+pub use status::{Status, VERIFIED_DAYS, Verified, status};
+pub use verify::{AffectedFile, Damage, LostChunk, Share, Verify, VerifyOptions, verify};
 
 use crate::error::{Error, Result};
 

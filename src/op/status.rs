@@ -1,10 +1,25 @@
 //! What is in an archive and what it takes, without reading a pack.
 
+use super::verify::now;
 use crate::archive::{Archive, Sizes};
 use crate::error::Result;
 use crate::format::{Time, names};
 use crate::id::{ArchiveId, SnapshotId};
 use crate::store::Leftovers;
+
+/// How long reading a pack counts as recent, in days.
+pub const VERIFIED_DAYS: u64 = 90;
+
+/// How much was verified when, on this computer: bytes of packs that were read and right.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Verified {
+    /// In the last [`VERIFIED_DAYS`].
+    pub recent: u64,
+    /// At no time.
+    pub never: u64,
+    /// When the pack that was not read for longest was read, of those that ever were.
+    pub oldest: Option<Time>,
+}
 
 /// An archive at a glance. Sizes are in bytes.
 #[derive(Clone, Debug)]
@@ -23,6 +38,8 @@ pub struct Status {
     pub parity: u64,
     /// What its chunks add up to.
     pub sizes: Sizes,
+    /// How much of its packs was verified when.
+    pub verified: Verified,
 }
 
 /// Looks at an archive.
@@ -38,6 +55,20 @@ pub fn status(archive: &Archive) -> Result<Status> {
     for pack in archive.known_packs() {
         sizes += pack.sizes;
     }
+    let present = archive.present_packs(Leftovers::Leave)?;
+    let (known, mut verified) = (archive.verified(), Verified::default());
+    let recently = now() - VERIFIED_DAYS as i64 * 86_400;
+    let mut oldest: Option<i64> = None;
+    for (id, len) in &present {
+        match known.get(id) {
+            Some(time) => {
+                verified.recent += if *time >= recently { *len } else { 0 };
+                oldest = Some(oldest.map_or(*time, |oldest| oldest.min(*time)));
+            }
+            None => verified.never += len,
+        }
+    }
+    verified.oldest = oldest.map(|secs| Time { secs, nanos: 0 });
     Ok(Status {
         archive: archive.header().archive,
         place: archive.store().place(),
@@ -46,5 +77,6 @@ pub fn status(archive: &Archive) -> Result<Status> {
         packs: size(names::PACKS)?,
         parity: size(names::PARITY)?,
         sizes,
+        verified,
     })
 }

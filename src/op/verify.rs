@@ -8,6 +8,7 @@
 //! restored even with the help of recovery data.
 
 use std::collections::{HashMap, HashSet};
+use std::time::{Duration, Instant, SystemTime};
 
 use rayon::prelude::*;
 
@@ -23,11 +24,37 @@ use crate::parity::Parity;
 use crate::store::{Leftovers, Object};
 use crate::view::join;
 
+/// So many packs are read, by all cores, before the next is chosen and what was read is written down.
+const GROUP: usize = 16;
+
 /// What to look at.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct VerifyOptions {
-    /// Read every byte of every pack.
+    /// Read every byte of packs.
     pub read_data: bool,
+    /// Of which.
+    pub share: Share,
+    /// Read no further pack after this long.
+    pub time: Option<Duration>,
+}
+
+/// Which packs are read. But for [`Share::Part`], those that were not read for longest.
+#[derive(Clone, Copy, PartialEq, Debug, Default)]
+pub enum Share {
+    /// All of them.
+    #[default]
+    All,
+    /// The first, second… of so many parts that together are all.
+    Part {
+        /// Which, from 1.
+        number: u64,
+        /// Of how many.
+        of: u64,
+    },
+    /// So many hundredths of their bytes.
+    Percent(f64),
+    /// So many bytes.
+    Bytes(u64),
 }
 
 /// An object that is not as it should be.
@@ -76,6 +103,8 @@ pub struct Verify {
     pub objects: u64,
     /// Bytes of packs that were read and matched their names.
     pub bytes_read: u64,
+    /// Bytes of all packs.
+    pub bytes: u64,
     /// Chunks that are held.
     pub chunks: u64,
     /// Snapshots that were checked.
@@ -104,7 +133,7 @@ pub fn verify(archive: &Archive, options: &VerifyOptions, observer: &dyn Observe
         whole: HashSet::new(),
     };
     check.headers()?;
-    let packs = check.packs(options.read_data)?;
+    let packs = check.packs(options)?;
     check.segments(&packs)?;
     check.snapshots()?;
     check.facts()?;
@@ -173,33 +202,58 @@ impl Check<'_> {
     }
 
     /// Looks at every pack, and learns which chunks are held.
-    fn packs(&mut self, read_data: bool) -> Result<HashMap<PackId, SegmentPack>> {
+    fn packs(&mut self, options: &VerifyOptions) -> Result<HashMap<PackId, SegmentPack>> {
         let objects = self.archive.store().list(names::PACKS, Leftovers::Leave)?;
-        let bytes = if read_data { objects.iter().map(|object| object.len).sum() } else { 0 };
+        let order =
+            if options.read_data { chosen(&objects, options.share, &self.archive.verified()) } else { Vec::new() };
+        let bytes = order.iter().map(|at| objects[*at].len).sum();
         self.observer.event(Event::Begin { files: objects.len() as u64, bytes });
-        let looked: Vec<Looked> =
-            objects.par_iter().map(|object| self.pack(object, read_data)).collect::<Result<_>>()?;
+        let started = Instant::now();
+        let in_time = || options.time.is_none_or(|time| started.elapsed() < time);
         let mut packs = HashMap::new();
-        for (object, looked) in objects.into_iter().zip(looked) {
-            self.found.objects += 1;
-            if looked.damage.is_empty() && read_data {
-                self.found.bytes_read += object.len;
+        let mut rest: HashSet<usize> = (0..objects.len()).collect();
+        for group in order.chunks(GROUP) {
+            let read = |at: &usize| -> Result<_> {
+                let looked = if in_time() { Some(self.pack(&objects[*at], true)?) } else { None };
+                Ok((*at, looked))
+            };
+            let looked: Vec<(usize, Option<Looked>)> = group.par_iter().map(read).collect::<Result<_>>()?;
+            let mut whole = Vec::new();
+            for (at, looked) in looked {
+                let Some(looked) = looked else { continue };
+                rest.remove(&at);
+                if looked.damage.is_empty() {
+                    self.found.bytes_read += objects[at].len;
+                    whole.extend(PackId::from_hex(names::last(&objects[at].name)));
+                }
+                self.seen(&objects[at], looked, &mut packs);
             }
-            let parity = names::parity_of(&object.name);
-            if looked.mendable {
-                self.mendable.insert(object.name.clone());
-            }
-            if looked.mendable || looked.damage.is_empty() {
-                self.whole.extend(parity);
-            }
-            for why in looked.damage {
-                self.damaged(object.name.clone(), why);
-            }
-            self.held.extend(looked.held);
-            self.found.damage.extend(looked.parity);
-            packs.extend(looked.pack.map(|pack| (pack.id, pack)));
+            self.archive.set_verified(&whole, now())?;
+        }
+        let look = |at: usize| Ok((at, self.pack(&objects[at], false)?));
+        let looked: Vec<(usize, Looked)> = rest.into_par_iter().map(look).collect::<Result<_>>()?;
+        for (at, looked) in looked {
+            self.seen(&objects[at], looked, &mut packs);
         }
         Ok(packs)
+    }
+
+    /// Takes in what a look at a pack found.
+    fn seen(&mut self, object: &Object, looked: Looked, packs: &mut HashMap<PackId, SegmentPack>) {
+        self.found.objects += 1;
+        self.found.bytes += object.len;
+        if looked.mendable {
+            self.mendable.insert(object.name.clone());
+        }
+        if looked.mendable || looked.damage.is_empty() {
+            self.whole.extend(names::parity_of(&object.name));
+        }
+        for why in looked.damage {
+            self.damaged(object.name.clone(), why);
+        }
+        self.held.extend(looked.held);
+        self.found.damage.extend(looked.parity);
+        packs.extend(looked.pack.map(|pack| (pack.id, pack)));
     }
 
     fn pack(&self, object: &Object, read_data: bool) -> Result<Looked> {
@@ -483,6 +537,45 @@ impl Check<'_> {
         self.found.affected.push(AffectedFile { snapshot: *snapshot, path, size });
         Ok(())
     }
+}
+
+/// Which packs are read, in their order: those that were not read for longest come first.
+fn chosen(objects: &[Object], share: Share, verified: &HashMap<PackId, i64>) -> Vec<usize> {
+    let id = |at: &usize| PackId::from_hex(names::last(&objects[*at].name));
+    let mut order: Vec<usize> = (0..objects.len()).collect();
+    order.sort_by_key(|at| id(at).and_then(|id| verified.get(&id)));
+    let all: u64 = objects.iter().map(|object| object.len).sum();
+    let room = match share {
+        Share::All => return order,
+        Share::Part { number, of } => {
+            let part = |at: &usize| id(at).map_or(0, |id| u64::from_le_bytes(first_eight(id.as_bytes()))) % of.max(1);
+            order.retain(|at| part(at) + 1 == number);
+            return order;
+        }
+        Share::Percent(percent) => (all as f64 * percent / 100.0).ceil() as u64,
+        Share::Bytes(bytes) => bytes,
+    };
+    let mut taken = 0;
+    let within = order.iter().take_while(|at| {
+        let fits = taken < room;
+        taken += objects[**at].len;
+        fits
+    });
+    let count = within.count();
+    order.truncate(count);
+    order
+}
+
+fn first_eight(id: &[u8; 32]) -> [u8; 8] {
+    let mut first = [0; 8];
+    first.copy_from_slice(&id[..8]);
+    first
+}
+
+/// Seconds since 1970.
+pub(super) fn now() -> i64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.map_or(0, |since| since.as_secs() as i64)
 }
 
 /// A directory to look below, or one whose last entry has been looked at: its tree, and what was lost before it.

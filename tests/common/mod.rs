@@ -155,7 +155,7 @@ impl TestArchive {
     }
 
     pub fn verify(&self, read_data: bool) -> Verify {
-        verify(&self.open(), &VerifyOptions { read_data }, &Heard::default()).unwrap()
+        verify(&self.open(), &VerifyOptions { read_data, ..VerifyOptions::default() }, &Heard::default()).unwrap()
     }
 
     /// Restores the content of the source as this snapshot has it, into a folder of this name.

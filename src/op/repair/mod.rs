@@ -80,7 +80,7 @@ pub fn repair(archive: &Archive, options: &RepairOptions<'_>, observer: &dyn Obs
         return Err(Error::new(Kind::Invalid, "repairing", "the other archive is this one"));
     }
     let repairer = if options.dry_run { None } else { Some(archive.repairer()?) };
-    let found = verify(archive, &VerifyOptions { read_data: true }, observer)?;
+    let found = verify(archive, &VerifyOptions { read_data: true, ..VerifyOptions::default() }, observer)?;
     let work = Work { archive, find: Find::new(archive, options, &found)?, observer };
     let steps = work.plan(&found)?;
     let lost_snapshots = lost_snapshots(&steps);
