@@ -1,3 +1,5 @@
+//! What is packed comes back, and nothing that is stored can make the library do harm. Most JPEGs here are made by hand.
+
 #[path = "../../../tests/common/picture.rs"]
 mod picture;
 
