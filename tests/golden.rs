@@ -126,7 +126,8 @@ fn every_version_that_was_ever_written_is_read() {
         let opened = open(&room.path().join("archive"));
         let ids: Vec<String> = opened.snapshots().iter().map(|(id, _)| id.to_hex()).collect();
         assert_eq!(ids, expected.iter().map(|snapshot| snapshot.id.clone()).collect::<Vec<_>>(), "{version}");
-        let found = verify(&opened, &VerifyOptions { read_data: true, ..VerifyOptions::default() }, &Heard::default()).unwrap();
+        let found =
+            verify(&opened, &VerifyOptions { read_data: true, ..VerifyOptions::default() }, &Heard::default()).unwrap();
         assert!(found.damage.is_empty() && found.affected.is_empty(), "{version}: {found:?}");
         assert!(found.bytes_read > 0 && found.snapshots == expected.len() as u64);
         for ((id, _), expected) in opened.snapshots().into_iter().zip(expected) {
