@@ -169,7 +169,6 @@ fn flip_each(parameters: &Parameters, at_least: usize) {
             let snapshot = name.strip_prefix("snapshots/").and_then(SnapshotId::from_hex);
             let at = *bit as u64 / 8;
             let hit = frames.get(*name).and_then(|frames| frames.iter().find(|(range, _)| range.contains(&at)));
-            let costs = |need: &BTreeSet<ChunkId>| hit.is_some_and(|(_, chunk)| need.contains(chunk));
             // A bit that the codec does not mind costs nothing.
             let unharmed = |(range, id): &(std::ops::Range<u64>, ChunkId)| {
                 let frame = &objects[*name][range.start as usize..range.end as usize];
@@ -178,6 +177,7 @@ fn flip_each(parameters: &Parameters, at_least: usize) {
                     .any(|kind| unpack_frame(*kind, id, frame).is_ok())
             };
             let hit = hit.filter(|hit| !unharmed(hit));
+            let costs = |need: &BTreeSet<ChunkId>| hit.is_some_and(|(_, chunk)| need.contains(chunk));
             let mendable = found.damage.iter().all(|damage| damage.mendable);
             let alone = name.starts_with("packs/") || name.starts_with("snapshots/");
             assert_eq!(mendable, protected || !alone, "bit {bit} of {name}");
