@@ -114,6 +114,18 @@ fn frames(archive: &Archive) -> BTreeMap<String, Vec<(std::ops::Range<u64>, Chun
 }
 
 #[test]
+fn foreign_files_are_no_damage() {
+    let mut objects = objects(&SMALL);
+    let own = objects.len() as u64;
+    for folder in ["packs", "packs/ab", "parity", "segments", "snapshots", "derived"] {
+        objects.insert(format!("{folder}/Thumbs.db"), b"a file manager was here".to_vec());
+    }
+    let found = look(&open(&objects).unwrap(), true);
+    assert_eq!((&found.damage, &found.affected), (&vec![], &vec![]));
+    assert_eq!(found.objects, own);
+}
+
+#[test]
 fn a_sound_archive_has_no_damage() {
     for parameters in [SMALL, Parameters::default(), Parameters { parity_permille: 0, ..SMALL }] {
         let objects = objects(&parameters);

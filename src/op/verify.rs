@@ -201,9 +201,16 @@ impl Check<'_> {
         Ok(())
     }
 
+    /// The objects in a folder. Foreign files, as file managers leave them, are none of the archive's.
+    fn objects(&self, folder: &str) -> Result<Vec<Object>> {
+        let mut objects = self.archive.store().list(folder, Leftovers::Leave)?;
+        objects.retain(|object| PackId::from_hex(names::last(&object.name)).is_some());
+        Ok(objects)
+    }
+
     /// Looks at every pack, and learns which chunks are held.
     fn packs(&mut self, options: &VerifyOptions) -> Result<HashMap<PackId, SegmentPack>> {
-        let objects = self.archive.store().list(names::PACKS, Leftovers::Leave)?;
+        let objects = self.objects(names::PACKS)?;
         let order =
             if options.read_data { chosen(&objects, options.share, &self.archive.verified()) } else { Vec::new() };
         let bytes = order.iter().map(|at| objects[*at].len).sum();
@@ -361,7 +368,7 @@ impl Check<'_> {
         if self.archive.header().parity_permille == 0 {
             return Ok(());
         }
-        let objects = self.archive.store().list(names::PARITY, Leftovers::Leave)?;
+        let objects = self.objects(names::PARITY)?;
         self.found.objects += objects.len() as u64;
         let there: HashSet<String> = objects.into_iter().map(|object| object.name).collect();
         for name in std::mem::take(&mut self.protected).difference(&there) {
@@ -373,14 +380,11 @@ impl Check<'_> {
 
     /// Every segment, and whether the packs that it tells of are there and say the same.
     fn segments(&mut self, packs: &HashMap<PackId, SegmentPack>) -> Result<()> {
-        let objects = self.archive.store().list(names::SEGMENTS, Leftovers::Leave)?;
+        let objects = self.objects(names::SEGMENTS)?;
         for object in objects {
             check_stop(self.observer)?;
             self.found.objects += 1;
-            let Some(id) = SegmentId::from_hex(names::last(&object.name)) else {
-                self.damaged(object.name, "its name is not that of a segment");
-                continue;
-            };
+            let Some(id) = SegmentId::from_hex(names::last(&object.name)) else { continue };
             let segment = match self.archive.read_segment(&id) {
                 Ok(segment) => segment,
                 Err(error) => {
@@ -419,14 +423,11 @@ impl Check<'_> {
 
     /// Every snapshot, and whether everything that it needs is held.
     fn snapshots(&mut self) -> Result<()> {
-        let objects = self.archive.store().list(names::SNAPSHOTS, Leftovers::Leave)?;
+        let objects = self.objects(names::SNAPSHOTS)?;
         for object in objects {
             check_stop(self.observer)?;
             self.found.objects += 1;
-            let Some(id) = SnapshotId::from_hex(names::last(&object.name)) else {
-                self.damaged(object.name, "its name is not that of a snapshot");
-                continue;
-            };
+            let Some(id) = SnapshotId::from_hex(names::last(&object.name)) else { continue };
             let read = restored(&**self.archive.store(), &object.name, id.as_bytes(), MAX_SNAPSHOT_LEN);
             match read.and_then(|read| Ok((Snapshot::decode(&read.bytes)?, read))) {
                 Ok((snapshot, Restored { bytes, whole, .. })) => {
@@ -448,13 +449,10 @@ impl Check<'_> {
 
     /// Every object of facts about photos. They can be made again, so damage costs no file.
     fn facts(&mut self) -> Result<()> {
-        for object in self.archive.store().list(names::DERIVED, Leftovers::Leave)? {
+        for object in self.objects(names::DERIVED)? {
             check_stop(self.observer)?;
             self.found.objects += 1;
-            let Some(id) = DerivedId::from_hex(names::last(&object.name)) else {
-                self.damaged(object.name, "its name is not that of an object of facts");
-                continue;
-            };
+            let Some(id) = DerivedId::from_hex(names::last(&object.name)) else { continue };
             if let Err(error) = self.archive.read_facts(&id) {
                 self.mendable.insert(object.name.clone());
                 self.note(object.name, error)?;
