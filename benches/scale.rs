@@ -164,6 +164,7 @@ fn snapshot(sequence: u64, tree: ChunkId) -> Snapshot {
         program: "scale".to_owned(),
         summary: Summary::default(),
         unread: Vec::new(),
+        pinned: false,
     }
 }
 

@@ -258,6 +258,8 @@ impl Kept {
             skip_if_unchanged: false,
             packing: Packing::default(),
             force: false,
+            pinned: false,
+            max_loss: None,
         };
         op::backup(&self.archive, &options, &Quiet::default())
     }

@@ -45,6 +45,13 @@ pub enum Kind {
     Internal,
 }
 
+impl Kind {
+    /// Whether it tells of one object that cannot be had, while everything else may be as it should.
+    pub fn is_of_an_object(self) -> bool {
+        matches!(self, Self::Damaged | Self::Missing | Self::NotFound | Self::Unsupported)
+    }
+}
+
 /// What was being done, to which object, and why it failed.
 #[derive(Clone)]
 pub struct Error(Box<Inner>);

@@ -79,6 +79,10 @@ id_type!(
     /// The BLAKE3 of a whole file, as `b3sum` prints it.
     FileHash
 );
+id_type!(
+    /// Names what is left of a photo without its tags: the BLAKE3 over the ids of the chunks that hold more than tags.
+    PictureHash
+);
 
 /// What a chunk holds. The number is stored; another number is refused by readers.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]

@@ -94,6 +94,8 @@ fn options(source: &Path) -> BackupOptions {
         skip_if_unchanged: false,
         packing: Packing::default(),
         force: false,
+        pinned: false,
+        max_loss: None,
     }
 }
 

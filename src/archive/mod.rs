@@ -6,10 +6,12 @@
 //!
 //! The index is only ever a hint. Whatever is wrong with it is mended here, by filling it again from segments and packs.
 
+mod compare;
 mod facts;
 mod index;
 mod mend;
 mod packs;
+mod past;
 mod reader;
 mod repair;
 mod rewrite;
@@ -21,7 +23,8 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-pub use index::{Change, Index, Location, PackInfo, Sizes};
+pub use compare::{Altered, Comparison, Moved, Place};
+pub use index::{Began, Change, Ended, Index, Location, PackInfo, PastState, Sizes, Track};
 pub use mend::{Restored, restored};
 pub use packs::{MAX_PACK_LEN, directory_of, find_frames, read_directory, read_pack};
 pub use reader::{Reader, unpack_frame};

@@ -71,6 +71,9 @@ pub struct Arguments {
     /// Something to remember about the snapshot
     #[arg(long, value_name = "TEXT")]
     note: Option<String>,
+    /// Keep the snapshot for ever: forgetting never takes it
+    #[arg(long)]
+    keep_forever: bool,
     /// Make no snapshot if nothing has changed
     #[arg(long)]
     skip_if_unchanged: bool,
@@ -163,6 +166,8 @@ fn options(
             images: asked.squeeze || config.squeeze,
         },
         force: asked.force,
+        pinned: asked.keep_forever,
+        max_loss: None,
     })
 }
 

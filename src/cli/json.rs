@@ -277,6 +277,7 @@ mod tests {
             program: "snapkeep 0.1.0".to_owned(),
             summary: Summary { files: 10, new: 3, changed: 2, millis: 1500, ..Summary::default() },
             unread: Vec::new(),
+            pinned: false,
         };
         let object = value(SnapshotObject::new(&SnapshotId::from_bytes([0xab; 32]), &snapshot));
         let expected = json!({

@@ -172,6 +172,7 @@ mod tests {
             program: String::new(),
             summary: Summary::default(),
             unread: Vec::new(),
+            pinned: false,
         };
         let year = loop {
             let id = blake3::hash(&snapshot.encode()).to_hex();

@@ -7,7 +7,7 @@ use super::bytes::{ENVELOPE_LEN, ObjectKind, Reader, envelope};
 use super::cbor::{Decoder, Encoder, Fields};
 use super::{damaged, unsupported};
 use crate::error::Result;
-use crate::id::FileHash;
+use crate::id::{FileHash, PictureHash};
 
 /// The longest plain body of an object of facts, in bytes.
 pub const MAX_FACTS_LEN: u32 = 1 << 26;
@@ -45,6 +45,8 @@ pub struct CaptureFacts {
     pub duration: Option<u64>,
     /// What a Live Photo's still and video have in common.
     pub content_id: Option<String>,
+    /// What is left of it without its tags: two files with the same differ in nothing but tags.
+    pub picture: Option<PictureHash>,
 }
 
 impl CaptureFacts {
@@ -82,6 +84,9 @@ impl CaptureFacts {
             int(fields, 12, self.altitude);
             uint(fields, 13, self.duration);
             text(fields, 14, &self.content_id);
+            if let Some(picture) = &self.picture {
+                fields.key(15).bytes(picture.as_bytes());
+            }
         });
     }
 
@@ -103,6 +108,7 @@ impl CaptureFacts {
                 12 => facts.altitude = Some(value.int()?),
                 13 => facts.duration = Some(value.uint()?),
                 14 => facts.content_id = Some(value.text()?.to_owned()),
+                15 => facts.picture = Some(PictureHash::from_bytes(value.bytes32()?)),
                 _ => return Err(unsupported(format!("facts have a field {key} that is not known here"))),
             }
             Ok(())

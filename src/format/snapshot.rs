@@ -92,6 +92,8 @@ pub struct Snapshot {
     pub summary: Summary,
     /// The first of the entries that could not be read; the summary counts all.
     pub unread: Vec<Unread>,
+    /// It is kept for ever: whatever forgets snapshots passes it over.
+    pub pinned: bool,
 }
 
 /// The keys of a snapshot's fields.
@@ -111,6 +113,7 @@ mod key {
     pub const PROGRAM: u64 = 13;
     pub const SUMMARY: u64 = 14;
     pub const UNREAD: u64 = 15;
+    pub const PINNED: u64 = 16;
 }
 
 impl Snapshot {
@@ -166,6 +169,9 @@ impl Snapshot {
                 out.text(&unread.why);
             }
         }
+        if self.pinned {
+            fields.key(key::PINNED).yes();
+        }
     }
 
     /// Reads a snapshot object.
@@ -190,6 +196,7 @@ impl Snapshot {
             program: String::new(),
             summary: Summary::default(),
             unread: Vec::new(),
+            pinned: false,
         };
         let mut seen = 0_u32;
         decoder.map(|key, value| {
@@ -254,6 +261,7 @@ impl Snapshot {
                     self.unread.push(Unread { path: value.bytes()?.to_vec(), why: value.text()?.to_owned() });
                 }
             }
+            key::PINNED => self.pinned = value.yes()?,
             _ => return Err(unsupported(format!("it has a field {key} that is not known here"))),
         }
         Ok(())

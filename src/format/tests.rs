@@ -1,7 +1,7 @@
 //! Round trips, refusals at every length, and one encoding only.
 
 use super::*;
-use crate::id::{ArchiveId, ChunkId, ChunkKind, FileHash, PackId, SnapshotId};
+use crate::id::{ArchiveId, ChunkId, ChunkKind, FileHash, PackId, PictureHash, SnapshotId};
 
 fn chunk_id(seed: u8) -> ChunkId {
     ChunkId::from_bytes([seed; 32])
@@ -87,6 +87,7 @@ fn snapshot() -> Snapshot {
         program: "snapkeep 0.1.0".into(),
         summary: Summary { files: 1, millis: 1 << 33, ..Summary::default() },
         unread: vec![Unread { path: b"/x".to_vec(), why: "input/output error".into() }],
+        pinned: true,
     }
 }
 
@@ -146,6 +147,7 @@ fn every_object_comes_back_and_nothing_else_does() {
         altitude: Some(-40),
         duration: Some(3200),
         content_id: Some("A-B".into()),
+        picture: Some(PictureHash::from_bytes([9; 32])),
     };
     assert_eq!(CaptureFacts::decode(&facts.encode()).unwrap(), facts);
     refuses_all_but(&facts.encode(), CaptureFacts::decode);
@@ -351,6 +353,7 @@ fn the_test_vectors_of_the_specification_are_what_is_written() {
         program: "x".into(),
         summary: Summary { files: 1, bytes: 5, ..Summary::default() },
         unread: Vec::new(),
+        pinned: false,
         ..snapshot()
     };
     let vectors = [

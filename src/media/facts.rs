@@ -10,7 +10,7 @@ use super::{Format, ReadAt, exif, raf, video};
 use super::{bmff, jpeg, png};
 
 /// Rises when the same bytes may give other facts than before, so that stored ones are made again.
-pub const FACTS_VERSION: u32 = 1;
+pub const FACTS_VERSION: u32 = 2;
 
 /// The most that is read of a file.
 const BUDGET: u64 = 8 << 20;

@@ -2,6 +2,9 @@
 //! what came of it is returned.
 
 mod backup;
+mod capture;
+mod file;
+mod has;
 mod repair;
 mod restore;
 mod squeeze;
@@ -12,6 +15,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 pub use backup::{Backup, BackupOptions, backup};
+pub use has::{Finding, Has, Verdict, has};
 pub use repair::{Remedy, Repair, RepairOptions, repair};
 pub use restore::{Overwrite, Restore, RestoreOptions, Selection, restore};
 pub use squeeze::{Squeeze, SqueezeOptions, squeeze};

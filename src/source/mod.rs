@@ -23,3 +23,4 @@ pub use rules::{RuleSpec, Rules};
 pub use scan::{Node, Scan, scan};
 pub use selection::Patterns;
 pub use stat::{Kind, Stat, Time};
+pub use sys::name_of;

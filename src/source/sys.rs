@@ -142,3 +142,8 @@ pub(super) fn reach(path: &Path) -> io::Result<Reached<'_>> {
     }
     Ok(Reached { dir, rest: Path::new(os(rest)) })
 }
+
+/// The name that these bytes are.
+pub fn name_of(bytes: &[u8]) -> &OsStr {
+    OsStr::from_bytes(bytes)
+}

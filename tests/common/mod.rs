@@ -242,6 +242,8 @@ pub fn options(sources: &[&Path]) -> BackupOptions {
         skip_if_unchanged: false,
         packing: snapkeep::archive::Packing::default(),
         force: false,
+        pinned: false,
+        max_loss: None,
     }
 }
 

@@ -347,7 +347,8 @@ SNAPSHOT_FIELDS = {
     7: (True, lambda value: type(value) is list and all(type(item) is list and len(item) == 3 and is_bytes(item[0]) and is_bytes(item[1])
                                                         and array_of(ANY)(item[2]) for item in value)),
     8: (True, is_id), 9: (False, is_id), 10: (False, array_of(is_text)), 11: (False, is_text), 12: (False, array_of(is_text)),
-    13: (True, is_text), 14: (True, lambda value: array_of(ANY)(value) and len(value) == 12), 15: (False, array_of(is_bytes, is_text))}
+    13: (True, is_text), 14: (True, lambda value: array_of(ANY)(value) and len(value) == 12), 15: (False, array_of(is_bytes, is_text)),
+    16: (False, lambda value: value is True)}
 
 
 def check_fields(value, fields, what):

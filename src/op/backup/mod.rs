@@ -5,8 +5,6 @@
 //! is told and passed over; an error of the archive ends the run, and then there is no snapshot. Whatever ends it, the
 //! chunks that are durable by then are not stored again by the next run.
 
-mod capture;
-mod file;
 mod moved;
 mod previous;
 mod run;
@@ -14,7 +12,7 @@ mod run;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use super::{Action, Event, Observer, check_stop};
+use super::{Action, Event, Observer, capture, check_stop};
 use crate::archive::{Archive, Packing};
 use crate::error::{Error, Kind, Result};
 use crate::format::{Device, Snapshot, Source, Summary, Time, Unread};
@@ -22,6 +20,10 @@ use crate::id::SnapshotId;
 use crate::source::{self, RuleSpec, Rules, Scan};
 use previous::Previous;
 use run::Run;
+
+/// The past of every path follows a new snapshot at once where no more files than this have changed, since that takes a
+/// moment; after more it is filled when somebody asks for it.
+const LITTLE: usize = 2_000;
 
 /// What to back up, and how to record it.
 #[derive(Clone, Debug)]
@@ -52,6 +54,11 @@ pub struct BackupOptions {
     pub packing: Packing,
     /// Read every file, also those that look unchanged.
     pub force: bool,
+    /// Keep the snapshot for ever.
+    pub pinned: bool,
+    /// Refuse a source of whose files more than this many percent are lost or changed since the previous snapshot; none
+    /// takes it as it is.
+    pub max_loss: Option<u8>,
 }
 
 /// What came of it.
@@ -103,10 +110,13 @@ pub fn backup(archive: &Archive, options: &BackupOptions, observer: &dyn Observe
                 program: options.program.clone(),
                 summary: done.summary,
                 unread: done.unread.iter().take(Snapshot::MAX_UNREAD).cloned().collect(),
+                pinned: options.pinned,
             };
             check_stop(observer)?;
             let id = archive.commit(&snapshot)?;
             archive.set_facts_done(id, capture::MAKER)?;
+            // The snapshot is there, whatever becomes of the index: who asks for the past fills it.
+            let _ = archive.follow_past(LITTLE);
             Some(id)
         }
         _ => None,

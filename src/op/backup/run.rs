@@ -3,21 +3,21 @@
 //! Directories are worked on in parallel and finished from below: a directory is stored when all that is in it is.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use rayon::prelude::*;
 
-use super::capture::MAKER;
-use super::file::Stored;
 use super::moved::Moved;
 use super::previous::{Known, Previous, is_unchanged, readable, time};
-use super::{BackupOptions, Root, bytes, file};
+use super::{BackupOptions, Root, bytes};
 use crate::archive::{Archive, Reader, Writer, chunks_of, entries_of, store_entries};
 use crate::error::{Error, Kind, Result};
 use crate::format::{CaptureFacts, Entry, EntryKind, Meta, Summary, Unread};
 use crate::id::{ChunkId, FileHash};
+use crate::op::capture::MAKER;
+use crate::op::file::{self, Stored};
 use crate::op::{Action, Event, Observer, check_stop};
 use crate::source::{self, Failure, Node, Stat};
 
@@ -174,7 +174,7 @@ impl<'a> Run<'a> {
         self.count_gone(node, path, &before);
         let below = node.children.par_iter().map(|child| {
             let known = find(&child.name).map(|at| &before[at]);
-            self.entry(place, child, &path.join(source_name(&child.name)), known)
+            self.entry(place, child, &path.join(source::name_of(&child.name)), known)
         });
         let entries = below.filter_map(Result::transpose).collect::<Result<Vec<Entry>>>()?;
         self.counts.dirs.fetch_add(1, Ordering::Relaxed);
@@ -206,7 +206,7 @@ impl<'a> Run<'a> {
         {
             self.counted(Action::Unchanged, path, node.stat.size);
             if self.lacks_facts && self.writer.is_some() {
-                self.note_facts(&known.kind, || file::facts(path, &node.stat));
+                self.note_facts(&known.kind, || self.facts(path, &node.stat, &known.kind));
             }
             let meta = self.meta(place, &node.stat, || known.meta.xattrs.clone());
             return Ok(Some((known.kind.clone(), meta)));
@@ -314,7 +314,7 @@ impl<'a> Run<'a> {
                 _ => continue,
             };
             self.counts.gone.fetch_add(files, Ordering::Relaxed);
-            let path = path.join(source_name(&entry.name));
+            let path = path.join(source::name_of(&entry.name));
             self.observer.event(Event::Item { action: Action::Gone, path: &path, size });
         }
     }
@@ -364,6 +364,12 @@ impl<'a> Run<'a> {
         }
     }
 
+    /// What a file tells about its taking that is stored already.
+    fn facts(&self, path: &Path, stat: &Stat, kind: &EntryKind) -> Option<CaptureFacts> {
+        let EntryKind::File { content, size, .. } = kind else { return None };
+        file::facts(path, stat, &chunks_of(&self.reader, content, *size).ok()?)
+    }
+
     /// Keeps what a file tells about its taking, unless that is known.
     fn note_facts(&self, kind: &EntryKind, facts: impl FnOnce() -> Option<CaptureFacts>) {
         let EntryKind::File { hash, .. } = kind else { return };
@@ -410,9 +416,4 @@ fn content(kind: &EntryKind) -> Option<(u64, crate::id::FileHash)> {
         EntryKind::File { size, hash, .. } => Some((*size, *hash)),
         _ => None,
     }
-}
-
-fn source_name(name: &[u8]) -> PathBuf {
-    use std::os::unix::ffi::OsStrExt;
-    PathBuf::from(std::ffi::OsStr::from_bytes(name))
 }

@@ -58,6 +58,7 @@ fn planned(limit: u64, entries: impl FnOnce(&Writer<'_>) -> Vec<Entry>) -> Resul
         program: String::new(),
         summary: Summary::default(),
         unread: Vec::new(),
+        pinned: false,
     };
     let id = archive.commit(&snapshot)?;
     let top = Node { path: Vec::new(), entry: None };

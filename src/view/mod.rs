@@ -1,4 +1,9 @@
-//! A snapshot as a read-only tree: what `ls`, `cat` and restore see. It can only read.
+//! A snapshot as a read-only tree, and the past of every path: what `ls`, `cat`, `history` and restore see. It can only
+//! read.
+
+mod past;
+
+pub use past::{AlbumChange, Episode, History, Past, Span, Spot, Tally};
 
 use crate::archive::{Archive, Reader, chunks_of, entries_of};
 use crate::error::{Error, Kind, Result};

@@ -33,6 +33,7 @@ fn stored(format: &str, facts: Facts) -> CaptureFacts {
         altitude: place.and_then(|place| place.altitude).map(|metres| (metres * 100.0).round() as i64),
         duration: duration_ms,
         content_id,
+        picture: None,
     }
 }
 

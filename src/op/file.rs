@@ -1,4 +1,4 @@
-//! One file: read once, cut, hashed, stored.
+//! One file of the source: read once, cut, hashed, and stored or only looked at.
 //!
 //! The whole file's hash is made from the bytes as they were read, apart from cutting and storing. A file that changes
 //! while it is read is read again, and if it never rests it is stored and marked. A short or failed read is a failure of
@@ -13,7 +13,7 @@ use crate::archive::{Archive, Writer, store_content};
 use crate::chunk::{Chunk, Cutter};
 use crate::error::Result;
 use crate::format::{CaptureFacts, ChunkRef, EntryKind, Hint};
-use crate::id::{ChunkKind, FileHash};
+use crate::id::{ChunkKind, FileHash, PictureHash};
 use crate::media::{self, ReadAt, Region, RegionKind};
 use crate::op::{Event, Observer, check_stop};
 use crate::source::{Failure, SourceFile, Stat, Xattr};
@@ -39,6 +39,15 @@ pub(super) struct Stored {
     pub(super) facts: Option<CaptureFacts>,
 }
 
+/// A file that was only looked at.
+pub(super) struct Looked {
+    /// Its length in bytes.
+    pub(super) size: u64,
+    pub(super) hash: FileHash,
+    /// What it is without its tags.
+    pub(super) picture: Option<PictureHash>,
+}
+
 /// Stores the file that the walk found at `path`.
 pub(super) fn store(
     archive: &Archive,
@@ -47,27 +56,68 @@ pub(super) fn store(
     found: &Stat,
     observer: &dyn Observer,
 ) -> Result<std::result::Result<Stored, Failure>> {
+    let read = match read(archive, Some(writer), path, found, observer)? {
+        Ok(read) => read,
+        Err(failure) => return Ok(Err(failure)),
+    };
+    let xattrs = match read.file.xattrs() {
+        Ok(xattrs) => xattrs,
+        Err(failure) => return Ok(Err(failure)),
+    };
+    let (stat, unsettled, mut content) = (read.stat, !read.settled, read.content);
+    let facts = content.facts.take().map(|facts| CaptureFacts { picture: content.picture(), ..facts });
+    let hash = content.hash(stat.size);
+    let content = store_content(writer, content.chunks)?;
+    let kind = EntryKind::File { size: stat.size, hash, content, sparse: stat.sparse, unsettled };
+    Ok(Ok(Stored { kind, stat, xattrs, facts }))
+}
+
+/// Reads the file that the walk found at `path` and stores nothing.
+pub(super) fn look(
+    archive: &Archive,
+    path: &Path,
+    found: &Stat,
+    observer: &dyn Observer,
+) -> Result<std::result::Result<Looked, Failure>> {
+    let read = read(archive, None, path, found, observer)?;
+    Ok(read.map(|Read { stat, content, .. }| {
+        let picture = content.facts.as_ref().and_then(|_| content.picture());
+        Looked { size: stat.size, hash: content.hash(stat.size), picture }
+    }))
+}
+
+/// A file that was read to its end.
+struct Read<'a> {
+    file: SourceFile,
+    /// As it was before it was read.
+    stat: Stat,
+    /// It did not change while it was read.
+    settled: bool,
+    content: Content<'a>,
+}
+
+fn read<'a>(
+    archive: &Archive,
+    writer: Option<&'a Writer<'a>>,
+    path: &Path,
+    found: &Stat,
+    observer: &'a dyn Observer,
+) -> Result<std::result::Result<Read<'a>, Failure>> {
     let mut attempt = 1;
     loop {
-        let (file, before) = match open(path, found) {
+        let (file, stat) = match open(path, found) {
             Ok(opened) => opened,
             Err(failure) => return Ok(Err(failure)),
         };
         let last = attempt == ATTEMPTS;
         let mut content = Content::new(archive, writer, observer);
-        match content.read(&file, before.size)? {
-            Err(failure) if last || file.unchanged_since(&before) => return Ok(Err(failure)),
+        match content.read(&file, stat.size)? {
+            Err(failure) if last || file.unchanged_since(&stat) => return Ok(Err(failure)),
             Err(_) => {}
             Ok(()) => {
-                let settled = file.unchanged_since(&before);
+                let settled = file.unchanged_since(&stat);
                 if settled || last {
-                    let xattrs = match file.xattrs() {
-                        Ok(xattrs) => xattrs,
-                        Err(failure) => return Ok(Err(failure)),
-                    };
-                    let facts = content.facts.take();
-                    let kind = content.finish(&before, !settled)?;
-                    return Ok(Ok(Stored { kind, stat: before, xattrs, facts }));
+                    return Ok(Ok(Read { file, stat, settled, content }));
                 }
             }
         }
@@ -81,27 +131,50 @@ fn open(path: &Path, found: &Stat) -> std::result::Result<(SourceFile, Stat), Fa
     Ok((file, stat))
 }
 
-/// What the file at `path` tells about its taking, for one that need not be stored again.
-pub(super) fn facts(path: &Path, found: &Stat) -> Option<CaptureFacts> {
+/// What the file at `path` tells about its taking, for one that is stored already, as these chunks.
+pub(super) fn facts(path: &Path, found: &Stat, chunks: &[ChunkRef]) -> Option<CaptureFacts> {
     let file = SourceFile::open(path, found).ok()?;
-    capture(&Seen { file: &file, size: found.size })
+    let seen = Seen { file: &file, size: found.size };
+    let facts = capture(&seen)?;
+    let regions = media::regions(&seen).ok().flatten().unwrap_or_default();
+    Some(CaptureFacts { picture: picture(&regions, chunks), ..facts })
+}
+
+/// What a file is without its tags; none where it is not known which of its bytes are tags.
+fn picture(regions: &[Region], chunks: &[ChunkRef]) -> Option<PictureHash> {
+    let mut hasher = blake3::Hasher::new();
+    let (mut regions, mut at) = (regions.iter().peekable(), 0);
+    for chunk in chunks {
+        while regions.peek()?.range().end <= at {
+            regions.next();
+        }
+        if regions.peek()?.kind != RegionKind::Metadata {
+            hasher.update(chunk.id.as_bytes());
+        }
+        at += u64::from(chunk.len);
+    }
+    (hasher.count() > 0).then(|| PictureHash::from_bytes(*hasher.finalize().as_bytes()))
 }
 
 /// A file's content while it is being stored.
 struct Content<'a> {
-    writer: &'a Writer<'a>,
+    /// None if it is only looked at.
+    writer: Option<&'a Writer<'a>>,
     observer: &'a dyn Observer,
     cutter: Cutter,
     hasher: blake3::Hasher,
     chunks: Vec<ChunkRef>,
+    /// Where it was cut apart; empty if nothing is known of its structure.
+    regions: Vec<Region>,
     facts: Option<CaptureFacts>,
 }
 
 impl<'a> Content<'a> {
-    fn new(archive: &Archive, writer: &'a Writer<'a>, observer: &'a dyn Observer) -> Self {
+    fn new(archive: &Archive, writer: Option<&'a Writer<'a>>, observer: &'a dyn Observer) -> Self {
         let sizes = archive.header().chunker;
         let cutter = Cutter::new(sizes.min, sizes.average, sizes.max);
-        Self { writer, observer, cutter, hasher: blake3::Hasher::new(), chunks: Vec::new(), facts: None }
+        let (chunks, regions, facts) = Default::default();
+        Self { writer, observer, cutter, hasher: blake3::Hasher::new(), chunks, regions, facts }
     }
 
     fn read(&mut self, file: &SourceFile, size: u64) -> Result<std::result::Result<(), Failure>> {
@@ -128,8 +201,8 @@ impl<'a> Content<'a> {
         }
         let bytes = &bytes[..];
         self.facts = capture(&bytes);
-        let regions = media::regions(&bytes).ok().flatten();
-        for region in regions.unwrap_or_else(|| one_run(size)) {
+        self.regions = media::regions(&bytes).ok().flatten().unwrap_or_default();
+        for region in runs(&self.regions, size) {
             let bytes = &bytes[region.start as usize..(region.start + region.len) as usize];
             self.store_region(bytes, region.kind)?;
         }
@@ -161,11 +234,9 @@ impl<'a> Content<'a> {
     ) -> Result<std::result::Result<(), Failure>> {
         let seen = Seen { file, size };
         self.facts = capture(&seen);
-        let regions = match media::regions(&seen) {
-            Ok(regions) => regions.unwrap_or_else(|| one_run(size)),
-            Err(_) => one_run(size), // reading it below tells what is wrong
-        };
-        for Region { start, len, kind } in regions {
+        // If that fails, reading it below tells what is wrong.
+        self.regions = media::regions(&seen).ok().flatten().unwrap_or_default();
+        for Region { start, len, kind } in runs(&self.regions, size) {
             let whole = is_whole(kind, len);
             let room = if whole { len as usize } else { WINDOW.max(2 * self.cutter.max()) };
             if window.len() < room {
@@ -202,19 +273,23 @@ impl<'a> Content<'a> {
 
     fn store_chunk(&mut self, bytes: &[u8], hint: Hint) -> Result<()> {
         let chunk = Chunk::new(ChunkKind::Data, bytes);
-        self.writer.put(&chunk, hint)?;
+        if let Some(writer) = self.writer {
+            writer.put(&chunk, hint)?;
+        }
         self.chunks.push(ChunkRef { id: chunk.id(), len: bytes.len() as u32 });
         Ok(())
     }
 
-    fn finish(self, stat: &Stat, unsettled: bool) -> Result<EntryKind> {
-        let hash = match self.chunks.as_slice() {
-            [only] if u64::from(only.len) == stat.size => *only.id.as_bytes(),
+    /// The hash of the whole file, which has this length.
+    fn hash(&self, size: u64) -> FileHash {
+        FileHash::from_bytes(match self.chunks.as_slice() {
+            [only] if u64::from(only.len) == size => *only.id.as_bytes(),
             _ => *self.hasher.finalize().as_bytes(),
-        };
-        let content = store_content(self.writer, self.chunks)?;
-        let hash = FileHash::from_bytes(hash);
-        Ok(EntryKind::File { size: stat.size, hash, content, sparse: stat.sparse, unsettled })
+        })
+    }
+
+    fn picture(&self) -> Option<PictureHash> {
+        picture(&self.regions, &self.chunks)
     }
 }
 
@@ -235,9 +310,12 @@ fn hint(kind: RegionKind) -> Hint {
     if kind == RegionKind::JpegImage { Hint::Image } else { Hint::None }
 }
 
-/// A file without structure that is known.
-fn one_run(size: u64) -> Vec<Region> {
-    if size == 0 { Vec::new() } else { vec![Region { start: 0, len: size, kind: RegionKind::Content }] }
+/// The regions of a file of this length: all of it is one where nothing is known of its structure.
+fn runs(regions: &[Region], size: u64) -> Vec<Region> {
+    match regions {
+        [] if size > 0 => vec![Region { start: 0, len: size, kind: RegionKind::Content }],
+        regions => regions.to_vec(),
+    }
 }
 
 /// A long file, as the media room reads it.

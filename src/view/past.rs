@@ -1,0 +1,400 @@
+//! The past: what every path held from one snapshot to another, across all snapshots of a source.
+//!
+//! It is answered from the index alone; no tree is read once the index is up to date. A path is written as it stands in
+//! a snapshot (`Pictures/2019`) or as it is at the source (`/home/anna/Pictures/2019`).
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use super::join;
+use crate::archive::{Archive, Began, Ended, Filter, PastState, Track};
+use crate::error::{Error, Kind, Result};
+use crate::format::{Snapshot, Time};
+use crate::id::{FileHash, SnapshotId};
+
+/// The past of the sources that count.
+pub struct Past<'a> {
+    archive: &'a Archive,
+    tracks: Vec<Source>,
+    snapshots: HashMap<SnapshotId, Snapshot>,
+}
+
+/// A source of a machine, under the name that its newest snapshot gives it.
+struct Source {
+    track: Track,
+    name: Vec<u8>,
+}
+
+/// A path of one source, below it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Spot {
+    /// Which source: its place in the order in which sources were first met.
+    source: usize,
+    /// Names below the source, joined by `/`.
+    below: Vec<u8>,
+}
+
+/// A state of a path with its moments.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Episode {
+    /// The path as it stands in snapshots.
+    pub path: Vec<u8>,
+    /// What was there, and how it came and went.
+    pub state: PastState,
+    source: usize,
+}
+
+/// What happened to an album from one snapshot to the next.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct AlbumChange {
+    /// Files that were added, and their bytes.
+    pub added: Tally,
+    /// Files with new content.
+    pub changed: Tally,
+    /// Photos with other tags.
+    pub tags: Tally,
+    /// Files that came from elsewhere.
+    pub moved_in: Tally,
+    /// Files that went elsewhere.
+    pub moved_out: Tally,
+    /// Files that have another path within it.
+    pub moved_within: Tally,
+    /// Files that are gone.
+    pub deleted: Tally,
+    /// What the album holds after it.
+    pub holds: Tally,
+}
+
+/// Files and their bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Tally {
+    /// How many.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+impl Tally {
+    fn add(&mut self, state: &PastState) {
+        self.files += 1;
+        self.bytes += state.size;
+    }
+
+    fn take(&mut self, state: &PastState) {
+        self.files = self.files.saturating_sub(1);
+        self.bytes = self.bytes.saturating_sub(state.size);
+    }
+}
+
+/// What a path is about.
+#[derive(Debug)]
+pub enum History {
+    /// A file: its states, oldest first, under whatever names it had.
+    File(Vec<Episode>),
+    /// An album: what happened to it, and in which snapshot that was seen first.
+    Album(Vec<(SnapshotId, AlbumChange)>),
+}
+
+/// Which states are asked for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Span {
+    /// Those that the newest snapshot of their source has.
+    Newest,
+    /// Every state that there ever was.
+    All,
+    /// The last state of what is no longer in the source.
+    Deleted,
+}
+
+impl<'a> Past<'a> {
+    /// The past of the snapshots that count, brought up to the newest.
+    ///
+    /// # Errors
+    /// The archive's error.
+    pub fn open(archive: &'a Archive, filter: &Filter) -> Result<Self> {
+        let tracks = archive.past()?;
+        let snapshots: HashMap<SnapshotId, Snapshot> = archive.snapshots().into_iter().collect();
+        let mut sources = Vec::new();
+        for track in tracks {
+            let Some(newest) = track.snapshots.last().and_then(|id| snapshots.get(id)) else { continue };
+            let Some(source) = newest.sources.iter().find(|source| source.path == track.path) else { continue };
+            if track.snapshots.iter().any(|id| snapshots.get(id).is_some_and(|snapshot| filter.admits(snapshot))) {
+                sources.push(Source { name: source.name.clone(), track });
+            }
+        }
+        Ok(Self { archive, tracks: sources, snapshots })
+    }
+
+    /// The archive.
+    pub fn archive(&self) -> &'a Archive {
+        self.archive
+    }
+
+    /// Where a path is or was, in each source that may be meant.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`] if nothing was ever there.
+    pub fn spots(&self, path: &[u8]) -> Result<Vec<Spot>> {
+        let mut spots = Vec::new();
+        for (source, Source { track, name }) in self.tracks.iter().enumerate() {
+            let absolute = path.starts_with(b"/");
+            let above: &[u8] = if absolute { &track.path } else { name };
+            let path: Vec<u8> = clean(path);
+            let rest = if clean(above).is_empty() {
+                Some(path.as_slice())
+            } else {
+                path.strip_prefix(clean(above).as_slice())
+            };
+            let below = match rest {
+                Some([]) => Vec::new(),
+                Some([b'/', below @ ..]) => below.to_vec(),
+                Some(below) if clean(above).is_empty() => below.to_vec(),
+                _ if path.is_empty() => Vec::new(),
+                _ => continue,
+            };
+            if !self.archive.states_from(track.number, &below, 1)?.is_empty() {
+                spots.push(Spot { source, below });
+            }
+        }
+        if spots.is_empty() {
+            let path = String::from_utf8_lossy(path);
+            return Err(Error::new(
+                Kind::NotFound,
+                format!("looking for \"{path}\""),
+                "no snapshot has ever had anything there",
+            ));
+        }
+        Ok(spots)
+    }
+
+    /// Every source as a whole.
+    pub fn roots(&self) -> Vec<Spot> {
+        (0..self.tracks.len()).map(|source| Spot { source, below: Vec::new() }).collect()
+    }
+
+    /// The path of a spot as it stands in snapshots.
+    pub fn path(&self, spot: &Spot) -> Vec<u8> {
+        self.shown(spot.source, &spot.below)
+    }
+
+    /// The path of a spot as it is at the source, and the machine that it is on.
+    pub fn origin(&self, spot: &Spot) -> (&str, Vec<u8>) {
+        let track = &self.tracks[spot.source].track;
+        (&track.host, join(&track.path, &spot.below))
+    }
+
+    /// The spot of an episode.
+    pub fn spot(&self, episode: &Episode) -> Spot {
+        Spot { source: episode.source, below: episode.state.path.clone() }
+    }
+
+    /// The snapshot that saw an episode's beginning.
+    pub fn since(&self, episode: &Episode) -> Option<(SnapshotId, &Snapshot)> {
+        self.moment(episode.source, episode.state.from)
+    }
+
+    /// The last snapshot that has an episode's state.
+    pub fn last(&self, episode: &Episode) -> Option<(SnapshotId, &Snapshot)> {
+        match &episode.state.ended {
+            Some((at, _)) => self.moment(episode.source, at.checked_sub(1)?),
+            None => self.newest(episode.source),
+        }
+    }
+
+    /// The snapshot that saw an episode's end, if it has one.
+    pub fn ended(&self, episode: &Episode) -> Option<(SnapshotId, &Snapshot)> {
+        self.moment(episode.source, episode.state.ended.as_ref()?.0)
+    }
+
+    fn newest(&self, source: usize) -> Option<(SnapshotId, &Snapshot)> {
+        let id = *self.tracks[source].track.snapshots.last()?;
+        Some((id, self.snapshots.get(&id)?))
+    }
+
+    fn moment(&self, source: usize, position: u32) -> Option<(SnapshotId, &Snapshot)> {
+        let id = *self.tracks[source].track.snapshots.get(position as usize)?;
+        Some((id, self.snapshots.get(&id)?))
+    }
+
+    fn shown(&self, source: usize, below: &[u8]) -> Vec<u8> {
+        if below.is_empty() { self.tracks[source].name.clone() } else { join(&self.tracks[source].name, below) }
+    }
+
+    fn states(&self, spot: &Spot) -> Result<Vec<PastState>> {
+        self.archive.states(self.tracks[spot.source].track.number, &spot.below)
+    }
+
+    /// The states of a path of the same source alone.
+    fn own_states(&self, spot: &Spot, path: &[u8]) -> Result<impl Iterator<Item = PastState>> {
+        let track = self.tracks[spot.source].track.number;
+        let found = self.archive.states_from(track, path, usize::MAX)?;
+        let own = path.to_vec();
+        Ok(found.into_iter().filter(move |state| state.path == own))
+    }
+
+    fn episode(&self, source: usize, state: PastState) -> Episode {
+        Episode { path: self.shown(source, &state.path), state, source }
+    }
+
+    /// What happened at a spot. A file is followed under all its names.
+    ///
+    /// # Errors
+    /// As for all of these: the archive's error.
+    pub fn history(&self, spot: &Spot) -> Result<History> {
+        let states = self.states(spot)?;
+        if states.iter().any(|state| state.path != spot.below) {
+            return Ok(History::Album(self.album(spot, &states)));
+        }
+        let mut seen: HashSet<(Vec<u8>, u32)> = HashSet::new();
+        let mut todo = states;
+        let mut found = Vec::new();
+        while let Some(state) = todo.pop() {
+            if !seen.insert((state.path.clone(), state.from)) {
+                continue;
+            }
+            // What it was before and what became of it, here or elsewhere.
+            let origin = match &state.began {
+                Began::Added => None,
+                Began::Changed | Began::Tags => Some(&state.path),
+                Began::Moved(origin) => Some(origin),
+            };
+            let went = match &state.ended {
+                None | Some((_, Ended::Deleted)) => None,
+                Some((at, Ended::Changed)) => Some((*at, &state.path)),
+                Some((at, Ended::Moved(went))) => Some((*at, went)),
+            };
+            if let Some(origin) = origin {
+                let before = self.own_states(spot, origin)?;
+                todo.extend(before.filter(|other| other.ended.as_ref().is_some_and(|(at, _)| *at == state.from)));
+            }
+            if let Some((at, went)) = went {
+                let after = self.own_states(spot, went)?;
+                // Another photo that moved into its place is not what became of it.
+                let stayed = *went == state.path;
+                let follows = |began: &Began| match began {
+                    Began::Added => false,
+                    Began::Changed | Began::Tags => stayed,
+                    Began::Moved(_) => !stayed,
+                };
+                todo.extend(after.filter(|other| other.from == at && follows(&other.began)));
+            }
+            found.push(self.episode(spot.source, state));
+        }
+        found.sort_by(|a, b| (a.state.from, &a.path).cmp(&(b.state.from, &b.path)));
+        Ok(History::File(found))
+    }
+
+    fn album(&self, spot: &Spot, states: &[PastState]) -> Vec<(SnapshotId, AlbumChange)> {
+        let inside = |path: &[u8]| {
+            let rest = path.strip_prefix(spot.below.as_slice());
+            spot.below.is_empty() || rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
+        };
+        let mut changes: BTreeMap<u32, AlbumChange> = BTreeMap::new();
+        let mut gone: BTreeMap<u32, Vec<&PastState>> = BTreeMap::new();
+        let mut come: BTreeMap<u32, Vec<&PastState>> = BTreeMap::new();
+        for state in states {
+            let change = changes.entry(state.from).or_default();
+            come.entry(state.from).or_default().push(state);
+            match &state.began {
+                Began::Added => change.added.add(state),
+                Began::Changed => change.changed.add(state),
+                Began::Tags => change.tags.add(state),
+                Began::Moved(origin) if inside(origin) => change.moved_within.add(state),
+                Began::Moved(_) => change.moved_in.add(state),
+            }
+            if let Some((at, how)) = &state.ended {
+                let change = changes.entry(*at).or_default();
+                gone.entry(*at).or_default().push(state);
+                match how {
+                    Ended::Deleted => change.deleted.add(state),
+                    Ended::Moved(went) if !inside(went) => change.moved_out.add(state),
+                    Ended::Changed | Ended::Moved(_) => {}
+                }
+            }
+        }
+        let mut holds = Tally::default();
+        let mut told = Vec::new();
+        for (position, mut change) in changes {
+            gone.get(&position).into_iter().flatten().for_each(|state| holds.take(state));
+            come.get(&position).into_iter().flatten().for_each(|state| holds.add(state));
+            change.holds = holds;
+            if let Some((id, _)) = self.moment(spot.source, position) {
+                told.push((id, change));
+            }
+        }
+        told
+    }
+
+    /// The states at these spots and below them, by source, path and time.
+    ///
+    /// # Errors
+    /// The archive's error.
+    pub fn episodes(&self, spots: &[Spot], span: Span) -> Result<Vec<Episode>> {
+        let mut found = Vec::new();
+        for spot in spots {
+            let mut states = self.states(spot)?.into_iter().peekable();
+            while let Some(state) = states.next() {
+                let last = states.peek().is_none_or(|next| next.path != state.path);
+                let wanted = match span {
+                    Span::All => true,
+                    Span::Newest => state.ended.is_none(),
+                    Span::Deleted => last && matches!(state.ended, Some((_, Ended::Deleted))),
+                };
+                if wanted {
+                    found.push(self.episode(spot.source, state));
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// What was there at a moment, at these spots and below them: for each source, in its newest snapshot that is not
+    /// later.
+    ///
+    /// # Errors
+    /// The archive's error.
+    pub fn as_of(&self, spot: &Spot, time: Time) -> Result<Option<(SnapshotId, &Snapshot)>> {
+        let track = &self.tracks[spot.source].track;
+        let at = track.snapshots.iter().rposition(|id| self.snapshots.get(id).is_some_and(|one| one.time <= time));
+        let Some(at) = at else { return Ok(None) };
+        let had = self.states(spot)?.into_iter().any(|state| lasts(&state, at as u32));
+        Ok(if had { self.moment(spot.source, at as u32) } else { None })
+    }
+
+    /// The newest snapshot that has anything at this spot, and whether the source has something there still.
+    ///
+    /// # Errors
+    /// The archive's error.
+    pub fn newest_with(&self, spot: &Spot) -> Result<Option<(SnapshotId, &Snapshot, bool)>> {
+        let last = |state: &PastState| state.ended.as_ref().map_or(u32::MAX, |(at, _)| *at);
+        let until = self.states(spot)?.iter().map(last).max();
+        Ok(match until {
+            None => None,
+            Some(u32::MAX) => self.newest(spot.source).map(|(id, snapshot)| (id, snapshot, true)),
+            Some(until) => {
+                self.moment(spot.source, until.saturating_sub(1)).map(|(id, snapshot)| (id, snapshot, false))
+            }
+        })
+    }
+
+    /// For each of these hashes, where files with it are and were.
+    ///
+    /// # Errors
+    /// The archive's error.
+    pub fn with_content(&self, hashes: &[FileHash]) -> Result<Vec<Vec<Episode>>> {
+        let by_number: HashMap<u32, usize> =
+            self.tracks.iter().enumerate().map(|(source, each)| (each.track.number, source)).collect();
+        let found = self.archive.states_with(hashes)?;
+        let shown = |(track, state): (u32, PastState)| Some(self.episode(*by_number.get(&track)?, state));
+        Ok(found.into_iter().map(|states| states.into_iter().filter_map(shown).collect()).collect())
+    }
+}
+
+fn lasts(state: &PastState, position: u32) -> bool {
+    state.from <= position && state.ended.as_ref().is_none_or(|(at, _)| position < *at)
+}
+
+/// A path without slashes at its ends, and without empty names and dots in between.
+fn clean(path: &[u8]) -> Vec<u8> {
+    let names = path.split(|byte| *byte == b'/').filter(|name| !name.is_empty() && *name != b".");
+    names.collect::<Vec<_>>().join(&b'/')
+}
