@@ -35,6 +35,8 @@ pub enum Kind {
     Unsupported,
     /// The source as a whole cannot be used (a folder named as source is not there).
     Source,
+    /// The source is empty, elsewhere, or has lost or changed so much that it was not recorded.
+    Loss,
     /// Reading or writing the store failed.
     Store,
     /// Reading or writing the restore target failed.

@@ -23,6 +23,20 @@ impl Archive {
         Some(self.index().facts(hash).ok()??.1)
     }
 
+    /// Goes through what is known of all files, in no order that means anything.
+    ///
+    /// # Errors
+    /// The store's error, if the index has to be filled again.
+    pub fn scan_facts(&self, visit: &mut dyn FnMut(FileHash, CaptureFacts)) -> Result<()> {
+        match self.index().scan_facts(visit) {
+            Err(fault) if fault.kind() == Kind::Internal => {
+                self.refill(&fault.to_string())?;
+                self.index().scan_facts(visit)
+            }
+            done => done,
+        }
+    }
+
     /// Whether this version of what makes facts has looked at the file.
     pub fn has_facts(&self, hash: &FileHash, maker: u32) -> bool {
         matches!(self.index().facts(hash), Ok(Some((by, _))) if by >= maker)

@@ -12,7 +12,7 @@ use snapkeep::store::Local;
 use super::args::Global;
 use super::config::Config;
 use super::exit::{Code, Failure};
-use super::places::{Places, variable};
+use super::places::{self, Places, variable};
 use super::screen::Screen;
 
 /// What every command has at hand.
@@ -45,6 +45,12 @@ impl App {
         let cache = if global.no_cache { None } else { global.cache_dir.or_else(folder) };
         let archive = global.archive.or_else(|| variable("SNAPKEEP_ARCHIVE"));
         Ok(Self { screen, config, places, archive, cache })
+    }
+
+    /// The name of this machine in snapshots, unless a flag says another.
+    pub fn host(&self) -> String {
+        let named = variable("SNAPKEEP_HOST").map(|host| host.to_string_lossy().into_owned());
+        named.or_else(|| self.config.create.host.clone()).unwrap_or_else(places::host_name)
     }
 
     fn place(&self) -> Result<Place, Failure> {

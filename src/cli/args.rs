@@ -8,7 +8,10 @@ use snapkeep::archive::Filter;
 
 use super::exit::{self, Failure};
 use super::screen::Wishes;
-use super::{cat, create, generate, init, list, ls, places, repair, restore, squeeze, status, verify};
+use super::{
+    cat, create, deleted, diff, duplicates, find, generate, has, history, init, list, ls, places, repair, restore,
+    squeeze, status, verify,
+};
 
 #[derive(Parser)]
 #[command(
@@ -36,6 +39,12 @@ pub enum Command {
     Restore(restore::Arguments),
     #[command(visible_alias = "dump")]
     Cat(cat::Arguments),
+    History(history::Arguments),
+    Deleted(deleted::Arguments),
+    Find(find::Arguments),
+    Has(has::Arguments),
+    Diff(diff::Arguments),
+    Duplicates(duplicates::Arguments),
     #[command(visible_alias = "check")]
     Verify(verify::Arguments),
     Repair(repair::Arguments),
@@ -146,6 +155,7 @@ pub fn grammar(name: &'static str) -> clap::Command {
         .mut_subcommand("ls", explain)
         .mut_subcommand("restore", explain)
         .mut_subcommand("cat", explain)
+        .mut_subcommand("diff", explain)
 }
 
 /// Reads a command line.

@@ -53,6 +53,8 @@ pub struct Create {
     pub tag: Vec<String>,
     /// The machine's name.
     pub host: Option<String>,
+    /// Refuse a source that has lost or changed more than this many percent.
+    pub max_loss: Option<u8>,
     /// Make no snapshot of what has not changed.
     pub skip_if_unchanged: bool,
     /// zstd's level.
@@ -95,6 +97,9 @@ impl Config {
             && !(1..=19).contains(&level)
         {
             return Err(wrong(None, "compression is a level from 1 to 19"));
+        }
+        if config.create.max_loss.is_some_and(|percent| percent > 100) {
+            return Err(wrong(None, "max-loss is a share in percent, 0 to 100"));
         }
         if let Some(size) = &config.create.exclude_larger_than {
             words::parse_size(size).map_err(|why| wrong(None, &why))?;

@@ -16,7 +16,7 @@ use super::args::split_tags;
 use super::config;
 use super::exit::{Code, Failure};
 use super::json::SummaryObject;
-use super::places::{self, variable};
+use super::places;
 use super::progress::{Progress, Words};
 use super::{dates, names, words};
 
@@ -74,6 +74,12 @@ pub struct Arguments {
     /// Keep the snapshot for ever: forgetting never takes it
     #[arg(long)]
     keep_forever: bool,
+    /// Record the source also if it is empty, on another device, or has lost or changed a large part of its files
+    #[arg(long)]
+    accept_loss: bool,
+    /// Refuse a source of which more than this share was lost or changed, and at least 50 files [default: 25]
+    #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(0..=100), conflicts_with = "accept_loss")]
+    max_loss: Option<u8>,
     /// Make no snapshot if nothing has changed
     #[arg(long)]
     skip_if_unchanged: bool,
@@ -91,8 +97,7 @@ pub struct Arguments {
 /// Makes it.
 pub fn run(app: &App, asked: Arguments) -> Result<Code, Failure> {
     let begun = Zoned::now();
-    let host = variable("SNAPKEEP_HOST").map(|host| host.to_string_lossy().into_owned());
-    let mut options = options(&app.config.create, host, asked, &begun)?;
+    let mut options = options(&app.config.create, app.host(), asked, &begun)?;
     let (archive, place) = if options.dry_run { app.open_for_dry_run()? } else { app.open_or_make()? };
     leave_out(&place, &mut options)?;
 
@@ -111,12 +116,7 @@ pub fn run(app: &App, asked: Arguments) -> Result<Code, Failure> {
 }
 
 /// What the flags say, else the environment, else the configuration.
-fn options(
-    config: &config::Create,
-    host: Option<String>,
-    asked: Arguments,
-    begun: &Zoned,
-) -> Result<BackupOptions, Failure> {
+fn options(config: &config::Create, host: String, asked: Arguments, begun: &Zoned) -> Result<BackupOptions, Failure> {
     let limit = config.exclude_larger_than.as_deref();
     let limit = limit.map(|size| words::parse_size_of("exclude-larger-than", size)).transpose()?;
     let both = |config: &[String], flags: Vec<String>| config.iter().cloned().chain(flags).collect();
@@ -152,7 +152,7 @@ fn options(
     Ok(BackupOptions {
         sources,
         rules,
-        host: asked.host.or(host).or_else(|| config.host.clone()).unwrap_or_else(places::host_name),
+        host: asked.host.unwrap_or(host),
         user: places::user_name(),
         tags,
         note: asked.note,
@@ -167,7 +167,7 @@ fn options(
         },
         force: asked.force,
         pinned: asked.keep_forever,
-        max_loss: None,
+        max_loss: if asked.accept_loss { None } else { Some(asked.max_loss.or(config.max_loss).unwrap_or(25)) },
     })
 }
 
@@ -327,7 +327,12 @@ mod tests {
     }
 
     fn understood(config: &config::Create, line: &[&str]) -> Result<BackupOptions, Failure> {
-        options(config, None, asked(line), &"2024-06-15T12:30:45[Europe/Berlin]".parse().expect("a time"))
+        options(
+            config,
+            config.host.clone().unwrap_or_default(),
+            asked(line),
+            &"2024-06-15T12:30:45[Europe/Berlin]".parse().expect("a time"),
+        )
     }
 
     #[test]

@@ -17,6 +17,69 @@ pub fn end_of(text: &str, now: &Zoned) -> Option<Time> {
     Some(stored(last))
 }
 
+/// The beginning of the same.
+pub fn start_of(text: &str, now: &Zoned) -> Option<Time> {
+    let text = text.trim();
+    let zone = now.time_zone();
+    let begin = |date: Date| Some(date.to_zoned(zone.clone()).ok()?.timestamp());
+    let named = relative(text, now).or_else(|| calendar(text, zone));
+    let Some(end) = named else { return exact(text).and_then(|_| text.parse().ok()).map(stored) };
+    let last = end.checked_sub(1.nanosecond()).ok()?;
+    let day = last.to_zoned(zone.clone()).date();
+    let parts: Vec<&str> = text.split('-').collect();
+    let start = match parts.as_slice() {
+        [year] if is_year(year) => begin(Date::new(day.year(), 1, 1).ok()?)?,
+        [_, _] if !text.contains(' ') => begin(day.first_of_month())?,
+        // A moment or a span of hours is its own beginning, but for what is cut off at its end.
+        _ if text.contains(':') => last
+            .checked_sub(if text.matches(':').count() > 1 { 1.second() } else { 1.minute() })
+            .ok()?
+            .checked_add(1.nanosecond())
+            .ok()?,
+        _ if text.ends_with("ago") && !is_of_days(text) => last,
+        _ => begin(day)?,
+    };
+    Some(stored(start))
+}
+
+/// Whether this lies back by days, weeks, months or years, and so means whole days.
+fn is_of_days(text: &str) -> bool {
+    ["day", "week", "month", "year"].iter().any(|unit| text.to_lowercase().contains(unit))
+}
+
+/// What `2019`, `2019-07`, `2019-07-14` or two of these with `..` between or beside them mean to a camera's clock: from
+/// when to before when, in seconds since 1970 began on it.
+pub fn taken(text: &str) -> Option<(i64, i64)> {
+    match text.split_once("..") {
+        None => civil_span(text),
+        Some((from, "")) => Some((civil_span(from)?.0, i64::MAX)),
+        Some(("", to)) => Some((i64::MIN, civil_span(to)?.1)),
+        Some((from, to)) => Some((civil_span(from)?.0, civil_span(to)?.1)),
+    }
+}
+
+fn civil_span(text: &str) -> Option<(i64, i64)> {
+    let parts: Vec<&str> = text.trim().split('-').collect();
+    let month = |text| number(text, 2).map(|month| month as i8);
+    let (first, after) = match parts.as_slice() {
+        [year] => {
+            let first = Date::new(number(year, 4)?, 1, 1).ok()?;
+            (first, first.checked_add(1.year()).ok()?)
+        }
+        [year, text] => {
+            let first = Date::new(number(year, 4)?, month(text)?, 1).ok()?;
+            (first, first.checked_add(1.month()).ok()?)
+        }
+        [year, text, day] => {
+            let first = Date::new(number(year, 4)?, month(text)?, month(day)?).ok()?;
+            (first, first.tomorrow().ok()?)
+        }
+        _ => return None,
+    };
+    let seconds = |date: Date| Some(date.to_zoned(TimeZone::UTC).ok()?.timestamp().as_second());
+    Some((seconds(first)?, seconds(after)?))
+}
+
 /// Whether this is a year and nothing more; such digits can also be the beginning of an id.
 pub fn is_year(text: &str) -> bool {
     text.len() == 4 && (text.starts_with("19") || text.starts_with("20")) && text.bytes().all(|b| b.is_ascii_digit())
@@ -220,6 +283,47 @@ mod tests {
         ];
         for (text, moment) in table {
             assert_eq!(last(text).as_deref(), Some(moment), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_named_has_a_beginning() {
+        let table = [
+            ("2023", "2022-12-31T23:00:00+00:00"),
+            ("2024-06", "2024-05-31T22:00:00+00:00"),
+            ("2024-06-01", "2024-05-31T22:00:00+00:00"),
+            ("2024-06-01 18:00", "2024-06-01T16:00:00+00:00"),
+            ("2024-06-01 18:00:30", "2024-06-01T16:00:30+00:00"),
+            ("2024-06-01T18:00:30Z", "2024-06-01T18:00:30+00:00"),
+            ("today", "2024-06-14T22:00:00+00:00"),
+            ("yesterday", "2024-06-13T22:00:00+00:00"),
+            ("3 days ago", "2024-06-11T22:00:00+00:00"),
+            ("an hour ago", "2024-06-15T09:30:45+00:00"),
+        ];
+        for (text, moment) in table {
+            let start = start_of(text, &now()).map(|time| rfc3339(time, 0));
+            assert_eq!(start.as_deref(), Some(moment), "{text}");
+        }
+        assert_eq!(start_of("soon", &now()), None);
+    }
+
+    #[test]
+    fn a_time_of_taking_is_a_span_of_the_cameras_clock() {
+        let day = 86_400;
+        let start_2019 = 1_546_300_800;
+        let table = [
+            ("2019", (start_2019, start_2019 + 365 * day)),
+            ("2019-02", (start_2019 + 31 * day, start_2019 + 59 * day)),
+            ("2019-01-31", (start_2019 + 30 * day, start_2019 + 31 * day)),
+            ("2019-01..2019-02", (start_2019, start_2019 + 59 * day)),
+            ("2019-02..", (start_2019 + 31 * day, i64::MAX)),
+            ("..2018", (i64::MIN, start_2019)),
+        ];
+        for (text, span) in table {
+            assert_eq!(taken(text), Some(span), "{text}");
+        }
+        for text in ["", "19", "2019-13", "2019-1", "july", "2019-01-01-01", "..", "2019...2020"] {
+            assert_eq!(taken(text), None, "{text}");
         }
     }
 

@@ -1,6 +1,6 @@
 //! What a command ends with: the one table of exit codes, and the failure that carries one to the top.
 //!
-//! The numbers are restic's up to 12. Left for what is to come: 12 wrong password, 13 the source shrank, 15 a copy is
+//! The numbers are restic's up to 12. Left for what is to come: 12 wrong password, 15 a copy is
 //! missing or out of date. Scripts should take every other number as failure.
 
 use snapkeep::error::{Error, Kind};
@@ -20,6 +20,8 @@ pub enum Code {
     NoArchive = 10,
     /// Another process holds the archive.
     InUse = 11,
+    /// The source has lost or changed too much, and nothing was recorded.
+    Loss = 13,
     /// Something in the archive is damaged or lost.
     Damage = 14,
     /// The user interrupted it.
@@ -35,6 +37,7 @@ Exit codes:
   3    done but incomplete: some files could not be read or restored
   10   there is no archive at that place
   11   the archive is in use
+  13   the source is empty or has lost too much, and nothing was recorded
   14   damage was found in the archive
   130  interrupted";
 
@@ -46,6 +49,7 @@ impl Code {
             Kind::InUse => Self::InUse,
             Kind::Damaged | Kind::Missing => Self::Damage,
             Kind::Invalid => Self::Usage,
+            Kind::Loss => Self::Loss,
             Kind::Interrupted => Self::Interrupted,
             _ => Self::Failed,
         }
@@ -98,6 +102,10 @@ fn hint(kind: Kind) -> Option<&'static str> {
         Kind::Damaged | Kind::Missing => {
             "{snap} verify --read-data lists every file that is affected, {snap} repair mends what can be mended"
         }
+        Kind::Loss => {
+            "is the drive with the source connected, and is everything where it should be? if it is as you want it, run \
+             the same with --accept-loss"
+        }
         Kind::NotFound => "{snap} list shows the snapshots, {snap} ls SNAPSHOT what is in one",
         Kind::Ambiguous => "give more digits of the id",
         Kind::Unsupported => "a newer version of snapkeep made this; get that version",
@@ -123,6 +131,7 @@ mod tests {
             (Kind::Invalid, 2),
             (Kind::Unsupported, 1),
             (Kind::Source, 1),
+            (Kind::Loss, 13),
             (Kind::Store, 1),
             (Kind::Target, 1),
             (Kind::Interrupted, 130),
@@ -136,7 +145,7 @@ mod tests {
     #[test]
     fn the_manual_lists_every_code() {
         use Code::*;
-        for code in [Done, Failed, Usage, Incomplete, NoArchive, InUse, Damage, Interrupted] {
+        for code in [Done, Failed, Usage, Incomplete, NoArchive, InUse, Loss, Damage, Interrupted] {
             assert!(TABLE.contains(&format!("\n  {:<5}", code as u8)), "{code:?}");
         }
     }

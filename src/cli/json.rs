@@ -29,6 +29,7 @@ pub struct SnapshotObject<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     note: Option<&'a str>,
     sequence: u64,
+    kept_forever: bool,
 }
 
 /// What a run found and did.
@@ -77,7 +78,7 @@ pub struct NodeObject {
 
 /// What a photo or video tells about its taking.
 #[derive(Serialize)]
-struct PhotoObject {
+pub struct PhotoObject {
     #[serde(skip_serializing_if = "Option::is_none")]
     format: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -105,7 +106,8 @@ struct PhotoObject {
 }
 
 impl PhotoObject {
-    fn new(facts: &CaptureFacts) -> Self {
+    /// The object for these facts.
+    pub fn new(facts: &CaptureFacts) -> Self {
         Self {
             format: facts.format.clone(),
             taken: facts.taken.map(|taken| dates::camera_rfc3339(taken, facts.taken_millis, facts.taken_offset)),
@@ -144,6 +146,7 @@ impl<'a> SnapshotObject<'a> {
             short_id: id.short(),
             note: snapshot.note.as_deref(),
             sequence: snapshot.sequence,
+            kept_forever: snapshot.pinned,
         }
     }
 }
@@ -223,7 +226,8 @@ pub fn permissions(entry: &Entry) -> String {
     out
 }
 
-fn text(bytes: &[u8]) -> String {
+/// Bytes as text; what is none is replaced.
+pub fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
@@ -231,7 +235,8 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn unless_text(bytes: &[u8]) -> Option<String> {
+/// Bytes that are no text, in hexadecimal.
+pub fn unless_text(bytes: &[u8]) -> Option<String> {
     std::str::from_utf8(bytes).is_err().then(|| hex(bytes))
 }
 
@@ -297,6 +302,7 @@ mod tests {
             "id": "ab".repeat(32),
             "short_id": "abababab",
             "sequence": 7,
+            "kept_forever": false,
         });
         assert_eq!(object, expected);
     }

@@ -9,8 +9,15 @@ mod cat;
 mod config;
 mod create;
 mod dates;
+mod deleted;
+mod diff;
+mod duplicates;
+mod episodes;
 mod exit;
+mod find;
 mod generate;
+mod has;
+mod history;
 mod init;
 mod json;
 mod list;
@@ -81,6 +88,12 @@ fn perform(screen: &Arc<Screen>, global: Global, command: Command) -> Result<Cod
         Command::Ls(asked) => ls::run(&app, &asked),
         Command::Restore(asked) => restore::run(&app, asked),
         Command::Cat(asked) => cat::run(&app, &asked),
+        Command::History(asked) => history::run(&app, &asked),
+        Command::Deleted(asked) => deleted::run(&app, &asked),
+        Command::Find(asked) => find::run(&app, &asked),
+        Command::Has(asked) => has::run(&app, &asked),
+        Command::Diff(asked) => diff::run(&app, &asked),
+        Command::Duplicates(asked) => duplicates::run(&app, &asked),
         Command::Verify(asked) => verify::run(&app, &asked),
         Command::Repair(asked) => repair::run(&app, &asked),
         Command::Squeeze(asked) => squeeze::run(&app, &asked),

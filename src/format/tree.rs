@@ -15,7 +15,7 @@ const MAX_NAME_LEN: usize = 255;
 const MAX_TARGET_LEN: usize = 65535;
 
 /// A moment: seconds since 1970 (UTC) and nanoseconds below 10⁹ added to them.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct Time {
     /// Whole seconds, negative before 1970.
     pub secs: i64,

@@ -3,6 +3,8 @@
 
 mod backup;
 mod capture;
+mod diff;
+mod duplicates;
 mod file;
 mod has;
 mod repair;
@@ -15,6 +17,8 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 pub use backup::{Backup, BackupOptions, backup};
+pub use diff::{Diff, diff};
+pub use duplicates::{Duplicates, duplicates};
 pub use has::{Finding, Has, Verdict, has};
 pub use repair::{Remedy, Repair, RepairOptions, repair};
 pub use restore::{Overwrite, Restore, RestoreOptions, Selection, restore};

@@ -87,11 +87,11 @@ impl Tally {
 
 /// What a path is about.
 #[derive(Debug)]
-pub enum History {
+pub enum History<'a> {
     /// A file: its states, oldest first, under whatever names it had.
     File(Vec<Episode>),
     /// An album: what happened to it, and in which snapshot that was seen first.
-    Album(Vec<(SnapshotId, AlbumChange)>),
+    Album(Vec<(SnapshotId, &'a Snapshot, AlbumChange)>),
 }
 
 /// Which states are asked for.
@@ -176,6 +176,12 @@ impl<'a> Past<'a> {
         self.shown(spot.source, &spot.below)
     }
 
+    /// The same as a snapshot has it, which may know the source under another name.
+    pub fn path_in(&self, spot: &Spot, snapshot: &Snapshot) -> Option<Vec<u8>> {
+        let source = snapshot.sources.iter().find(|source| source.path == self.tracks[spot.source].track.path)?;
+        Some(if spot.below.is_empty() { source.name.clone() } else { join(&source.name, &spot.below) })
+    }
+
     /// The path of a spot as it is at the source, and the machine that it is on.
     pub fn origin(&self, spot: &Spot) -> (&str, Vec<u8>) {
         let track = &self.tracks[spot.source].track;
@@ -203,6 +209,13 @@ impl<'a> Past<'a> {
     /// The snapshot that saw an episode's end, if it has one.
     pub fn ended(&self, episode: &Episode) -> Option<(SnapshotId, &Snapshot)> {
         self.moment(episode.source, episode.state.ended.as_ref()?.0)
+    }
+
+    /// Whether this snapshot has an episode's state.
+    pub fn is_in(&self, episode: &Episode, snapshot: &SnapshotId) -> bool {
+        let snapshots = &self.tracks[episode.source].track.snapshots;
+        let at = snapshots.iter().position(|id| id == snapshot);
+        at.is_some_and(|at| lasts(&episode.state, at as u32))
     }
 
     fn newest(&self, source: usize) -> Option<(SnapshotId, &Snapshot)> {
@@ -239,7 +252,7 @@ impl<'a> Past<'a> {
     ///
     /// # Errors
     /// As for all of these: the archive's error.
-    pub fn history(&self, spot: &Spot) -> Result<History> {
+    pub fn history(&self, spot: &Spot) -> Result<History<'_>> {
         let states = self.states(spot)?;
         if states.iter().any(|state| state.path != spot.below) {
             return Ok(History::Album(self.album(spot, &states)));
@@ -283,7 +296,7 @@ impl<'a> Past<'a> {
         Ok(History::File(found))
     }
 
-    fn album(&self, spot: &Spot, states: &[PastState]) -> Vec<(SnapshotId, AlbumChange)> {
+    fn album(&self, spot: &Spot, states: &[PastState]) -> Vec<(SnapshotId, &Snapshot, AlbumChange)> {
         let inside = |path: &[u8]| {
             let rest = path.strip_prefix(spot.below.as_slice());
             spot.below.is_empty() || rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
@@ -317,8 +330,8 @@ impl<'a> Past<'a> {
             gone.get(&position).into_iter().flatten().for_each(|state| holds.take(state));
             come.get(&position).into_iter().flatten().for_each(|state| holds.add(state));
             change.holds = holds;
-            if let Some((id, _)) = self.moment(spot.source, position) {
-                told.push((id, change));
+            if let Some((id, snapshot)) = self.moment(spot.source, position) {
+                told.push((id, snapshot, change));
             }
         }
         told

@@ -5,6 +5,7 @@
 //! is told and passed over; an error of the archive ends the run, and then there is no snapshot. Whatever ends it, the
 //! chunks that are durable by then are not stored again by the next run.
 
+mod guard;
 mod moved;
 mod previous;
 mod run;
@@ -20,6 +21,9 @@ use crate::id::SnapshotId;
 use crate::source::{self, RuleSpec, Rules, Scan};
 use previous::Previous;
 use run::Run;
+
+/// A thread's stack, in bytes: directories may nest deeply.
+const STACK: usize = 256 << 20;
 
 /// The past of every path follows a new snapshot at once where no more files than this have changed, since that takes a
 /// moment; after more it is filled when somebody asks for it.
@@ -81,14 +85,17 @@ pub struct Backup {
 /// Backs up the sources as one snapshot.
 ///
 /// # Errors
-/// [`Kind::Source`] if a source cannot be used at all, [`Kind::Interrupted`] if the user wished so, or what the archive
+/// [`Kind::Source`] if a source cannot be used at all, [`Kind::Loss`] if it has lost too much, [`Kind::Interrupted`] if the user wished so, or what the archive
 /// is. Then no snapshot was recorded.
 pub fn backup(archive: &Archive, options: &BackupOptions, observer: &dyn Observer) -> Result<Backup> {
     let started = Instant::now();
     let roots = scan(options, observer)?;
     let previous = Previous::find(archive, options, &roots)?;
+    let pool = rayon::ThreadPoolBuilder::new().stack_size(STACK).build();
+    let pool = pool.map_err(|error| Error::caused(Kind::Internal, "starting threads", error))?;
+    pool.install(|| guard::check(archive, options, &roots, &previous, observer))?;
     let run = Run::new(archive, options, observer, &previous, &roots)?;
-    let stored = run.store();
+    let stored = run.store(&pool);
     let mut done = run.finish(stored)?;
 
     done.summary.millis = started.elapsed().as_millis() as u64;

@@ -3,16 +3,18 @@
 //! A file is taken for one of them, without being read, if it lies on the same device of the source under the same inode
 //! number and has the same length and modification time. That is sound only where inode numbers stay with their files. FAT
 //! and exFAT make them up, and give themselves away by times that are whole hundredths of a second; a file whose last
-//! change of metadata was recorded so is read again instead, and its chunks are found to be known.
+//! change of metadata was recorded so is read again instead, and its chunks are found to be known. Either way a file whose
+//! bytes are those of one that is gone counts as moved, and each that is gone counts once.
 
 use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
 
 use super::previous::{is_settled, readable, time};
 use super::{Previous, Root};
 use crate::archive::{Reader, entries_of};
 use crate::error::Result;
 use crate::format::{Entry, EntryKind};
-use crate::id::ChunkId;
+use crate::id::{ChunkId, FileHash};
 use crate::source::{Kind, Node, Stat};
 
 /// Times on FAT and exFAT are multiples of this, in nanoseconds.
@@ -21,12 +23,14 @@ const COARSE: u32 = 10_000_000;
 /// Files that are gone from where they were, by source, device and inode number.
 pub(super) struct Moved {
     files: HashMap<(usize, u64, u64), Entry>,
+    /// How many files with this content are gone from where they were, and have not been met elsewhere.
+    gone: Mutex<HashMap<FileHash, u64>>,
 }
 
 impl Moved {
     /// Compares the sources with what the archive has of them, by names alone.
     pub(super) fn find(reader: &Reader<'_>, roots: &[Root], previous: &Previous) -> Result<Self> {
-        let mut files = HashMap::new();
+        let (mut files, mut gone) = (HashMap::new(), HashMap::new());
         for (number, root) in roots.iter().enumerate() {
             let Some(known) = previous.root(number) else { continue };
             let EntryKind::Dir { tree, .. } = &known.entry.kind else { continue };
@@ -37,19 +41,33 @@ impl Moved {
                     match (&entry.kind, now.map(|now| now.stat.kind)) {
                         (EntryKind::Dir { tree, .. }, Some(Kind::Dir)) => todo.push((*tree, now)),
                         (EntryKind::Dir { tree, .. }, _) => todo.push((*tree, None)),
-                        (EntryKind::File { .. }, now)
-                            if now != Some(Kind::File)
-                                && is_settled(&entry, known.since)
-                                && entry.meta.ctime.nanos % COARSE != 0 =>
-                        {
-                            files.insert((number, entry.meta.device, entry.meta.inode), entry);
+                        (EntryKind::File { size, hash, .. }, now) if now != Some(Kind::File) => {
+                            if *size > 0 {
+                                *gone.entry(*hash).or_default() += 1;
+                            }
+                            if is_settled(&entry, known.since) && entry.meta.ctime.nanos % COARSE != 0 {
+                                files.insert((number, entry.meta.device, entry.meta.inode), entry);
+                            }
                         }
                         _ => {}
                     }
                 }
             }
         }
-        Ok(Self { files })
+        Ok(Self { files, gone: Mutex::new(gone) })
+    }
+
+    /// Whether a file with this content, met under a new name, is one of those that are gone.
+    pub(super) fn claim(&self, kind: &EntryKind) -> bool {
+        let EntryKind::File { hash, .. } = kind else { return false };
+        let mut gone = self.gone.lock().unwrap_or_else(PoisonError::into_inner);
+        match gone.get_mut(hash) {
+            Some(left) if *left > 0 => {
+                *left -= 1;
+                true
+            }
+            _ => false,
+        }
     }
 
     /// The file that this one was, if it was one.

@@ -1,9 +1,12 @@
 //! What the snapshots so far say of the same sources: by it unchanged files are recognised, without reading them.
 
 use super::{BackupOptions, Root, bytes};
-use crate::archive::{Archive, entries_of};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::archive::{Archive, Reader, entries_of};
 use crate::error::{Kind, Result};
-use crate::format::{Entry, EntryKind, Snapshot, Time};
+use crate::format::{Entry, EntryKind, Snapshot, Source, Time};
 use crate::id::{ChunkId, SnapshotId};
 use crate::source::{self, Stat};
 
@@ -12,11 +15,23 @@ use crate::source::{self, Stat};
 const TICK_FINE: i128 = 50_000_000;
 const TICK_COARSE: i128 = 2_000_000_000;
 
+/// So many entries of earlier snapshots are kept in memory between being compared and being used.
+const KEPT: usize = 150_000;
+
 /// For each source its newest entry in the archive, if there is one.
 pub(super) struct Previous {
     newest: Option<(SnapshotId, ChunkId)>,
     sequence: u64,
     roots: Vec<Option<Known>>,
+    /// Directories that were read to compare the source with them, and will be wanted again: up to [`KEPT`] entries.
+    read: Mutex<Kept>,
+}
+
+/// Directories by their trees, and how many entries they have in all.
+#[derive(Default)]
+struct Kept {
+    dirs: HashMap<ChunkId, Arc<Vec<Entry>>>,
+    entries: usize,
 }
 
 /// An entry of an earlier snapshot.
@@ -25,6 +40,10 @@ pub(super) struct Known {
     pub(super) entry: Entry,
     /// When the run began that recorded it.
     pub(super) since: Time,
+    /// The snapshot that has it.
+    pub(super) snapshot: SnapshotId,
+    /// The device that it lay on.
+    pub(super) device: Option<u64>,
 }
 
 impl Previous {
@@ -39,16 +58,15 @@ impl Previous {
         let newest = ours().find(|(_, snapshot)| same(snapshot)).map(|(id, snapshot)| (*id, snapshot.tree));
         let mut known = Vec::new();
         for path in &paths {
-            let has = |snapshot: &Snapshot| {
-                snapshot.sources.iter().find(|source| source.path == *path).map(|source| source.name.clone())
-            };
-            let found = ours().find_map(|(_, snapshot)| Some((snapshot, has(snapshot)?)));
+            let found = ours().find_map(|(id, snapshot)| {
+                Some((id, snapshot, snapshot.sources.iter().find(|source| source.path == *path)?))
+            });
             known.push(match found {
-                Some((snapshot, name)) => entry(archive, snapshot, &name)?,
+                Some((id, snapshot, source)) => entry(archive, id, snapshot, source)?,
                 None => None,
             });
         }
-        Ok(Self { newest, sequence, roots: known })
+        Ok(Self { newest, sequence, roots: known, read: Mutex::default() })
     }
 
     pub(super) fn parent(&self) -> Option<SnapshotId> {
@@ -63,16 +81,34 @@ impl Previous {
         self.sequence.saturating_add(1)
     }
 
+    /// The entries of a directory, as [`readable`] gives them; kept for [`Previous::take_entries`] as far as memory allows.
+    pub(super) fn entries(&self, reader: &Reader<'_>, tree: &ChunkId) -> Result<Arc<Vec<Entry>>> {
+        let entries = Arc::new(readable(reader.archive(), entries_of(reader, tree))?);
+        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        if read.entries + entries.len() <= KEPT {
+            read.entries += entries.len();
+            read.dirs.insert(*tree, entries.clone());
+        }
+        Ok(entries)
+    }
+
+    /// The same, for the last time.
+    pub(super) fn take_entries(&self, reader: &Reader<'_>, tree: &ChunkId) -> Result<Arc<Vec<Entry>>> {
+        let kept = self.read.lock().unwrap_or_else(PoisonError::into_inner).dirs.remove(tree);
+        kept.map_or_else(|| readable(reader.archive(), entries_of(reader, tree)).map(Arc::new), Ok)
+    }
+
     pub(super) fn root(&self, number: usize) -> Option<&Known> {
         self.roots.get(number).and_then(Option::as_ref)
     }
 }
 
 /// A source's entry. What is damaged is as good as not there: the source is read again, which mends it.
-fn entry(archive: &Archive, snapshot: &Snapshot, name: &[u8]) -> Result<Option<Known>> {
+fn entry(archive: &Archive, id: &SnapshotId, snapshot: &Snapshot, source: &Source) -> Result<Option<Known>> {
     let entries = readable(archive, entries_of(&archive.reader(), &snapshot.tree))?;
-    let entry = entries.into_iter().find(|entry| entry.name == name);
-    Ok(entry.map(|entry| Known { entry, since: snapshot.time }))
+    let entry = entries.into_iter().find(|entry| entry.name == source.name);
+    let device = |entry: &Entry| source.devices.get(usize::try_from(entry.meta.device).ok()?).map(|device| device.0);
+    Ok(entry.map(|entry| Known { device: device(&entry), since: snapshot.time, snapshot: *id, entry }))
 }
 
 /// Entries, or none where they are damaged, missing or on a bad sector; a drive that is gone is an error all the same.

@@ -10,19 +10,16 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use rayon::prelude::*;
 
 use super::moved::Moved;
-use super::previous::{Known, Previous, is_unchanged, readable, time};
+use super::previous::{Known, Previous, is_unchanged, time};
 use super::{BackupOptions, Root, bytes};
-use crate::archive::{Archive, Reader, Writer, chunks_of, entries_of, store_entries};
-use crate::error::{Error, Kind, Result};
+use crate::archive::{Archive, Reader, Writer, chunks_of, store_entries};
+use crate::error::{Kind, Result};
 use crate::format::{CaptureFacts, Entry, EntryKind, Meta, Summary, Unread};
 use crate::id::{ChunkId, FileHash};
 use crate::op::capture::MAKER;
 use crate::op::file::{self, Stored};
 use crate::op::{Action, Event, Observer, check_stop};
 use crate::source::{self, Failure, Node, Stat};
-
-/// A thread's stack, in bytes: directories may nest deeply.
-const STACK: usize = 256 << 20;
 
 pub(super) struct Run<'a> {
     archive: &'a Archive,
@@ -93,9 +90,7 @@ impl<'a> Run<'a> {
     }
 
     /// Stores everything and returns the top tree; none in a dry run.
-    pub(super) fn store(&self) -> Result<Option<ChunkId>> {
-        let pool = rayon::ThreadPoolBuilder::new().stack_size(STACK).build();
-        let pool = pool.map_err(|error| Error::caused(Kind::Internal, "starting threads", error))?;
+    pub(super) fn store(&self, pool: &rayon::ThreadPool) -> Result<Option<ChunkId>> {
         for failure in self.roots.iter().flat_map(|root| &root.scan.failures) {
             self.failed(failure);
         }
@@ -167,8 +162,8 @@ impl<'a> Run<'a> {
 
     fn dir(&self, place: &Place<'_>, node: &Node, path: &Path, known: Option<&Entry>) -> Result<(EntryKind, Meta)> {
         let before = match known.map(|known| &known.kind) {
-            Some(EntryKind::Dir { tree, .. }) => readable(self.archive, entries_of(&self.reader, tree))?,
-            _ => Vec::new(),
+            Some(EntryKind::Dir { tree, .. }) => self.previous.take_entries(&self.reader, tree)?,
+            _ => Default::default(),
         };
         let find = |name: &[u8]| before.binary_search_by(|entry| entry.name.as_slice().cmp(name)).ok();
         self.count_gone(node, path, &before);
@@ -204,7 +199,7 @@ impl<'a> Run<'a> {
             && is_unchanged(known, place.since, &node.stat)
             && self.holds(known)?
         {
-            self.counted(Action::Unchanged, path, node.stat.size);
+            self.counted(Action::Unchanged, path, node.stat.size, false);
             if self.lacks_facts && self.writer.is_some() {
                 self.note_facts(&known.kind, || self.facts(path, &node.stat, &known.kind));
             }
@@ -216,12 +211,13 @@ impl<'a> Run<'a> {
             && let Some(origin) = self.moved()?.origin(place.number, place.root.device(node.stat.dev), &node.stat)
             && self.holds(origin)?
         {
-            self.counted(Action::Moved, path, node.stat.size);
+            let moved = node.stat.size == 0 || self.moved()?.claim(&origin.kind);
+            self.counted(if moved { Action::Moved } else { Action::New }, path, node.stat.size, false);
             let meta = self.meta(place, &node.stat, || self.xattrs(path, &node.stat, None));
             return Ok(Some((origin.kind.clone(), meta)));
         }
         let Some(writer) = &self.writer else {
-            self.counted(if known.is_some() { Action::Changed } else { Action::New }, path, node.stat.size);
+            self.counted(if known.is_some() { Action::Changed } else { Action::New }, path, node.stat.size, true);
             return Ok(None);
         };
         let link = (node.stat.nlink > 1).then_some((node.stat.dev, node.stat.ino));
@@ -246,11 +242,12 @@ impl<'a> Run<'a> {
         self.note_facts(&kind, || facts);
         let same = known.is_some_and(|known| content(&known.kind) == content(&kind));
         let action = match (known, same) {
+            (None, _) if self.moved()?.claim(&kind) => Action::Moved,
             (None, _) => Action::New,
             (Some(_), true) => Action::Unchanged,
             (Some(_), false) => Action::Changed,
         };
-        self.counted(action, path, stat.size);
+        self.counted(action, path, stat.size, true);
         if let EntryKind::File { unsettled: true, .. } = kind {
             let why = "it changed each time it was read; what was stored may be of several moments";
             self.trouble(path, why.to_owned());
@@ -319,7 +316,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn counted(&self, action: Action, path: &Path, size: u64) {
+    fn counted(&self, action: Action, path: &Path, size: u64, read: bool) {
         let counter = match action {
             Action::New => Some(&self.counts.new),
             Action::Changed => Some(&self.counts.changed),
@@ -333,7 +330,7 @@ impl<'a> Run<'a> {
         self.counts.bytes.fetch_add(size, Ordering::Relaxed);
         self.observer.event(Event::Item { action, path, size });
         // Bytes that were read have been told while they were read.
-        let unread = if matches!(action, Action::Unchanged | Action::Moved) { size } else { 0 };
+        let unread = if read { 0 } else { size };
         self.observer.event(Event::Advance { files: 1, bytes: unread });
     }
 

@@ -8,6 +8,7 @@
 mod files;
 mod plan;
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use super::{Action, Event, Observer};
@@ -38,6 +39,15 @@ pub struct Selection {
     pub include: Patterns,
     /// And nothing that fits one of these.
     pub exclude: Patterns,
+    /// And only files and links with these very paths, if there are any here.
+    pub only: Option<HashSet<Vec<u8>>>,
+}
+
+impl Selection {
+    fn takes(&self, path: &[u8]) -> bool {
+        let only = self.only.as_ref().is_none_or(|only| only.contains(path));
+        only && (self.include.is_empty() || self.include.fit(path))
+    }
 }
 
 /// How to restore.

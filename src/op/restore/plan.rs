@@ -122,12 +122,12 @@ impl Plan {
             let excluded = selection.exclude.fit(&visited.path);
             if matches!(entry.kind, EntryKind::Dir { .. }) {
                 above.push(Above { node: visited.clone(), planned: None, left: declared });
-                if !excluded && (selection.include.is_empty() || selection.include.fit(&visited.path)) {
+                if !excluded && selection.takes(&visited.path) {
                     plan.dir(&mut above);
                 }
                 return Ok(!excluded);
             }
-            if !excluded && (selection.include.is_empty() || selection.include.fit(&visited.path)) {
+            if !excluded && selection.takes(&visited.path) {
                 let dir = plan.dir(&mut above);
                 plan.add(dir, entry);
             }

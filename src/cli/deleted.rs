@@ -1,0 +1,107 @@
+//! `deleted`: what is in the archive and no longer in the source.
+
+use std::collections::{BTreeMap, HashSet};
+use std::ffi::OsString;
+
+use jiff::Zoned;
+use serde_json::json;
+use snapkeep::id::FileHash;
+use snapkeep::view::{Episode, Past, Span, Tally};
+
+use super::app::App;
+use super::args::Which;
+use super::episodes::{self, EpisodeObject};
+use super::exit::{Code, Failure};
+use super::{dates, words};
+
+/// List what is in the archive but no longer in the source, by album
+///
+/// Photos that were only moved are not among it. `restore --deleted PATH` brings an album or a photo back.
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// Only what a snapshot since then no longer had: 2024-06, yesterday, "3 weeks ago"
+    #[arg(long, value_name = "DATE")]
+    since: Option<String>,
+    /// Only what was in this folder
+    #[arg(long, value_name = "PATH")]
+    under: Option<OsString>,
+    #[command(flatten)]
+    which: Which,
+}
+
+/// Lists it.
+pub fn run(app: &App, asked: &Arguments) -> Result<Code, Failure> {
+    let since = asked.since.as_ref().map(|text| {
+        dates::start_of(text, &Zoned::now()).ok_or_else(|| Failure::usage(format!("\"{text}\" is no date")))
+    });
+    let since = since.transpose()?;
+    let filter = asked.which.filter()?;
+    let archive = app.open()?;
+    let past = Past::open(&archive, &filter)?;
+    let spots = match &asked.under {
+        Some(path) => episodes::spots(&past, path)?,
+        None => past.roots(),
+    };
+    let mut found = past.episodes(&spots, Span::Deleted)?;
+    if let Some(since) = since {
+        found.retain(|one| past.ended(one).is_some_and(|(_, snapshot)| snapshot.time >= since));
+    }
+    let held = past.episodes(&past.roots(), Span::Newest)?;
+    let held: HashSet<FileHash> = held.into_iter().map(|one| one.state.hash).collect();
+    let (screen, mut albums) = (&app.screen, BTreeMap::<&[u8], Vec<&Episode>>::new());
+    for one in &found {
+        if screen.is_json() {
+            screen.json(&EpisodeObject::new("deleted", &past, one, archive.facts(&one.state.hash).as_ref()));
+        }
+        albums.entry(folder(&one.path)).or_default().push(one);
+    }
+    let (mut all, mut doubles) = (Tally::default(), 0_u64);
+    for (path, photos) in &albums {
+        let mut tally = Tally::default();
+        for one in photos {
+            (tally.files, tally.bytes) = (tally.files + 1, tally.bytes + one.state.size);
+            doubles += u64::from(one.state.size > 0 && held.contains(&one.state.hash));
+        }
+        (all.files, all.bytes) = (all.files + tally.files, all.bytes + tally.bytes);
+        if screen.is_json() {
+            continue;
+        }
+        if screen.verbose() == 0 {
+            let last = photos.iter().filter_map(|one| episodes::last_seen(&past, one)).max().unwrap_or_default();
+            let (files, size) = (words::files(tally.files), words::bytes(tally.bytes));
+            screen.name_line(&format!("last seen {last:16}  {files:>14}  {size:>9}  "), path, b"/");
+            continue;
+        }
+        for one in photos {
+            let (last, size) = (episodes::last_seen(&past, one).unwrap_or_default(), words::bytes(one.state.size));
+            screen.name_line(&format!("last seen {last:16}  {size:>9}  "), &one.path, b"");
+        }
+    }
+    if screen.is_json() {
+        screen.json(&json!({
+            "message_type": "summary", "files": all.files, "bytes": all.bytes, "albums": albums.len(),
+            "in_source_under_another_name": doubles,
+        }));
+    }
+    screen.tell(&match all.files {
+        0 => "nothing that the archive has was deleted from the source".to_owned(),
+        files => format!(
+            "{} in {}, {}: no longer in the source, still in the archive",
+            words::files(files),
+            words::things(albums.len() as u64, "folder", "folders"),
+            words::bytes(all.bytes)
+        ),
+    });
+    if doubles > 0 {
+        screen.tell(&format!("the source has {} of them under another name", words::count(doubles)));
+    }
+    if all.files > 0 {
+        screen.remark(&format!("bring a folder or a photo back with: {} restore --deleted PATH", screen.name()));
+    }
+    Ok(Code::Done)
+}
+
+/// The folder that a path lies in.
+pub fn folder(path: &[u8]) -> &[u8] {
+    path.iter().rposition(|byte| *byte == b'/').map_or(b"", |at| &path[..at])
+}

@@ -1,0 +1,56 @@
+//! `duplicates`: what the source has more than once.
+
+use serde_json::json;
+use snapkeep::op;
+
+use super::app::App;
+use super::args::Which;
+use super::exit::{Code, Failure};
+use super::json::text;
+use super::words;
+
+/// List photos that the source has more than once
+///
+/// The archive stores each of them once; what is told is what the others cost the source. Nothing is removed.
+#[derive(clap::Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    which: Which,
+}
+
+/// Lists them.
+pub fn run(app: &App, asked: &Arguments) -> Result<Code, Failure> {
+    let filter = asked.which.filter()?;
+    let archive = app.open()?;
+    let found = op::duplicates(&archive, &filter)?;
+    let screen = &app.screen;
+    let waste: u64 = found.iter().map(op::Duplicates::waste).sum();
+    let more: u64 = found.iter().map(|group| group.places.len() as u64 - 1).sum();
+    for group in &found {
+        if screen.is_json() {
+            let paths: Vec<String> = group.places.iter().map(|one| text(&one.path)).collect();
+            let hash = group.places[0].state.hash.to_hex();
+            screen.json(&json!({
+                "message_type": "duplicates", "size": group.size, "waste": group.waste(), "hash": hash, "paths": paths,
+            }));
+            continue;
+        }
+        let (times, size) = (words::count(group.places.len() as u64), words::bytes(group.size));
+        screen.line(&format!("{times} times {size}, {} more than one takes:", words::bytes(group.waste())));
+        for one in &group.places {
+            screen.name_line("  ", &one.path, b"");
+        }
+    }
+    if screen.is_json() {
+        screen.json(&json!({"message_type": "summary", "groups": found.len(), "files": more, "waste": waste}));
+    }
+    screen.tell(&match more {
+        0 => "the source has nothing more than once".to_owned(),
+        more => format!(
+            "{} more than needed, {} in the source",
+            words::things(more, "file is", "files are"),
+            words::bytes(waste)
+        ),
+    });
+    Ok(Code::Done)
+}

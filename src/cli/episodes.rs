@@ -1,0 +1,136 @@
+//! Parts of the past as people and programs read them: what `history`, `deleted`, `find` and `has` have in common.
+
+use std::ffi::OsStr;
+
+use serde::Serialize;
+use snapkeep::archive::{Began, Ended};
+use snapkeep::error::Kind;
+use snapkeep::format::CaptureFacts;
+use snapkeep::view::{Episode, Past, Spot, join};
+
+use super::exit::Failure;
+use super::json::{PhotoObject, text, unless_text};
+use super::{dates, names, places};
+
+/// Where an argument is or was: a path as it stands in snapshots, one as it is at the source, or one that begins in the
+/// current folder.
+///
+/// # Errors
+/// If nothing was ever there.
+pub fn spots(past: &Past<'_>, path: &OsStr) -> Result<Vec<Spot>, Failure> {
+    let given = places::bytes_of(path);
+    let missing = match past.spots(&given) {
+        Err(error) if error.kind() == Kind::NotFound && !given.starts_with(b"/") => error,
+        done => return Ok(done?),
+    };
+    let whole = std::path::absolute(path).ok();
+    let whole = whole.map(|whole| whole.components().collect::<std::path::PathBuf>());
+    match whole.map(|whole| past.spots(&places::bytes_of(whole.as_os_str()))) {
+        Some(Ok(spots)) => Ok(spots),
+        _ => Err(missing.into()),
+    }
+}
+
+/// A state of a path, as JSON.
+#[derive(Serialize)]
+pub struct EpisodeObject {
+    message_type: &'static str,
+    path: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path_hex: Option<String>,
+    r#type: &'static str,
+    size: u64,
+    mtime: String,
+    hash: String,
+    happened: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    moved_from: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    first_snapshot: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    first_seen: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_snapshot: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_seen: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ended: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    moved_to: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    photo: Option<PhotoObject>,
+}
+
+impl EpisodeObject {
+    /// The object for this state.
+    pub fn new(message_type: &'static str, past: &Past<'_>, episode: &Episode, facts: Option<&CaptureFacts>) -> Self {
+        let state = &episode.state;
+        let root = root(episode);
+        let elsewhere = |below: &[u8]| text(&join(root, below));
+        let (happened, moved_from) = match &state.began {
+            Began::Added => ("added", None),
+            Began::Changed => ("changed", None),
+            Began::Tags => ("tags", None),
+            Began::Moved(origin) => ("moved", Some(elsewhere(origin))),
+        };
+        let (ended, moved_to) = match &state.ended {
+            None => (None, None),
+            Some((_, Ended::Deleted)) => (Some("deleted"), None),
+            Some((_, Ended::Changed)) => (Some("changed"), None),
+            Some((_, Ended::Moved(went))) => (Some("moved"), Some(elsewhere(went))),
+        };
+        let (since, last) = (past.since(episode), past.last(episode));
+        Self {
+            message_type,
+            path: text(&episode.path),
+            path_hex: unless_text(&episode.path),
+            r#type: if state.symlink { "symlink" } else { "file" },
+            size: state.size,
+            mtime: dates::rfc3339_local(snapkeep::format::Time { secs: state.mtime, nanos: 0 }),
+            hash: state.hash.to_hex(),
+            happened,
+            moved_from,
+            first_snapshot: since.map(|(id, _)| id.to_hex()),
+            first_seen: since.map(|(_, snapshot)| dates::rfc3339(snapshot.time, snapshot.offset_minutes)),
+            last_snapshot: last.map(|(id, _)| id.to_hex()),
+            last_seen: last.map(|(_, snapshot)| dates::rfc3339(snapshot.time, snapshot.offset_minutes)),
+            ended,
+            moved_to,
+            photo: facts.map(PhotoObject::new),
+        }
+    }
+}
+
+/// The name of an episode's source in snapshots.
+pub fn root(episode: &Episode) -> &[u8] {
+    let below = episode.state.path.len();
+    let end = episode.path.len().saturating_sub(below + usize::from(below > 0));
+    episode.path.get(..end).unwrap_or_default()
+}
+
+/// When a state was seen first.
+pub fn first_seen(past: &Past<'_>, episode: &Episode) -> String {
+    past.since(episode).map(|(_, snapshot)| dates::minute(snapshot.time)).unwrap_or_default()
+}
+
+/// When a state was seen last; nothing if it is there still.
+pub fn last_seen(past: &Past<'_>, episode: &Episode) -> Option<String> {
+    episode.state.ended.as_ref()?;
+    Some(past.last(episode).map(|(_, snapshot)| dates::minute(snapshot.time)).unwrap_or_default())
+}
+
+/// What happened, in words.
+pub fn happened(episode: &Episode) -> String {
+    let elsewhere = |below: &[u8]| names::escape(&join(root(episode), below));
+    let began = match &episode.state.began {
+        Began::Added => "added".to_owned(),
+        Began::Changed => "changed".to_owned(),
+        Began::Tags => "only its tags changed".to_owned(),
+        Began::Moved(origin) => format!("moved here from {}", elsewhere(origin)),
+    };
+    match &episode.state.ended {
+        Some((_, Ended::Deleted)) => format!("{began}; then deleted"),
+        Some((_, Ended::Moved(went))) => format!("{began}; then moved to {}", elsewhere(went)),
+        Some((_, Ended::Changed)) | None => began,
+    }
+}
