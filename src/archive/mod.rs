@@ -24,7 +24,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 pub use compare::{Altered, Comparison, Moved, Place};
-pub use index::{Began, Change, Ended, Index, Location, PackInfo, PastState, Sizes, Track};
+pub use index::{Began, Change, Ended, Index, Location, PackInfo, PastRow, PastState, Sizes, Track};
 pub use mend::{Restored, restored};
 pub use packs::{MAX_PACK_LEN, directory_of, find_frames, read_directory, read_pack};
 pub use reader::{Reader, unpack_frame};

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 
 use super::compare::{Comparison, Place};
-use super::index::{Began, Ended, PastChange, PastState, PastStep, Track};
+use super::index::{Began, Ended, PastChange, PastRow, PastState, PastStep, Track};
 use super::{Archive, Notice, entries_of};
 use crate::error::{Kind, Result};
 use crate::format::{Entry, EntryKind, Snapshot, names};
@@ -49,12 +49,33 @@ impl Archive {
     pub fn states(&self, track: u32, path: &[u8]) -> Result<Vec<PastState>> {
         self.ask_past(|index| {
             let mut found = Vec::new();
-            index.states(track, path, &mut |state| {
-                found.push(state);
+            index.states(track, path, &mut |row| {
+                found.extend(row.state());
                 ControlFlow::Continue(())
             })?;
             Ok(found)
         })
+    }
+
+    /// Goes through the past of a track and path, by path and then by time. If the index fails on the way, what was
+    /// visited counts for nothing: [`Archive::refill_past`], and then again.
+    ///
+    /// # Errors
+    /// [`Kind::Internal`] if the index failed.
+    pub fn visit_states(&self, track: u32, path: &[u8], visit: &mut dyn FnMut(PastRow<'_>)) -> Result<()> {
+        self.index().states(track, path, &mut |row| {
+            visit(row);
+            ControlFlow::Continue(())
+        })
+    }
+
+    /// Fills the index and the past again.
+    ///
+    /// # Errors
+    /// The store's error.
+    pub fn refill_past(&self, why: &str) -> Result<()> {
+        self.refill(why)?;
+        self.fill_past(&self.snapshots(), usize::MAX)
     }
 
     /// The first so many states of a path alone and, if there are none, of what is below it.
@@ -64,7 +85,8 @@ impl Archive {
     pub fn states_from(&self, track: u32, path: &[u8], limit: usize) -> Result<Vec<PastState>> {
         self.ask_past(|index| {
             let mut found: Vec<PastState> = Vec::new();
-            index.states(track, path, &mut |state| {
+            index.states(track, path, &mut |row| {
+                let Some(state) = row.state() else { return ControlFlow::Continue(()) };
                 let ends = found.len() == limit || (state.path != path && !found.is_empty());
                 if ends {
                     return ControlFlow::Break(());
@@ -99,8 +121,7 @@ impl Archive {
     fn ask_past<T>(&self, ask: impl Fn(&super::Index) -> Result<T>) -> Result<T> {
         match ask(self.index()) {
             Err(fault) if fault.kind() == Kind::Internal => {
-                self.refill(&fault.to_string())?;
-                self.fill_past(&self.snapshots(), usize::MAX)?;
+                self.refill_past(&fault.to_string())?;
                 ask(self.index())
             }
             done => done,

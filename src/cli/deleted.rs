@@ -5,7 +5,6 @@ use std::ffi::OsString;
 
 use jiff::Zoned;
 use serde_json::json;
-use snapkeep::id::FileHash;
 use snapkeep::view::{Episode, Past, Span, Tally};
 
 use super::app::App;
@@ -46,8 +45,9 @@ pub fn run(app: &App, asked: &Arguments) -> Result<Code, Failure> {
     if let Some(since) = since {
         found.retain(|one| past.ended(one).is_some_and(|(_, snapshot)| snapshot.time >= since));
     }
-    let held = past.episodes(&past.roots(), Span::Newest)?;
-    let held: HashSet<FileHash> = held.into_iter().map(|one| one.state.hash).collect();
+    // That takes a look at everything that the source has.
+    let each = app.screen.verbose() > 0;
+    let held = if each { past.newest_contents()? } else { HashSet::new() };
     let (screen, mut albums) = (&app.screen, BTreeMap::<&[u8], Vec<&Episode>>::new());
     for one in &found {
         if screen.is_json() {
@@ -66,7 +66,7 @@ pub fn run(app: &App, asked: &Arguments) -> Result<Code, Failure> {
         if screen.is_json() {
             continue;
         }
-        if screen.verbose() == 0 {
+        if !each {
             let last = photos.iter().filter_map(|one| episodes::last_seen(&past, one)).max().unwrap_or_default();
             let (files, size) = (words::files(tally.files), words::bytes(tally.bytes));
             screen.name_line(&format!("last seen {last:16}  {files:>14}  {size:>9}  "), path, b"/");
@@ -80,7 +80,6 @@ pub fn run(app: &App, asked: &Arguments) -> Result<Code, Failure> {
     if screen.is_json() {
         screen.json(&json!({
             "message_type": "summary", "files": all.files, "bytes": all.bytes, "albums": albums.len(),
-            "in_source_under_another_name": doubles,
         }));
     }
     screen.tell(&match all.files {

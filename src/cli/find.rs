@@ -147,18 +147,17 @@ pub fn run(app: &App, asked: &Arguments) -> Result<Code, Failure> {
         _ => Span::Newest,
     };
     let fitting = asked.fitting(&archive)?;
-    let mut found = past.episodes(&past.roots(), span)?;
-    found.retain(|one| {
-        let state = &one.state;
+    let found = past.select(&past.roots(), span, &|one| {
+        let row = &one.row;
         let sized = asked.size.iter().all(|size| match size {
-            Size::Above(bytes) => state.size > *bytes,
-            Size::Below(bytes) => state.size < *bytes,
+            Size::Above(bytes) => row.size() > *bytes,
+            Size::Below(bytes) => row.size() < *bytes,
         });
         sized
-            && asked.hash.as_ref().is_none_or(|hash| !state.symlink && state.hash.to_hex().starts_with(hash))
-            && (patterns.is_empty() || patterns.fit(&one.path))
-            && fitting.as_ref().is_none_or(|fitting| fitting.fits(&state.hash, state.symlink))
-    });
+            && asked.hash.as_ref().is_none_or(|hash| !row.is_symlink() && row.hash().to_hex().starts_with(hash))
+            && fitting.as_ref().is_none_or(|fitting| fitting.fits(&row.hash(), row.is_symlink()))
+            && (patterns.is_empty() || patterns.fit(one.path))
+    })?;
     let bytes: u64 = found.iter().map(|one| one.state.size).sum();
     for one in &found {
         line(app, &past, &archive, one, span);

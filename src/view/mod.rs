@@ -3,7 +3,7 @@
 
 mod past;
 
-pub use past::{AlbumChange, Episode, History, Past, Span, Spot, Tally};
+pub use past::{AlbumChange, Candidate, Episode, History, Past, Span, Spot, Tally};
 
 use crate::archive::{Archive, Reader, chunks_of, entries_of};
 use crate::error::{Error, Kind, Result};

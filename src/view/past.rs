@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::join;
-use crate::archive::{Archive, Began, Ended, Filter, PastState, Track};
+use crate::archive::{Archive, Began, Ended, Filter, PastRow, PastState, Track};
 use crate::error::{Error, Kind, Result};
 use crate::format::{Snapshot, Time};
 use crate::id::{FileHash, SnapshotId};
@@ -41,6 +41,14 @@ pub struct Episode {
     /// What was there, and how it came and went.
     pub state: PastState,
     source: usize,
+}
+
+/// A state that may be wanted.
+pub struct Candidate<'a> {
+    /// Its path as it stands in snapshots.
+    pub path: &'a [u8],
+    /// What is known of it.
+    pub row: PastRow<'a>,
 }
 
 /// What happened to an album from one snapshot to the next.
@@ -342,22 +350,84 @@ impl<'a> Past<'a> {
     /// # Errors
     /// The archive's error.
     pub fn episodes(&self, spots: &[Spot], span: Span) -> Result<Vec<Episode>> {
-        let mut found = Vec::new();
-        for spot in spots {
-            let mut states = self.states(spot)?.into_iter().peekable();
-            while let Some(state) = states.next() {
-                let last = states.peek().is_none_or(|next| next.path != state.path);
-                let wanted = match span {
-                    Span::All => true,
-                    Span::Newest => state.ended.is_none(),
-                    Span::Deleted => last && matches!(state.ended, Some((_, Ended::Deleted))),
+        self.select(spots, span, &|_| true)
+    }
+
+    /// The same, but only what is wanted; what is not costs little.
+    ///
+    /// # Errors
+    /// The archive's error.
+    pub fn select(&self, spots: &[Spot], span: Span, wanted: &dyn Fn(&Candidate<'_>) -> bool) -> Result<Vec<Episode>> {
+        self.again(|| {
+            let mut found = Vec::new();
+            for spot in spots {
+                let Source { track, name } = &self.tracks[spot.source];
+                let mut path = Vec::new();
+                let mut take = |row: PastRow<'_>| {
+                    path.clear();
+                    path.extend_from_slice(name);
+                    path.push(b'/');
+                    row.push_path(&mut path);
+                    if wanted(&Candidate { path: path.strip_suffix(b"/").unwrap_or(&path), row }) {
+                        found.extend(row.state().map(|state| self.episode(spot.source, state)));
+                    }
                 };
-                if wanted {
-                    found.push(self.episode(spot.source, state));
+                // A deleted state counts if no other state of the path comes after it.
+                let mut held: Option<(Vec<u8>, Vec<u8>)> = None;
+                self.archive.visit_states(track.number, &spot.below, &mut |row| {
+                    if let Some((key, value)) = held.take()
+                        && let Some(last) = PastRow::of_parts(&key, &value)
+                        && !last.has_path_of(&row)
+                    {
+                        take(last);
+                    }
+                    match span {
+                        Span::All => take(row),
+                        Span::Newest if row.lasts() => take(row),
+                        Span::Deleted if row.is_deleted() => {
+                            let (key, value) = row.parts();
+                            held = Some((key.to_vec(), value.to_vec()));
+                        }
+                        Span::Newest | Span::Deleted => {}
+                    }
+                })?;
+                if let Some((key, value)) = held
+                    && let Some(last) = PastRow::of_parts(&key, &value)
+                {
+                    take(last);
                 }
             }
+            Ok(found)
+        })
+    }
+
+    /// The hashes of all files that the sources have now.
+    ///
+    /// # Errors
+    /// The archive's error.
+    pub fn newest_contents(&self) -> Result<HashSet<FileHash>> {
+        self.again(|| {
+            let mut found = HashSet::new();
+            for source in &self.tracks {
+                self.archive.visit_states(source.track.number, b"", &mut |row| {
+                    if row.lasts() && !row.is_symlink() {
+                        found.insert(row.hash());
+                    }
+                })?;
+            }
+            Ok(found)
+        })
+    }
+
+    /// Asks the index, and once more when it failed and was filled again.
+    fn again<T>(&self, ask: impl Fn() -> Result<T>) -> Result<T> {
+        match ask() {
+            Err(fault) if fault.kind() == Kind::Internal => {
+                self.archive.refill_past(&fault.to_string())?;
+                ask()
+            }
+            done => done,
         }
-        Ok(found)
     }
 
     /// What was there at a moment, at these spots and below them: for each source, in its newest snapshot that is not

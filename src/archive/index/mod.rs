@@ -23,7 +23,7 @@ use crate::error::{Error, Kind, Result};
 use crate::format::{CaptureFacts, SegmentPack};
 use crate::id::{ArchiveId, ChunkId, DerivedId, FileHash, ID_LEN, PackId, SegmentId, SnapshotId};
 
-pub use past::{Began, Ended, PastChange, PastStep, State as PastState, Track};
+pub use past::{Began, Ended, PastChange, PastRow, PastStep, State as PastState, Track};
 use rows::{CHUNK_KEY, CHUNK_VALUE, PACK_VALUE, Packs, chunk_key, gone_rows, new_rows, pack_value};
 pub use rows::{Location, PackInfo, Sizes};
 

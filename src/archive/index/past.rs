@@ -25,6 +25,11 @@ const CONTENTS: TableDefinition<'_, &[u8], ()> = TableDefinition::new("contents"
 /// Files that differ in nothing but tags: what names their picture, and each one's hash.
 const PICTURES: TableDefinition<'_, &[u8; 2 * ID_LEN], ()> = TableDefinition::new("pictures");
 
+/// Bytes of a row before the paths that it tells of, and where the hash begins among them.
+const FIXED: usize = HASH_AT + ID_LEN + 4;
+const HASH_AT: usize = 4 + 3 + 8 + 8;
+const NOT_ENDED: u8 = 0;
+const DELETED: u8 = 1;
 /// A state that lasts to this position lasts still.
 const STILL: u32 = u32::MAX;
 /// Keys tell a state of a path from what is below the path by a first byte that no name begins with, so there are no more
@@ -87,6 +92,76 @@ pub struct State {
     pub mtime: i64,
     /// The hash of the file, or of what the link points to.
     pub hash: FileHash,
+}
+
+/// A state as it lies in the index, so that many can be passed over for little.
+#[derive(Clone, Copy)]
+pub struct PastRow<'a> {
+    key: &'a [u8],
+    value: &'a [u8],
+}
+
+impl<'a> PastRow<'a> {
+    fn new(key: &'a [u8], value: &'a [u8]) -> Option<Self> {
+        (key.len() >= 8 && value.len() >= FIXED).then_some(Self { key, value })
+    }
+
+    /// The path below the source, with a zero byte behind each name.
+    fn names(&self) -> &'a [u8] {
+        &self.key[4..self.key.len() - 4]
+    }
+
+    /// Whether both are states of one path.
+    pub fn has_path_of(&self, other: &PastRow<'_>) -> bool {
+        self.names() == other.names()
+    }
+
+    /// Writes its path below the source behind what is in `out`.
+    pub fn push_path(&self, out: &mut Vec<u8>) {
+        let names = self.names();
+        let names = names.split_last().map_or(names, |(_, names)| names);
+        out.extend(names.iter().map(|byte| if *byte == 0 { b'/' } else { *byte }));
+    }
+
+    /// Whether the newest snapshot has it.
+    pub fn lasts(&self) -> bool {
+        self.value[5] == NOT_ENDED
+    }
+
+    /// Whether it ended by being deleted.
+    pub fn is_deleted(&self) -> bool {
+        self.value[5] == DELETED
+    }
+
+    /// Whether it is a link and not a file.
+    pub fn is_symlink(&self) -> bool {
+        self.value[6] != 0
+    }
+
+    /// Bytes of the file.
+    pub fn size(&self) -> u64 {
+        self.value[7..].first_chunk().map_or(0, |size| u64::from_le_bytes(*size))
+    }
+
+    /// The hash of the file, or of what the link points to.
+    pub fn hash(&self) -> FileHash {
+        FileHash::from_bytes(self.value[HASH_AT..].first_chunk().copied().unwrap_or_default())
+    }
+
+    /// All of it; nothing if it makes no sense.
+    pub fn state(&self) -> Option<State> {
+        state_of(self.key, self.value)
+    }
+
+    /// Its bytes, to be looked at later.
+    pub fn parts(&self) -> (&'a [u8], &'a [u8]) {
+        (self.key, self.value)
+    }
+
+    /// A row of bytes that [`PastRow::parts`] gave.
+    pub fn of_parts(key: &'a [u8], value: &'a [u8]) -> Option<Self> {
+        Self::new(key, value)
+    }
 }
 
 /// One thing that happened between two snapshots of a track. What ends comes before what begins at the same path.
@@ -176,13 +251,12 @@ impl Index {
     }
 
     /// Goes through the states of a path of a track and of everything below it, by path and then by time.
-    pub fn states(&self, track: u32, path: &[u8], visit: &mut dyn FnMut(State) -> ControlFlow<()>) -> Result<()> {
+    pub fn states(&self, track: u32, path: &[u8], visit: &mut dyn FnMut(PastRow<'_>) -> ControlFlow<()>) -> Result<()> {
         let (low, high) = (key_front(track, path), key_end(track, path));
         self.read_past(|read| {
             for item in read.open_table(PAST)?.range(low.as_slice()..high.as_slice())? {
                 let (key, value) = item?;
-                let state = state_of(key.value(), value.value()).ok_or_else(nonsense)?;
-                if visit(state).is_break() {
+                if visit(PastRow::new(key.value(), value.value()).ok_or_else(nonsense)?).is_break() {
                     break;
                 }
             }
@@ -351,8 +425,8 @@ fn state_value(state: &State) -> Vec<u8> {
         Began::Moved(origin) => (3, origin),
     };
     let (until, ended, went): (u32, u8, &[u8]) = match &state.ended {
-        None => (STILL, 0, b""),
-        Some((at, Ended::Deleted)) => (*at, 1, b""),
+        None => (STILL, NOT_ENDED, b""),
+        Some((at, Ended::Deleted)) => (*at, DELETED, b""),
         Some((at, Ended::Changed)) => (*at, 2, b""),
         Some((at, Ended::Moved(went))) => (*at, 3, went),
     };
@@ -390,9 +464,9 @@ fn state_of(key: &[u8], value: &[u8]) -> Option<State> {
             3 => Began::Moved(origin.to_vec()),
             _ => return None,
         },
-        ended: match ended {
-            0 => None,
-            1 => Some((until, Ended::Deleted)),
+        ended: match *ended {
+            NOT_ENDED => None,
+            DELETED => Some((until, Ended::Deleted)),
             2 => Some((until, Ended::Changed)),
             3 => Some((until, Ended::Moved(went.to_vec()))),
             _ => return None,
@@ -456,8 +530,11 @@ mod tests {
         let below = |path: &[u8]| {
             let mut found = Vec::new();
             index
-                .states(0, path, &mut |state| {
-                    found.push(state.path);
+                .states(0, path, &mut |row| {
+                    let mut path = Vec::new();
+                    row.push_path(&mut path);
+                    assert_eq!(row.state().unwrap().path, path);
+                    found.push(path);
                     ControlFlow::Continue(())
                 })
                 .unwrap();
