@@ -6,6 +6,7 @@
 //!
 //! The index is only ever a hint. Whatever is wrong with it is mended here, by filling it again from segments and packs.
 
+mod answering;
 mod facts;
 mod index;
 mod mend;
@@ -22,7 +23,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 pub use index::{Change, Index, Location, PackInfo, Sizes};
-pub use mend::{Restored, restored};
+pub use mend::{Restored, readable, restored};
 pub use packs::{MAX_PACK_LEN, directory_of, find_frames, read_directory, read_pack};
 pub use reader::{Reader, unpack_frame};
 pub use repair::{Repairer, Rescue};
@@ -141,6 +142,7 @@ impl Archive {
     /// [`Kind::NoArchive`] if there is none, or what the store or both copies of the header are.
     pub fn open(store: Arc<dyn Store>, cache: Option<&Path>, notify: Notify) -> Result<Self> {
         let header = read_header(&*store, &notify)?;
+        let store: Arc<dyn Store> = Arc::new(answering::Answering(store));
         let index = match cache {
             None => Index::in_memory(header.archive),
             Some(cache) => {
@@ -184,9 +186,9 @@ impl Archive {
         &self.store
     }
 
-    /// Whether the store still answers: an error of one object is a bad sector then, and not a drive that is gone.
+    /// Whether the store still answers: an error of one object is not that of a drive that is gone, then.
     pub fn is_reachable(&self) -> bool {
-        names::HEADERS.iter().any(|header| self.store.get(header, HEADER_LEN as u64).is_ok())
+        answering::answers(&*self.store)
     }
 
     /// The way out.
@@ -483,7 +485,10 @@ pub(crate) fn put_checked(store: &dyn Store, name: &str, id: &[u8; 32], bytes: &
 pub(crate) fn put_or_replace(store: &dyn Store, name: &str, bytes: &[u8]) -> Result<()> {
     let whole = match store.put_new(name, &[bytes]) {
         Ok(Put::Written) => return Ok(()),
-        Ok(Put::Existed) => store.get(name, bytes.len() as u64)? == bytes,
+        Ok(Put::Existed) => match store.get(name, bytes.len() as u64) {
+            Err(error) if error.kind() == Kind::Damaged => false,
+            read => read? == bytes,
+        },
         Err(error) if error.kind() == Kind::Exists => false,
         Err(error) => return Err(error),
     };

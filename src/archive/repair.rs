@@ -4,6 +4,7 @@
 //! anything takes its place or it is taken out of the way; chunks that were whole in it are durable in new packs before.
 //! A crash leaves a copy too many, or an object that lies in quarantine only: mending looks there as well.
 
+use super::answering::is_unreadable;
 use super::writer::Writer;
 use super::{
     Archive, MAX_PACK_LEN, Packing, directory_of, find_frames, mend, put_checked, put_or_replace, put_parity,
@@ -20,6 +21,17 @@ use std::collections::HashSet;
 pub struct Repairer<'a> {
     archive: &'a Archive,
     _alone: Vec<Lock>,
+}
+
+/// What became of a damaged object before something takes its place.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kept {
+    /// There is none.
+    Nothing,
+    /// A copy of it lies in quarantine, or it is whole.
+    Copied,
+    /// It cannot be copied, only moved.
+    Unreadable,
 }
 
 /// Takes chunks that were lost and are found elsewhere, and frames of packs that are given up.
@@ -39,7 +51,9 @@ impl Archive {
                 alone.push(self.store().lock(name, LockMode::Exclusive)?);
             }
         }
-        for folder in [names::PACKS, names::SEGMENTS, names::SNAPSHOTS, names::PARITY, names::QUARANTINE] {
+        let folders =
+            [names::PACKS, names::SEGMENTS, names::SNAPSHOTS, names::PARITY, names::DERIVED, names::QUARANTINE];
+        for folder in folders {
             self.store().list(folder, Leftovers::Remove)?;
         }
         Ok(Repairer { archive: self, _alone: alone })
@@ -53,10 +67,17 @@ impl<'a> Repairer<'a> {
     /// The store's error.
     pub fn put_in_place(&self, name: &str, bytes: &[u8]) -> Result<()> {
         let store = &**self.archive.store();
-        if self.keep(name, Some(bytes))? { store.replace(name, &[bytes]) } else { put_or_replace(store, name, bytes) }
+        match self.keep(name, Some(bytes))? {
+            Kept::Copied => store.replace(name, &[bytes]),
+            Kept::Unreadable => {
+                self.move_aside(name)?;
+                put_or_replace(store, name, bytes)
+            }
+            Kept::Nothing => put_or_replace(store, name, bytes),
+        }
     }
 
-    /// Moves an object to quarantine, unless it is a whole pack: the rescue of its chunks may have made it so.
+    /// Moves an object into quarantine, unless it is a whole pack: the rescue of its chunks may have made it so.
     ///
     /// # Errors
     /// The store's error.
@@ -67,40 +88,50 @@ impl<'a> Repairer<'a> {
                 return Ok(());
             }
         }
-        if !self.keep(name, None)? {
-            return Ok(());
-        }
+        let kept = self.keep(name, None)?;
         self.archive.index().start_over(); // before, so that it never says that something gone is there
-        self.archive.store().delete(name)
+        match kept {
+            Kept::Nothing => Ok(()),
+            Kept::Copied => self.archive.store().delete(name),
+            Kept::Unreadable => self.move_aside(name),
+        }
     }
 
-    /// Copies what has this name into quarantine, unless it is whole. Whether there is something.
-    ///
-    /// # Errors
-    /// The store's error.
-    pub fn keep(&self, name: &str, whole: Option<&[u8]>) -> Result<bool> {
+    /// Copies what has this name into quarantine, unless it is whole or cannot be read.
+    fn keep(&self, name: &str, whole: Option<&[u8]>) -> Result<Kept> {
         let store = self.archive.store();
         let bytes = match store.get(name, MAX_PACK_LEN) {
-            Err(error) if error.kind() == Kind::Missing => return Ok(false),
+            Err(error) if error.kind() == Kind::Missing => return Ok(Kept::Nothing),
+            Err(error) if is_unreadable(&error) => return Ok(Kept::Unreadable),
             read => read?,
         };
         if whole == Some(bytes.as_slice()) {
-            return Ok(true);
+            return Ok(Kept::Copied);
         }
         for kept in mend::quarantined(&**store, name)? {
-            if store.len(&kept)? == Some(bytes.len() as u64) && store.get(&kept, MAX_PACK_LEN)? == bytes {
-                return Ok(true);
+            let same = store.len(&kept)? == Some(bytes.len() as u64);
+            if same && store.get(&kept, MAX_PACK_LEN).is_ok_and(|kept| kept == bytes) {
+                return Ok(Kept::Copied);
             }
         }
+        store.put_new(&self.free_place(name)?, &[&bytes])?;
+        Ok(Kept::Copied)
+    }
+
+    /// Moves what cannot be read into quarantine as it is, with its bad sectors, so that nothing new is written onto them.
+    fn move_aside(&self, name: &str) -> Result<()> {
+        self.archive.store().rename(name, &self.free_place(name)?)
+    }
+
+    /// A name in quarantine that is not taken.
+    fn free_place(&self, name: &str) -> Result<String> {
         let place = names::quarantine(name);
-        let numbered = (1_u32..).map(|number| format!("{place}.{number}"));
-        for place in std::iter::once(place.clone()).chain(numbered) {
-            if store.len(&place)?.is_none() {
-                store.put_new(&place, &[&bytes])?;
-                break;
-            }
+        let (mut free, mut number) = (place.clone(), 0);
+        while self.archive.store().len(&free)?.is_some() {
+            number += 1;
+            free = format!("{place}.{number}");
         }
-        Ok(true)
+        Ok(free)
     }
 
     /// Makes the recovery data of an object anew, from its bytes.
@@ -112,7 +143,9 @@ impl<'a> Repairer<'a> {
             Ok(_) => PackContent::Metadata,
             Err(_) => pack_content(bytes)?,
         };
-        self.keep(&names::parity(id), None)?;
+        if self.keep(&names::parity(id), None)? == Kept::Unreadable {
+            self.move_aside(&names::parity(id))?;
+        }
         match self.archive.permille(content) {
             0 => Ok(()),
             permille => put_parity(&**self.archive.store(), id, bytes, permille).map(drop),

@@ -47,8 +47,10 @@ const PATIENCE: Duration = Duration::from_secs(3);
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// What a writer added.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Default)]
 pub struct Written {
+    /// Keeps those out who remove objects. Whoever records a snapshot of what was written holds it until then.
+    pub lock: Option<Lock>,
     /// Packs.
     pub packs: Vec<PackId>,
     /// Chunks.
@@ -63,7 +65,7 @@ pub struct Written {
 pub struct Writer<'a> {
     archive: &'a Archive,
     packing: Packing,
-    _lock: Option<Lock>,
+    lock: Option<Lock>,
     present: HashMap<PackId, u64>,
     adopted: Vec<SegmentPack>,
     claimed: Mutex<HashSet<ChunkId>>,
@@ -151,7 +153,7 @@ impl<'a> Writer<'a> {
         Ok(Self {
             archive,
             packing,
-            _lock: lock,
+            lock,
             present,
             adopted,
             claimed: Mutex::default(),
@@ -268,6 +270,7 @@ impl<'a> Writer<'a> {
             }
         }
         Ok(Written {
+            lock: self.lock.take(),
             packs: written,
             chunks: self.chunks.load(Ordering::Relaxed),
             added: self.added.load(Ordering::Relaxed),
@@ -369,7 +372,7 @@ fn begin(archive: &Archive) -> Result<(Lock, HashMap<PackId, u64>)> {
 fn try_to_begin(archive: &Archive) -> Result<(Lock, HashMap<PackId, u64>)> {
     match archive.lock_alone() {
         Ok(lock) => {
-            for folder in [names::SEGMENTS, names::SNAPSHOTS, names::PARITY] {
+            for folder in [names::SEGMENTS, names::SNAPSHOTS, names::PARITY, names::DERIVED, names::QUARANTINE] {
                 archive.store().list(folder, Leftovers::Remove)?;
             }
             let present = archive.present_packs(Leftovers::Remove)?;
@@ -390,7 +393,10 @@ fn protect(archive: &Archive, pack: &SegmentPack) -> Result<()> {
     if permille == 0 || store.len(&names::parity(id))?.is_some() {
         return Ok(());
     }
-    let bytes = store.get(&names::pack(&pack.id), MAX_PACK_LEN)?;
+    let bytes = match store.get(&names::pack(&pack.id), MAX_PACK_LEN) {
+        Err(error) if error.kind() == Kind::Damaged => return Ok(()),
+        read => read?,
+    };
     if blake3::hash(&bytes).as_bytes() == id {
         put_parity(store, id, &bytes, permille)?;
     }

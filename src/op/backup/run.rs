@@ -20,6 +20,7 @@ use crate::format::{CaptureFacts, Entry, EntryKind, Meta, Summary, Unread};
 use crate::id::{ChunkId, FileHash};
 use crate::op::{Action, Event, Observer, check_stop};
 use crate::source::{self, Failure, Node, Stat};
+use crate::store::Lock;
 
 /// A thread's stack, in bytes: directories may nest deeply.
 const STACK: usize = 256 << 20;
@@ -51,6 +52,8 @@ pub(super) struct Done {
     pub(super) tree: Option<ChunkId>,
     pub(super) summary: Summary,
     pub(super) unread: Vec<Unread>,
+    /// The archive is held until the snapshot is recorded.
+    pub(super) lock: Option<Lock>,
 }
 
 #[derive(Default)]
@@ -141,7 +144,7 @@ impl<'a> Run<'a> {
             unread: unread.len() as u64,
             millis: 0,
         };
-        Ok(Done { tree: tree?, summary, unread })
+        Ok(Done { tree: tree?, summary, unread, lock: written.lock })
     }
 
     fn root(&self, number: usize, root: &Root, known: Option<&Known>) -> Result<Option<Entry>> {

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::verify::{AffectedFile, Damage, LostChunk, Verify, VerifyOptions, verify};
 use super::{Event, Observer, check_stop};
-use crate::archive::{Archive, MAX_PACK_LEN, Repairer};
+use crate::archive::{Archive, MAX_PACK_LEN, Repairer, readable};
 use crate::error::{Error, Kind, Result};
 use crate::format::{HEADER_LEN, Header, SegmentPack, Snapshot, names};
 use crate::id::{PackId, SegmentId, SnapshotId};
@@ -281,9 +281,10 @@ impl Work<'_> {
         for id in &packs {
             check_stop(self.observer)?;
             let name = names::pack(id);
-            if repairer.keep(&name, None)? {
-                let bytes = self.archive.store().get(&name, MAX_PACK_LEN)?;
-                rescue.frames(id, &bytes, told.get(id))?;
+            match readable(&**self.archive.store(), &name, MAX_PACK_LEN) {
+                Ok((bytes, _)) => drop(rescue.frames(id, &bytes, told.get(id))?),
+                Err(error) if error.kind() == Kind::Missing => {}
+                Err(error) => return Err(error),
             }
         }
         rescue.finish()?;
