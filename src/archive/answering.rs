@@ -25,10 +25,17 @@ impl Answering {
 
     /// In the empty folder of a drive that is no longer mounted nothing is there, and that says nothing of any object.
     fn still_there(&self) -> Result<()> {
-        if names::HEADERS.iter().any(|header| matches!(self.0.len(header), Ok(Some(_)))) {
-            return Ok(());
+        let mut trouble = None;
+        for header in names::HEADERS {
+            match self.0.len(header) {
+                Ok(Some(_)) => return Ok(()),
+                Ok(None) => {}
+                Err(error) => trouble = Some(error),
+            }
         }
-        Err(Error::new(Kind::Store, format!("reading the archive in {}", self.0.place()), "it is no longer there"))
+        let gone =
+            || Error::new(Kind::Store, format!("reading the archive in {}", self.0.place()), "it is no longer there");
+        Err(trouble.unwrap_or_else(gone))
     }
 }
 

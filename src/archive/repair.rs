@@ -5,14 +5,15 @@
 //! A crash leaves a copy too many, or an object that lies in quarantine only: mending looks there as well.
 
 use super::answering::is_unreadable;
-use super::writer::Writer;
+use super::segments::put_segments;
+use super::writer::{Writer, protect};
 use super::{
-    Archive, MAX_PACK_LEN, Packing, directory_of, find_frames, mend, put_checked, put_or_replace, put_parity,
-    read_directory, unpack_frame,
+    Archive, MAX_PACK_LEN, Packing, directory_of, find_frames, mend, put_or_replace, put_parity, read_directory,
+    unpack_frame,
 };
 use crate::chunk::Chunk;
 use crate::error::{Error, Kind, Result};
-use crate::format::{Hint, PackContent, Segment, SegmentPack, Snapshot, names, pack_content};
+use crate::format::{Hint, PackContent, SegmentPack, Snapshot, names, pack_content};
 use crate::id::{PackId, SegmentId};
 use crate::store::{Leftovers, Lock, LockMode};
 use std::collections::HashSet;
@@ -189,11 +190,11 @@ impl<'a> Repairer<'a> {
                 _ => wrong.push(object.name),
             }
         }
-        if !untold.is_empty() {
-            let bytes = Segment { packs: untold.into_values().collect() }.encode();
-            let id = SegmentId::from_bytes(*blake3::hash(&bytes).as_bytes());
-            put_checked(&**store, &names::segment(&id), id.as_bytes(), &bytes)?;
+        for pack in untold.values() {
+            store.confirm(&names::pack(&pack.id))?;
+            protect(self.archive, pack)?;
         }
+        put_segments(&**store, &untold.into_values().collect::<Vec<_>>())?;
         for name in wrong {
             self.set_aside(&name)?;
         }

@@ -12,15 +12,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use super::segments::put_segments;
 use super::{Archive, Change, Location, MAX_PACK_LEN, put_checked, put_parity};
 use crate::chunk::Chunk;
 use crate::codec::{self, Choice, Encoded};
 use crate::error::{Error, Kind, Result};
 use crate::format::{
-    FrameHeader, Hint, PackContent, Row, Segment, SegmentPack, encode_frame_header, encode_pack_end, encode_pack_start,
-    names,
+    FrameHeader, Hint, PackContent, Row, SegmentPack, encode_frame_header, encode_pack_end, encode_pack_start, names,
 };
-use crate::id::{ChunkId, PackId, SegmentId};
+use crate::id::{ChunkId, PackId};
 use crate::store::{Leftovers, Lock, Store};
 
 /// How many packs are being written at once; while one waits for the drive, the next is handed over.
@@ -259,11 +259,8 @@ impl<'a> Writer<'a> {
         // What was written may be what an interrupted run had written already.
         packs.extend(self.adopted.drain(..).filter(|pack| !written.contains(&pack.id)));
         if !packs.is_empty() {
-            let segment = Segment { packs };
-            let bytes = segment.encode();
-            let id = SegmentId::from_bytes(*blake3::hash(&bytes).as_bytes());
-            put_checked(&*self.shared.store, &names::segment(&id), id.as_bytes(), &bytes)?;
-            let change = Change { packs: &segment.packs, segments: &[id], ..Change::default() };
+            let segments = put_segments(&*self.shared.store, &packs)?;
+            let change = Change { packs: &packs, segments: &segments, ..Change::default() };
             if self.archive.index().apply(&change).is_err() {
                 self.archive.index().start_over(); // the next command fills it again
                 self.archive.refresh()?;
@@ -388,7 +385,7 @@ fn try_to_begin(archive: &Archive) -> Result<(Lock, HashMap<PackId, u64>)> {
 }
 
 /// Gives an adopted pack its recovery data, if whoever wrote the pack did not come so far. A damaged one gets none.
-fn protect(archive: &Archive, pack: &SegmentPack) -> Result<()> {
+pub(super) fn protect(archive: &Archive, pack: &SegmentPack) -> Result<()> {
     let (store, id, permille) = (&**archive.store(), pack.id.as_bytes(), archive.permille(pack.content));
     if permille == 0 || store.len(&names::parity(id))?.is_some() {
         return Ok(());
