@@ -295,6 +295,10 @@ impl Store for Throttled {
         self.inner.confirm(name)
     }
 
+    fn rename(&self, name: &str, to: &str) -> snapkeep::error::Result<()> {
+        self.inner.rename(name, to)
+    }
+
     fn delete(&self, name: &str) -> snapkeep::error::Result<()> {
         self.inner.delete(name)
     }

@@ -96,6 +96,12 @@ impl Error {
         self
     }
 
+    /// The same error, taken for another sort of failure by a caller who knows more about what it means.
+    pub fn of_kind(mut self, kind: Kind) -> Self {
+        self.0.kind = kind;
+        self
+    }
+
     /// What sort of failure it is.
     pub fn kind(&self) -> Kind {
         self.0.kind

@@ -350,6 +350,8 @@ fn fail_each(fault: impl Fn(usize) -> Fault) -> usize {
         let failed = record.failed();
         let about = format!("call {from}, {:?}: {done:?}", failed.first());
         match &done {
+            // One call that fails, of a drive that answers the next, is a bad sector.
+            Err(error) if error.kind() == Kind::Damaged => assert!(!failed[0].writes(), "{about}"),
             Err(error) => assert_eq!(error.kind(), Kind::Store, "{about}"),
             Ok(_) => assert!(!failed.iter().any(watched::Call::writes), "a fault was passed over: {about}"),
         }

@@ -103,6 +103,20 @@ fn what_is_deleted_is_gone_and_only_that() {
 }
 
 #[test]
+fn an_object_is_renamed_to_a_name_that_is_free() {
+    every_store(|store| {
+        store.put_new("a/1", &[b"one"]).unwrap();
+        store.put_new("a/2", &[b"two"]).unwrap();
+        assert_eq!(kind(store.rename("a/1", "a/2")), Kind::Exists);
+        assert_eq!(kind(store.rename("a/3", "a/4")), Kind::Missing);
+        store.rename("a/1", "b/c/1").unwrap();
+        assert_eq!(store.len("a/1").unwrap(), None);
+        assert_eq!((store.get("b/c/1", 9).unwrap(), store.get("a/2", 9).unwrap()), (b"one".to_vec(), b"two".to_vec()));
+        assert!(store.answers("a/2") && !store.answers("a/1"));
+    });
+}
+
+#[test]
 fn a_damaged_object_is_replaced_whatever_it_was() {
     every_store(|store| {
         store.put_new("packs/ab/one", &[b"damaged"]).unwrap();
@@ -178,7 +192,8 @@ fn leftovers_are_removed_only_when_asked() {
     let dir = TempDir::new().unwrap();
     let store = Local::new(dir.path());
     store.put_new("packs/ab/one", &[b"x"]).unwrap();
-    let leftovers = [dir.path().join("packs/.tmp-0123456789abcdef"), dir.path().join("packs/ab/.tmp-00")];
+    let leftovers = [".tmp-0123456789abcdef", "packs/.tmp-0123456789abcdef", "packs/ab/.tmp-00"];
+    let leftovers = leftovers.map(|name| dir.path().join(name));
     let bystanders = [dir.path().join(".tmp-other"), dir.path().join("packs/ab/tmp-1")];
     for path in leftovers.iter().chain(&bystanders) {
         fs::write(path, "half").unwrap();
@@ -189,7 +204,13 @@ fn leftovers_are_removed_only_when_asked() {
     let listed = store.list("packs", Leftovers::Remove).unwrap();
     assert_eq!(names(&listed), ["packs/ab/one", "packs/ab/tmp-1"]);
     assert!(leftovers.iter().all(|path| !path.exists()));
-    assert!(bystanders.iter().all(|path| path.exists()), "outside the folder, or of another name");
+    assert!(bystanders.iter().all(|path| path.exists()), "not a name of ours");
+    for path in [".tmp-0123456789abcdef", "packs/ab/.tmp-01"] {
+        fs::write(dir.path().join(path), "half").unwrap();
+    }
+    store.list("snapshots", Leftovers::Remove).unwrap();
+    assert!(!dir.path().join(".tmp-0123456789abcdef").exists(), "with any folder");
+    assert!(dir.path().join("packs/ab/.tmp-01").exists(), "not of another folder");
     assert!(dir.path().join("packs/.tmp-folder").exists(), "never a folder");
 }
 

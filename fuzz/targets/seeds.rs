@@ -65,7 +65,10 @@ fn write() -> Result<(), Box<dyn std::error::Error>> {
         match folder {
             names::SNAPSHOTS => seed("snapshot_decode", &name, &bytes)?,
             names::SEGMENTS => seed("segment_decode", &name, &bytes)?,
-            names::PARITY => seed("parity_mend", &name, &[&[0][..], &bytes].concat())?,
+            names::PARITY => {
+                seed("header", &name, &bytes)?;
+                seed("parity_mend", &name, &[&[0][..], &bytes].concat())?;
+            }
             _ => {
                 seed("pack_frames", &name, &bytes)?;
                 for row in find_frames(&bytes).iter().filter(|row| row.frame.kind == ChunkKind::Tree) {
@@ -75,6 +78,19 @@ fn write() -> Result<(), Box<dyn std::error::Error>> {
                 }
             }
         }
+    }
+    seed("header", "header", &store.get(names::HEADERS[0], 96)?)?;
+    // What these targets take is made of single bytes: see how each reads them.
+    for (number, name) in [&b"album"[..], b"..", b"a/b", b"CON", b"\x1b[31m", b"b\0c"].into_iter().enumerate() {
+        let part = [&[4, number as u8][..], name, &[number as u8, 1, 2, 1]].concat();
+        seed("restore_path", &number.to_string(), &[&[3, 5][..], &part, &part, &part].concat())?;
+        seed("redb_open", &number.to_string(), &[&[40 * number as u8][..], name, &part].concat())?;
+        seed("chunker", &number.to_string(), &[&[number as u8, 9, 30][..], &part.repeat(50)].concat())?;
+    }
+    for (number, steps) in [[0, 3, 7, 1, 2, 7, 17, 12, 10, 11], [0, 1, 7, 16, 19, 15, 12, 3, 8, 18]].iter().enumerate()
+    {
+        let chosen = steps.iter().flat_map(|step| [*step, 40, 3, 7, 90, 1]).collect::<Vec<u8>>();
+        seed("model", &number.to_string(), &chosen)?;
     }
     Ok(fs::remove_dir_all(source)?)
 }

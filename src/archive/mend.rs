@@ -6,6 +6,7 @@
 use std::collections::HashSet;
 use std::sync::{Arc, PoisonError};
 
+use super::answering::is_unreadable;
 use super::{Archive, MAX_PACK_LEN, Notice};
 use crate::error::{Error, Kind, Result};
 use crate::format::names;
@@ -15,6 +16,48 @@ use crate::store::{Leftovers, Store};
 
 /// A longer pack is mended again for each chunk rather than kept in memory, in bytes.
 const MOST_KEPT: usize = 256 << 20;
+
+/// Where an object cannot be read, it is read in pieces of this length, in bytes.
+const PIECE: usize = 256 << 10;
+/// And where such a piece cannot be, in these: what a drive loses at least.
+const SECTOR: usize = 4096;
+/// After so many of them that cannot be read, a piece is not looked into any more: a drive tries each for seconds.
+const MOST_SECTORS: usize = 512;
+
+/// What the drive gives of an object: its bytes, with zeros for those that cannot be read, and why they cannot.
+///
+/// # Errors
+/// Missing, damaged if it is longer than `limit`, or the store's error.
+pub fn readable(store: &dyn Store, name: &str, limit: u64) -> Result<(Vec<u8>, Option<Error>)> {
+    let why = match store.get(name, limit) {
+        Err(error) if is_unreadable(&error) => error,
+        read => return Ok((read?, None)),
+    };
+    let len = store.len(name)?.unwrap_or(0).min(limit);
+    let mut bytes = vec![0; len as usize];
+    let mut lost = 0;
+    for (number, piece) in bytes.chunks_mut(PIECE).enumerate() {
+        let offset = (number * PIECE) as u64;
+        if fill(store, name, offset, piece)? {
+            continue;
+        }
+        for (number, sector) in piece.chunks_mut(SECTOR).enumerate() {
+            if lost >= MOST_SECTORS || !fill(store, name, offset + (number * SECTOR) as u64, sector)? {
+                sector.fill(0);
+                lost += 1;
+            }
+        }
+    }
+    Ok((bytes, Some(why)))
+}
+
+/// Reads a piece of an object, if it can be read.
+fn fill(store: &dyn Store, name: &str, offset: u64, piece: &mut [u8]) -> Result<bool> {
+    match store.read_range(name, offset, piece) {
+        Err(error) if error.kind() == Kind::Damaged => Ok(false),
+        read => read.map(|()| true),
+    }
+}
 
 /// An object as it was.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -37,18 +80,18 @@ pub fn restored(store: &dyn Store, name: &str, id: &[u8; 32], limit: u64) -> Res
     left.extend(quarantined(store, name)?);
     let mut remains = Vec::with_capacity(left.len() + 1);
     for (number, name) in left.into_iter().enumerate() {
-        match store.get(&name, limit) {
-            Ok(bytes) if blake3::hash(&bytes).as_bytes() == id => {
-                return Ok(Restored { bytes, whole: number == 0, anew: 0 });
+        match readable(store, &name, limit) {
+            Ok((bytes, unread)) if blake3::hash(&bytes).as_bytes() == id => {
+                return Ok(Restored { bytes, whole: number == 0 && unread.is_none(), anew: 0 });
             }
-            Ok(bytes) => remains.push(bytes),
+            Ok((bytes, _)) => remains.push(bytes),
             Err(error) if matches!(error.kind(), Kind::Missing | Kind::Damaged) => {}
             Err(error) => return Err(error),
         }
     }
     remains.push(Vec::new()); // as much parity as data makes the whole object
     let doing = || format!("mending {name}");
-    let parity = store.get(&names::parity(id), MAX_PACK_LEN).and_then(|bytes| Parity::from_bytes(&bytes));
+    let parity = readable(store, &names::parity(id), MAX_PACK_LEN).and_then(|(bytes, _)| Parity::from_bytes(&bytes));
     let parity = parity.map_err(|error| match error.kind() {
         Kind::Missing | Kind::Unsupported => Error::new(Kind::Damaged, doing(), error.to_string()),
         _ => error.within(doing()),

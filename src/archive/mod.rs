@@ -6,8 +6,10 @@
 //!
 //! The index is only ever a hint. Whatever is wrong with it is mended here, by filling it again from segments and packs.
 
+mod answering;
 mod compare;
 mod facts;
+mod header;
 mod index;
 mod mend;
 mod packs;
@@ -15,6 +17,7 @@ mod past;
 mod reader;
 mod repair;
 mod rewrite;
+mod segments;
 mod snapshots;
 mod trees;
 mod writer;
@@ -25,7 +28,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 pub use compare::{Altered, Comparison, Moved, Place};
 pub use index::{Began, Change, Ended, Index, Location, PackInfo, PastRow, PastState, Sizes, Track};
-pub use mend::{Restored, restored};
+pub use mend::{Restored, readable, restored};
 pub use packs::{MAX_PACK_LEN, directory_of, find_frames, read_directory, read_pack};
 pub use reader::{Reader, unpack_frame};
 pub use repair::{Repairer, Rescue};
@@ -35,15 +38,13 @@ pub use trees::{chunks_of, entries_of, store_content, store_entries};
 pub use writer::{Packing, Writer, Written};
 
 use crate::error::{Error, Kind, Result};
-use crate::format::{Chunker, HEADER_LEN, Header, PackContent, Segment, names};
+use crate::format::{Chunker, Header, PackContent, names};
 use crate::id::{ArchiveId, ChunkId, PackId, SegmentId, SnapshotId};
 use crate::parity;
 use crate::store::{Leftovers, Lock, LockMode, Put, Store};
 
 /// Metadata is small and everything hangs on it: its recovery data is as long as itself.
 const METADATA_PERMILLE: u16 = 1000;
-/// The longest segment that is read, in bytes: more than ten million chunks.
-const MAX_SEGMENT_LEN: u64 = 512 << 20;
 /// The longest snapshot object that is read, in bytes.
 pub const MAX_SNAPSHOT_LEN: u64 = 64 << 20;
 
@@ -92,7 +93,7 @@ impl Default for Parameters {
 /// An open archive.
 pub struct Archive {
     store: Arc<dyn Store>,
-    header: Header,
+    headers: header::Headers,
     index: Index,
     notify: Notify,
     looked: Mutex<Looked>,
@@ -143,7 +144,9 @@ impl Archive {
     /// # Errors
     /// [`Kind::NoArchive`] if there is none, or what the store or both copies of the header are.
     pub fn open(store: Arc<dyn Store>, cache: Option<&Path>, notify: Notify) -> Result<Self> {
-        let header = read_header(&*store, &notify)?;
+        let headers = header::Headers::read(&*store, &notify)?;
+        let header = &headers.header;
+        let store: Arc<dyn Store> = Arc::new(answering::Answering(store));
         let index = match cache {
             None => Index::in_memory(header.archive),
             Some(cache) => {
@@ -164,21 +167,21 @@ impl Archive {
             }
         };
         let (looked, distrusted, mender) = (Mutex::default(), Mutex::default(), Mutex::default());
-        let archive = Self { store, header, index, notify, looked, distrusted, mender };
+        let archive = Self { store, headers, index, notify, looked, distrusted, mender };
         archive.refresh()?;
         Ok(archive)
     }
 
     /// The archive's identity and parameters.
     pub fn header(&self) -> &Header {
-        &self.header
+        &self.headers.header
     }
 
     /// How much recovery data an object is given, in thousandths of its length; none if the archive has none.
     fn permille(&self, content: PackContent) -> u16 {
         match content {
-            PackContent::Metadata if self.header.parity_permille > 0 => METADATA_PERMILLE,
-            _ => self.header.parity_permille,
+            PackContent::Metadata if self.headers.header.parity_permille > 0 => METADATA_PERMILLE,
+            _ => self.headers.header.parity_permille,
         }
     }
 
@@ -187,9 +190,9 @@ impl Archive {
         &self.store
     }
 
-    /// Whether the store still answers: an error of one object is a bad sector then, and not a drive that is gone.
+    /// Whether the store still answers: an error of one object is not that of a drive that is gone, then.
     pub fn is_reachable(&self) -> bool {
-        names::HEADERS.iter().any(|header| self.store.get(header, HEADER_LEN as u64).is_ok())
+        answering::answers(&*self.store)
     }
 
     /// The way out.
@@ -200,9 +203,10 @@ impl Archive {
     /// The way in. Others may add at the same time.
     ///
     /// # Errors
-    /// [`Kind::InUse`] if another process holds the archive alone and does not let go within three seconds; the store's
-    /// error.
+    /// [`Kind::InUse`] if another process holds the archive alone and does not let go within three seconds,
+    /// [`Kind::Damaged`] if the copies of the header are of different archives, the store's error.
     pub fn writer(&self, packing: Packing) -> Result<Writer<'_>> {
+        self.headers.agree()?;
         Writer::new(self, packing)
     }
 
@@ -412,14 +416,6 @@ impl Archive {
         self.index.apply(&Change { packs, segments, snapshots, gone_snapshots, facts, derived, ..Change::default() })
     }
 
-    /// Reads a segment and checks it against its name.
-    pub fn read_segment(&self, id: &SegmentId) -> Result<Segment> {
-        let name = names::segment(id);
-        let bytes = self.store.get(&name, MAX_SEGMENT_LEN)?;
-        check_hash(&name, id.as_bytes(), &bytes)?;
-        Segment::decode(&bytes).map_err(|error| error.within(format!("reading {name}")))
-    }
-
     /// Reads a snapshot object and checks it against its name. A damaged one is mended, with a notice.
     ///
     /// # Errors
@@ -486,7 +482,10 @@ pub(crate) fn put_checked(store: &dyn Store, name: &str, id: &[u8; 32], bytes: &
 pub(crate) fn put_or_replace(store: &dyn Store, name: &str, bytes: &[u8]) -> Result<()> {
     let whole = match store.put_new(name, &[bytes]) {
         Ok(Put::Written) => return Ok(()),
-        Ok(Put::Existed) => store.get(name, bytes.len() as u64)? == bytes,
+        Ok(Put::Existed) => match store.get(name, bytes.len() as u64) {
+            Err(error) if error.kind() == Kind::Damaged => false,
+            read => read? == bytes,
+        },
         Err(error) if error.kind() == Kind::Exists => false,
         Err(error) => return Err(error),
     };
@@ -512,32 +511,6 @@ pub(crate) fn check_hash(name: &str, id: &[u8; 32], bytes: &[u8]) -> Result<()> 
 
 fn has_segments(store: &dyn Store) -> Result<bool> {
     Ok(!store.list(names::SEGMENTS, Leftovers::Leave)?.is_empty())
-}
-
-/// Reads whichever copy of the header is whole.
-fn read_header(store: &dyn Store, notify: &Notify) -> Result<Header> {
-    let mut found = None;
-    let mut faults = Vec::new();
-    for name in names::HEADERS {
-        let read = store.get(name, HEADER_LEN as u64);
-        match read.and_then(|bytes| Header::decode(&bytes).map_err(|error| error.within(format!("reading {name}")))) {
-            Ok(header) => found = found.or(Some(header)),
-            Err(error) => faults.push((name, error)),
-        }
-    }
-    if let Some(header) = found {
-        for (name, error) in faults {
-            notify(Notice::PassedOver(name.to_owned(), error.to_string()));
-        }
-        return Ok(header);
-    }
-    let place = || format!("opening the archive in {}", store.place());
-    if faults.iter().all(|(_, error)| error.kind() == Kind::Missing) {
-        return Err(Error::new(Kind::NoArchive, place(), "there is none"));
-    }
-    // The copy that is there says more than the one that is missing.
-    let told = faults.into_iter().map(|(_, error)| error).find(|error| error.kind() != Kind::Missing);
-    Err(told.unwrap_or_else(|| Error::new(Kind::NoArchive, place(), "there is none")).within(place()))
 }
 
 const README: &str = include_str!("README.txt");

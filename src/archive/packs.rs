@@ -1,6 +1,7 @@
 //! What a pack holds, asked of the pack itself: its directory at the end, or, where that is damaged, its frames one by
 //! one from the front.
 
+use super::mend::readable;
 use super::reader::unpack_frame;
 use crate::error::{Error, Kind, Result};
 use crate::format::{
@@ -71,7 +72,7 @@ pub fn directory_of(id: &PackId, pack: &[u8]) -> Result<SegmentPack> {
 /// Finds the frames of a pack whose directory is lost.
 fn salvage(store: &dyn Store, id: &PackId) -> Result<SegmentPack> {
     let name = names::pack(id);
-    let bytes = store.get(&name, MAX_PACK_LEN)?;
+    let (bytes, _) = readable(store, &name, MAX_PACK_LEN)?;
     let nothing = || Error::new(Kind::Damaged, format!("looking for frames in pack {name}"), "there are none");
     let mut rows = find_frames(&bytes);
     let first = rows.first().ok_or_else(nothing)?;

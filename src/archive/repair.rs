@@ -4,14 +4,16 @@
 //! anything takes its place or it is taken out of the way; chunks that were whole in it are durable in new packs before.
 //! A crash leaves a copy too many, or an object that lies in quarantine only: mending looks there as well.
 
-use super::writer::Writer;
+use super::answering::is_unreadable;
+use super::segments::put_segments;
+use super::writer::{Writer, protect};
 use super::{
-    Archive, MAX_PACK_LEN, Packing, directory_of, find_frames, mend, put_checked, put_or_replace, put_parity,
-    read_directory, unpack_frame,
+    Archive, MAX_PACK_LEN, Packing, directory_of, find_frames, mend, put_or_replace, put_parity, read_directory,
+    unpack_frame,
 };
 use crate::chunk::Chunk;
 use crate::error::{Error, Kind, Result};
-use crate::format::{Hint, PackContent, Segment, SegmentPack, Snapshot, names, pack_content};
+use crate::format::{Hint, PackContent, SegmentPack, Snapshot, names, pack_content};
 use crate::id::{PackId, SegmentId};
 use crate::store::{Leftovers, Lock, LockMode};
 use std::collections::HashSet;
@@ -20,6 +22,17 @@ use std::collections::HashSet;
 pub struct Repairer<'a> {
     archive: &'a Archive,
     _alone: Vec<Lock>,
+}
+
+/// What became of a damaged object before something takes its place.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kept {
+    /// There is none.
+    Nothing,
+    /// A copy of it lies in quarantine, or it is whole.
+    Copied,
+    /// It cannot be copied, only moved.
+    Unreadable,
 }
 
 /// Takes chunks that were lost and are found elsewhere, and frames of packs that are given up.
@@ -39,7 +52,9 @@ impl Archive {
                 alone.push(self.store().lock(name, LockMode::Exclusive)?);
             }
         }
-        for folder in [names::PACKS, names::SEGMENTS, names::SNAPSHOTS, names::PARITY, names::QUARANTINE] {
+        let folders =
+            [names::PACKS, names::SEGMENTS, names::SNAPSHOTS, names::PARITY, names::DERIVED, names::QUARANTINE];
+        for folder in folders {
             self.store().list(folder, Leftovers::Remove)?;
         }
         Ok(Repairer { archive: self, _alone: alone })
@@ -53,10 +68,17 @@ impl<'a> Repairer<'a> {
     /// The store's error.
     pub fn put_in_place(&self, name: &str, bytes: &[u8]) -> Result<()> {
         let store = &**self.archive.store();
-        if self.keep(name, Some(bytes))? { store.replace(name, &[bytes]) } else { put_or_replace(store, name, bytes) }
+        match self.keep(name, Some(bytes))? {
+            Kept::Copied => store.replace(name, &[bytes]),
+            Kept::Unreadable => {
+                self.move_aside(name)?;
+                put_or_replace(store, name, bytes)
+            }
+            Kept::Nothing => put_or_replace(store, name, bytes),
+        }
     }
 
-    /// Moves an object to quarantine, unless it is a whole pack: the rescue of its chunks may have made it so.
+    /// Moves an object into quarantine, unless it is a whole pack: the rescue of its chunks may have made it so.
     ///
     /// # Errors
     /// The store's error.
@@ -67,40 +89,50 @@ impl<'a> Repairer<'a> {
                 return Ok(());
             }
         }
-        if !self.keep(name, None)? {
-            return Ok(());
-        }
+        let kept = self.keep(name, None)?;
         self.archive.index().start_over(); // before, so that it never says that something gone is there
-        self.archive.store().delete(name)
+        match kept {
+            Kept::Nothing => Ok(()),
+            Kept::Copied => self.archive.store().delete(name),
+            Kept::Unreadable => self.move_aside(name),
+        }
     }
 
-    /// Copies what has this name into quarantine, unless it is whole. Whether there is something.
-    ///
-    /// # Errors
-    /// The store's error.
-    pub fn keep(&self, name: &str, whole: Option<&[u8]>) -> Result<bool> {
+    /// Copies what has this name into quarantine, unless it is whole or cannot be read.
+    fn keep(&self, name: &str, whole: Option<&[u8]>) -> Result<Kept> {
         let store = self.archive.store();
         let bytes = match store.get(name, MAX_PACK_LEN) {
-            Err(error) if error.kind() == Kind::Missing => return Ok(false),
+            Err(error) if error.kind() == Kind::Missing => return Ok(Kept::Nothing),
+            Err(error) if is_unreadable(&error) => return Ok(Kept::Unreadable),
             read => read?,
         };
         if whole == Some(bytes.as_slice()) {
-            return Ok(true);
+            return Ok(Kept::Copied);
         }
         for kept in mend::quarantined(&**store, name)? {
-            if store.len(&kept)? == Some(bytes.len() as u64) && store.get(&kept, MAX_PACK_LEN)? == bytes {
-                return Ok(true);
+            let same = store.len(&kept)? == Some(bytes.len() as u64);
+            if same && store.get(&kept, MAX_PACK_LEN).is_ok_and(|kept| kept == bytes) {
+                return Ok(Kept::Copied);
             }
         }
+        store.put_new(&self.free_place(name)?, &[&bytes])?;
+        Ok(Kept::Copied)
+    }
+
+    /// Moves what cannot be read into quarantine as it is, with its bad sectors, so that nothing new is written onto them.
+    fn move_aside(&self, name: &str) -> Result<()> {
+        self.archive.store().rename(name, &self.free_place(name)?)
+    }
+
+    /// A name in quarantine that is not taken.
+    fn free_place(&self, name: &str) -> Result<String> {
         let place = names::quarantine(name);
-        let numbered = (1_u32..).map(|number| format!("{place}.{number}"));
-        for place in std::iter::once(place.clone()).chain(numbered) {
-            if store.len(&place)?.is_none() {
-                store.put_new(&place, &[&bytes])?;
-                break;
-            }
+        let (mut free, mut number) = (place.clone(), 0);
+        while self.archive.store().len(&free)?.is_some() {
+            number += 1;
+            free = format!("{place}.{number}");
         }
-        Ok(true)
+        Ok(free)
     }
 
     /// Makes the recovery data of an object anew, from its bytes.
@@ -112,7 +144,9 @@ impl<'a> Repairer<'a> {
             Ok(_) => PackContent::Metadata,
             Err(_) => pack_content(bytes)?,
         };
-        self.keep(&names::parity(id), None)?;
+        if self.keep(&names::parity(id), None)? == Kept::Unreadable {
+            self.move_aside(&names::parity(id))?;
+        }
         match self.archive.permille(content) {
             0 => Ok(()),
             permille => put_parity(&**self.archive.store(), id, bytes, permille).map(drop),
@@ -156,11 +190,11 @@ impl<'a> Repairer<'a> {
                 _ => wrong.push(object.name),
             }
         }
-        if !untold.is_empty() {
-            let bytes = Segment { packs: untold.into_values().collect() }.encode();
-            let id = SegmentId::from_bytes(*blake3::hash(&bytes).as_bytes());
-            put_checked(&**store, &names::segment(&id), id.as_bytes(), &bytes)?;
+        for pack in untold.values() {
+            store.confirm(&names::pack(&pack.id))?;
+            protect(self.archive, pack)?;
         }
+        put_segments(&**store, &untold.into_values().collect::<Vec<_>>())?;
         for name in wrong {
             self.set_aside(&name)?;
         }

@@ -7,11 +7,12 @@
 
 use rayon::prelude::*;
 
+use super::segments::put_segments;
 use super::writer::pack;
-use super::{Archive, Change, MAX_PACK_LEN, PackInfo, Packing, check_hash, put_checked, read_directory, unpack_frame};
+use super::{Archive, Change, MAX_PACK_LEN, PackInfo, Packing, check_hash, read_directory, unpack_frame};
 use crate::error::{Error, Kind, Result};
-use crate::format::{FRAME_HEADER_LEN, FrameHeader, Hint, Segment, SegmentPack, names};
-use crate::id::{PackId, SegmentId};
+use crate::format::{FRAME_HEADER_LEN, FrameHeader, Hint, SegmentPack, names};
+use crate::id::PackId;
 use crate::store::{Leftovers, Lock, LockMode};
 
 /// A pack is rewritten only if that saves at least one part in so many.
@@ -184,10 +185,7 @@ impl Rewriter<'_> {
         if !kept.is_empty() {
             kept.sort_unstable_by_key(|pack| pack.id);
             kept.dedup_by_key(|pack| pack.id);
-            let bytes = Segment { packs: kept }.encode();
-            let id = SegmentId::from_bytes(*blake3::hash(&bytes).as_bytes());
-            put_checked(&**store, &names::segment(&id), id.as_bytes(), &bytes)?;
-            segments.push(id);
+            segments = put_segments(&**store, &kept)?;
         }
         for id in &replaced {
             store.delete(&names::segment(id))?;

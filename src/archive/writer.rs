@@ -12,15 +12,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use super::segments::put_segments;
 use super::{Archive, Change, Location, MAX_PACK_LEN, put_checked, put_parity};
 use crate::chunk::Chunk;
 use crate::codec::{self, Choice, Encoded};
 use crate::error::{Error, Kind, Result};
 use crate::format::{
-    FrameHeader, Hint, PackContent, Row, Segment, SegmentPack, encode_frame_header, encode_pack_end, encode_pack_start,
-    names,
+    FrameHeader, Hint, PackContent, Row, SegmentPack, encode_frame_header, encode_pack_end, encode_pack_start, names,
 };
-use crate::id::{ChunkId, PackId, SegmentId};
+use crate::id::{ChunkId, PackId};
 use crate::store::{Leftovers, Lock, Store};
 
 /// How many packs are being written at once; while one waits for the drive, the next is handed over.
@@ -47,8 +47,10 @@ const PATIENCE: Duration = Duration::from_secs(3);
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// What a writer added.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Default)]
 pub struct Written {
+    /// Keeps those out who remove objects. Whoever records a snapshot of what was written holds it until then.
+    pub lock: Option<Lock>,
     /// Packs.
     pub packs: Vec<PackId>,
     /// Chunks.
@@ -63,7 +65,7 @@ pub struct Written {
 pub struct Writer<'a> {
     archive: &'a Archive,
     packing: Packing,
-    _lock: Option<Lock>,
+    lock: Option<Lock>,
     present: HashMap<PackId, u64>,
     adopted: Vec<SegmentPack>,
     claimed: Mutex<HashSet<ChunkId>>,
@@ -151,7 +153,7 @@ impl<'a> Writer<'a> {
         Ok(Self {
             archive,
             packing,
-            _lock: lock,
+            lock,
             present,
             adopted,
             claimed: Mutex::default(),
@@ -257,17 +259,15 @@ impl<'a> Writer<'a> {
         // What was written may be what an interrupted run had written already.
         packs.extend(self.adopted.drain(..).filter(|pack| !written.contains(&pack.id)));
         if !packs.is_empty() {
-            let segment = Segment { packs };
-            let bytes = segment.encode();
-            let id = SegmentId::from_bytes(*blake3::hash(&bytes).as_bytes());
-            put_checked(&*self.shared.store, &names::segment(&id), id.as_bytes(), &bytes)?;
-            let change = Change { packs: &segment.packs, segments: &[id], ..Change::default() };
+            let segments = put_segments(&*self.shared.store, &packs)?;
+            let change = Change { packs: &packs, segments: &segments, ..Change::default() };
             if self.archive.index().apply(&change).is_err() {
                 self.archive.index().start_over(); // the next command fills it again
                 self.archive.refresh()?;
             }
         }
         Ok(Written {
+            lock: self.lock.take(),
             packs: written,
             chunks: self.chunks.load(Ordering::Relaxed),
             added: self.added.load(Ordering::Relaxed),
@@ -369,7 +369,7 @@ fn begin(archive: &Archive) -> Result<(Lock, HashMap<PackId, u64>)> {
 fn try_to_begin(archive: &Archive) -> Result<(Lock, HashMap<PackId, u64>)> {
     match archive.lock_alone() {
         Ok(lock) => {
-            for folder in [names::SEGMENTS, names::SNAPSHOTS, names::PARITY] {
+            for folder in [names::SEGMENTS, names::SNAPSHOTS, names::PARITY, names::DERIVED, names::QUARANTINE] {
                 archive.store().list(folder, Leftovers::Remove)?;
             }
             let present = archive.present_packs(Leftovers::Remove)?;
@@ -385,12 +385,15 @@ fn try_to_begin(archive: &Archive) -> Result<(Lock, HashMap<PackId, u64>)> {
 }
 
 /// Gives an adopted pack its recovery data, if whoever wrote the pack did not come so far. A damaged one gets none.
-fn protect(archive: &Archive, pack: &SegmentPack) -> Result<()> {
+pub(super) fn protect(archive: &Archive, pack: &SegmentPack) -> Result<()> {
     let (store, id, permille) = (&**archive.store(), pack.id.as_bytes(), archive.permille(pack.content));
     if permille == 0 || store.len(&names::parity(id))?.is_some() {
         return Ok(());
     }
-    let bytes = store.get(&names::pack(&pack.id), MAX_PACK_LEN)?;
+    let bytes = match store.get(&names::pack(&pack.id), MAX_PACK_LEN) {
+        Err(error) if error.kind() == Kind::Damaged => return Ok(()),
+        read => read?,
+    };
     if blake3::hash(&bytes).as_bytes() == id {
         put_parity(store, id, &bytes, permille)?;
     }

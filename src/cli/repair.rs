@@ -64,7 +64,7 @@ fn tell(app: &App, done: &Repair, dry_run: bool) {
     for id in &done.lost_snapshots {
         app.screen.line(&format!("lost     snapshot {}", id.short()));
     }
-    verify::affected(app, &done.lost);
+    verify::affected(app, "lost", &done.lost);
     if done.steps.is_empty() && done.is_whole() && done.found == 0 {
         app.screen.tell("nothing is damaged");
         return;

@@ -67,7 +67,8 @@ pub fn run(app: &App, asked: &Arguments) -> Result<Code, Failure> {
         app.screen.json(&object(&found, took.as_secs_f64()));
     } else {
         damage(app, &found);
-        affected(app, &found.affected);
+        affected(app, "mendable", &found.mended);
+        affected(app, "lost", &found.affected);
         let mut summary = format!(
             "checked {}, {}",
             words::things(found.objects, "object", "objects"),
@@ -81,6 +82,9 @@ pub fn run(app: &App, asked: &Arguments) -> Result<Code, Failure> {
             }
         }
         app.screen.tell(&format!("{summary} in {}", words::duration(took)));
+        if !found.damage.is_empty() || !found.affected.is_empty() {
+            app.screen.tell(&count(&found));
+        }
         if found.damage.is_empty() && found.affected.is_empty() {
             let how = if options.read_data && all { "everything is there and whole" } else { "everything is there" };
             app.screen.tell(how);
@@ -95,6 +99,26 @@ pub fn run(app: &App, asked: &Arguments) -> Result<Code, Failure> {
         "{snap} repair --dry-run says what can be mended; keep those files at the source before anything else"
     };
     Err(Failure::new(Code::Damage, cost(&found)).hint(hint))
+}
+
+/// How much of the damage can be mended and how much cannot.
+fn count(found: &Verify) -> String {
+    let (mendable, damaged) = found.damaged_objects();
+    format!(
+        "can be mended: {}, which {}; cannot: {}, and {} lost",
+        words::things(mendable, "object", "objects"),
+        match op::distinct_files(&found.mended) {
+            0 => "no file needs".to_owned(),
+            1 => "1 file needs".to_owned(),
+            files => format!("{} need", words::files(files)),
+        },
+        words::things(damaged, "object", "objects"),
+        match op::distinct_files(&found.affected) {
+            0 => "no file is".to_owned(),
+            1 => "1 file is".to_owned(),
+            files => format!("{} are", words::files(files)),
+        },
+    )
 }
 
 /// What the damage costs, in a sentence.
@@ -123,8 +147,8 @@ fn damage(app: &App, found: &Verify) {
     }
 }
 
-/// Names files that cannot be restored whole.
-pub(super) fn affected(app: &App, affected: &[AffectedFile]) {
+/// Names files and what becomes of them.
+pub(super) fn affected(app: &App, what: &str, affected: &[AffectedFile]) {
     let mut snapshots: BTreeMap<String, Vec<_>> = BTreeMap::new();
     for file in affected {
         snapshots.entry(file.snapshot.short()).or_default().push(file);
@@ -132,11 +156,11 @@ pub(super) fn affected(app: &App, affected: &[AffectedFile]) {
     for (snapshot, files) in snapshots {
         let named = if app.screen.verbose() > 0 { files.len() } else { NAMED };
         for file in files.iter().take(named) {
-            app.screen.line(&format!("lost     {snapshot}:{}", names::escape(&file.path)));
+            app.screen.line(&format!("{what:<8} {snapshot}:{}", names::escape(&file.path)));
         }
         if files.len() > named {
             let more = words::count((files.len() - named) as u64);
-            app.screen.line(&format!("lost     {snapshot}: and {more} more (-v names all)"));
+            app.screen.line(&format!("{what:<8} {snapshot}: and {more} more (-v names all)"));
         }
     }
 }
@@ -156,15 +180,22 @@ fn object(found: &Verify, seconds: f64) -> serde_json::Value {
         .iter()
         .map(|damage| json!({"object": damage.object, "message": damage.why, "mendable": damage.mendable}))
         .collect();
+    let (mendable, damaged) = found.damaged_objects();
     json!({
         "message_type": "summary",
         "num_errors": found.damage.len(),
+        "objects_mendable": mendable,
+        "objects_damaged": damaged,
+        "files_mendable": op::distinct_files(&found.mended),
+        "files_lost": op::distinct_files(&found.affected),
+        "packs_untold": found.untold.len(),
         "objects": found.objects,
         "chunks": found.chunks,
         "snapshots": found.snapshots,
         "bytes_read": found.bytes_read,
         "bytes": found.bytes,
         "damage": damage,
+        "mendable": affected_objects(&found.mended),
         "affected": affected_objects(&found.affected),
         "seconds_elapsed": seconds,
     })

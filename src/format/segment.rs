@@ -56,9 +56,14 @@ pub struct Segment {
 impl Segment {
     /// The one encoding of this segment.
     pub fn encode(&self) -> Vec<u8> {
+        Self::encode_of(&self.packs)
+    }
+
+    /// The one encoding of a segment of these packs.
+    pub fn encode_of(packs: &[SegmentPack]) -> Vec<u8> {
         let mut out = envelope(ObjectKind::Segment).to_vec();
-        out.extend_from_slice(&(self.packs.len() as u32).to_le_bytes());
-        for pack in &self.packs {
+        out.extend_from_slice(&(packs.len() as u32).to_le_bytes());
+        for pack in packs {
             out.extend_from_slice(pack.id.as_bytes());
             out.extend_from_slice(&(pack.rows.len() as u32).to_le_bytes());
             out.extend_from_slice(&[pack.content as u8, 0, 0, 0]);

@@ -24,7 +24,7 @@ pub use repair::{Remedy, Repair, RepairOptions, repair};
 pub use restore::{Overwrite, Restore, RestoreOptions, Selection, restore};
 pub use squeeze::{Squeeze, SqueezeOptions, squeeze};
 pub use status::{Status, VERIFIED_DAYS, Verified, status};
-pub use verify::{AffectedFile, Damage, LostChunk, Share, Verify, VerifyOptions, verify};
+pub use verify::{AffectedFile, Damage, LostChunk, Share, Verify, VerifyOptions, distinct_files, verify};
 
 use crate::error::{Error, Result};
 

@@ -47,6 +47,8 @@ pub trait FsFile: Send + Sync {
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()>;
     /// Its length in bytes.
     fn size(&self) -> io::Result<u64>;
+    /// Lets go of what is remembered of its content, so that the next read asks the drive. Best effort.
+    fn forget(&self) {}
     /// Makes content and length durable.
     fn sync(&self) -> io::Result<()>;
     /// Locks the file against other processes without waiting; `false` if another holds it.
@@ -123,6 +125,10 @@ impl FsFile for OsFile {
         Ok(self.file.metadata()?.len())
     }
 
+    fn forget(&self) {
+        platform::forget(&self.file);
+    }
+
     fn sync(&self) -> io::Result<()> {
         platform::sync(&self.file)
     }
@@ -166,6 +172,16 @@ mod platform {
             done => done,
         }
     }
+
+    /// Drops a file's clean pages from the page cache.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    pub fn forget(file: &File) {
+        // Where that is not possible the next read may be answered from memory.
+        let _ = rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::DontNeed);
+    }
+
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    pub fn forget(_: &File) {}
 
     #[cfg(unix)]
     pub fn write_all_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {

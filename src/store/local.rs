@@ -10,7 +10,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::fs::{Fs, FsFile, Os, read_limited};
+use super::fs::{Fs, FsFile, FsItem, Os, read_limited};
 use super::{Leftovers, Lock, LockMode, Object, Put, Store, check_name};
 use crate::error::{Error, Kind, Result};
 
@@ -121,6 +121,27 @@ impl Local {
         self.confirmed(self.fs.sync_dir(path.parent().unwrap_or(&self.root)))
     }
 
+    /// Removes what an interrupted write left in a folder, if this item is that.
+    fn sweep(&self, folder: &Path, item: &FsItem) -> io::Result<()> {
+        if item.is_dir || !item.name.starts_with(TEMPORARY) {
+            return Ok(());
+        }
+        self.fs.remove(&folder.join(&item.name))
+    }
+
+    /// The same beside the folders. Other things may lie there as well, so only names that are exactly ours count.
+    fn sweep_root(&self) -> Result<()> {
+        let digits = |name: &str| name.len() == 16 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let ours = |item: &&FsItem| item.name.strip_prefix(TEMPORARY).is_some_and(digits);
+        let swept = match self.fs.list(&self.root) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            items => {
+                items.and_then(|items| items.iter().filter(ours).try_for_each(|item| self.sweep(&self.root, item)))
+            }
+        };
+        swept.map_err(|error| Error::caused(Kind::Store, format!("sweeping {}", self.place()), error))
+    }
+
     fn list_into(&self, folder: &str, leftovers: Leftovers, objects: &mut Vec<Object>) -> Result<()> {
         let path = self.path(folder)?;
         let items = match self.fs.list(&path) {
@@ -130,9 +151,8 @@ impl Local {
         };
         for item in items {
             if item.name.starts_with(TEMPORARY) {
-                if leftovers == Leftovers::Remove && !item.is_dir {
-                    let removed = self.fs.remove(&path.join(&item.name));
-                    removed.map_err(|error| failed("removing what an interrupted write left in", folder, error))?;
+                if leftovers == Leftovers::Remove {
+                    self.sweep(&path, &item).map_err(|error| failed("sweeping", folder, error))?;
                 }
                 continue;
             }
@@ -208,6 +228,9 @@ impl Store for Local {
 
     fn list(&self, folder: &str, leftovers: Leftovers) -> Result<Vec<Object>> {
         let mut objects = Vec::new();
+        if leftovers == Leftovers::Remove {
+            self.sweep_root()?;
+        }
         self.list_into(folder, leftovers, &mut objects)?;
         objects.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         Ok(objects)
@@ -215,6 +238,30 @@ impl Store for Local {
 
     fn confirm(&self, name: &str) -> Result<()> {
         self.confirm_path(&self.path(name)?).map_err(|error| failed("syncing", name, error))
+    }
+
+    fn rename(&self, name: &str, to: &str) -> Result<()> {
+        let (from, path) = (self.path(name)?, self.path(to)?);
+        let (left, entered) = (from.parent().unwrap_or(&self.root), path.parent().unwrap_or(&self.root));
+        let renamed = (|| {
+            self.make_dir(entered)?;
+            self.fs.rename_new(&from, &path)?;
+            self.confirmed(self.fs.sync_dir(entered))?;
+            self.confirmed(self.fs.sync_dir(left))
+        })();
+        renamed.map_err(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists => Error::caused(Kind::Exists, format!("renaming {name} to {to}"), error),
+            _ => failed("renaming", name, error),
+        })
+    }
+
+    fn answers(&self, name: &str) -> bool {
+        let read = |path: PathBuf| {
+            let file = self.fs.open(&path)?;
+            file.forget();
+            file.read_exact_at(&mut [0], 0)
+        };
+        self.path(name).is_ok_and(|path| read(path).is_ok())
     }
 
     fn delete(&self, name: &str) -> Result<()> {

@@ -91,6 +91,18 @@ impl Store for Memory {
         self.with("syncing", name, |_| Ok(()))
     }
 
+    fn rename(&self, name: &str, to: &str) -> Result<()> {
+        check_name(to)?;
+        self.with("renaming", name, |_| Ok(()))?;
+        let mut objects = self.objects();
+        if objects.contains_key(to) {
+            return Err(Error::new(Kind::Exists, format!("renaming {name} to {to}"), "that name is taken"));
+        }
+        let object = objects.remove(name).unwrap_or_default();
+        objects.insert(to.to_owned(), object);
+        Ok(())
+    }
+
     fn delete(&self, name: &str) -> Result<()> {
         self.with("removing", name, |_| Ok(()))?;
         self.objects().remove(name);

@@ -37,7 +37,7 @@ pub struct Object {
 pub enum Leftovers {
     /// Nothing.
     Leave,
-    /// They are removed. Only right while no other process writes.
+    /// They are removed, also those that lie beside the folders. Only right while no other process writes.
     Remove,
 }
 
@@ -99,6 +99,18 @@ pub trait Store: Send + Sync {
 
     /// Makes an object durable that another process may have just written.
     fn confirm(&self, name: &str) -> Result<()>;
+
+    /// Gives an object another name, durably, without reading it.
+    ///
+    /// # Errors
+    /// [`Kind::Exists`] if that name is taken, [`Kind::Missing`] if the object is not there.
+    fn rename(&self, name: &str, to: &str) -> Result<()>;
+
+    /// Whether the place still answers: whether this object, which is always there, can be read from it now and is not
+    /// only remembered.
+    fn answers(&self, name: &str) -> bool {
+        self.get_range(name, 0, 1).is_ok()
+    }
 
     /// Removes an object, durably.
     fn delete(&self, name: &str) -> Result<()>;

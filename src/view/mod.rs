@@ -7,7 +7,7 @@ pub use past::{AlbumChange, Candidate, Episode, History, Past, Span, Spot, Tally
 
 use crate::archive::{Archive, Reader, chunks_of, entries_of};
 use crate::error::{Error, Kind, Result};
-use crate::format::{ChunkRef, Entry, EntryKind, Snapshot};
+use crate::format::{ChunkRef, Entry, EntryKind, Snapshot, Tree};
 use crate::id::{ChunkKind, FileHash, SnapshotId};
 
 /// One snapshot of an archive.
@@ -122,12 +122,20 @@ impl<'a> View<'a> {
     /// says of each directory whether to go into it.
     ///
     /// # Errors
-    /// The first error of the reader or of `visit`.
+    /// The first error of the reader or of `visit`; damaged if directories lie deeper in each other than they may.
     pub fn walk(&self, node: &Node, visit: &mut dyn FnMut(&Node) -> Result<bool>) -> Result<()> {
         let mut todo = vec![node.clone()];
         while let Some(node) = todo.pop() {
             let enter = node.entry.is_none() || visit(&node)?;
             if enter && node.is_dir() {
+                if depth(&node.path) > Tree::MAX_DEPTH {
+                    let path = String::from_utf8_lossy(&node.path[..64]).into_owned();
+                    return Err(Error::new(
+                        Kind::Damaged,
+                        format!("reading \"{path}…\""),
+                        "it lies in too many directories",
+                    ));
+                }
                 let below = self.list(&node)?.into_iter().rev();
                 todo.extend(below.map(|entry| Node { path: join(&node.path, &entry.name), entry: Some(entry) }));
             }
@@ -173,6 +181,11 @@ impl<'a> View<'a> {
             Err(Error::new(Kind::Damaged, format!("reading \"{}\"", path()), why))
         }
     }
+}
+
+/// How many names a path has.
+pub fn depth(path: &[u8]) -> usize {
+    path.split(|byte| *byte == b'/').filter(|name| !name.is_empty()).count()
 }
 
 /// A path and a name below it.

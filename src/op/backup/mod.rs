@@ -128,6 +128,7 @@ pub fn backup(archive: &Archive, options: &BackupOptions, observer: &dyn Observe
         }
         _ => None,
     };
+    drop(done.lock); // until now nobody could remove what the snapshot needs
     let passed_over = roots.into_iter().flat_map(|root| root.scan.passed_over).collect();
     let Summary { new, changed, moved, gone, .. } = done.summary;
     let unchanged = if options.dry_run { new + changed + moved + gone == 0 } else { unchanged };

@@ -20,6 +20,7 @@ use crate::op::capture::MAKER;
 use crate::op::file::{self, Stored};
 use crate::op::{Action, Event, Observer, check_stop};
 use crate::source::{self, Failure, Node, Stat};
+use crate::store::Lock;
 
 pub(super) struct Run<'a> {
     archive: &'a Archive,
@@ -48,6 +49,8 @@ pub(super) struct Done {
     pub(super) tree: Option<ChunkId>,
     pub(super) summary: Summary,
     pub(super) unread: Vec<Unread>,
+    /// The archive is held until the snapshot is recorded.
+    pub(super) lock: Option<Lock>,
 }
 
 #[derive(Default)]
@@ -136,7 +139,7 @@ impl<'a> Run<'a> {
             unread: unread.len() as u64,
             millis: 0,
         };
-        Ok(Done { tree: tree?, summary, unread })
+        Ok(Done { tree: tree?, summary, unread, lock: written.lock })
     }
 
     fn root(&self, number: usize, root: &Root, known: Option<&Known>) -> Result<Option<Entry>> {

@@ -72,7 +72,7 @@ impl<'a> Find<'a> {
         Ok(found.map(|(_, bytes)| bytes))
     }
 
-    fn object(&self, name: &str, id: &[u8; 32], limit: u64) -> Result<Option<(Remedy, Vec<u8>)>> {
+    pub(super) fn object(&self, name: &str, id: &[u8; 32], limit: u64) -> Result<Option<(Remedy, Vec<u8>)>> {
         match restored(&**self.archive.store(), name, id, limit) {
             Ok(Restored { bytes, whole, .. }) => {
                 return Ok(Some((if whole { Remedy::Leave } else { Remedy::Mend }, bytes)));

@@ -13,10 +13,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::verify::{AffectedFile, Damage, LostChunk, Verify, VerifyOptions, verify};
 use super::{Event, Observer, check_stop};
-use crate::archive::{Archive, MAX_PACK_LEN, Repairer};
+use crate::archive::{Archive, MAX_PACK_LEN, Repairer, directory_of, readable};
 use crate::error::{Error, Kind, Result};
 use crate::format::{HEADER_LEN, Header, SegmentPack, Snapshot, names};
-use crate::id::{PackId, SegmentId, SnapshotId};
+use crate::id::{ChunkId, PackId, SegmentId, SnapshotId};
 use crate::store::Leftovers;
 use find::Find;
 
@@ -86,8 +86,8 @@ pub fn repair(archive: &Archive, options: &RepairOptions<'_>, observer: &dyn Obs
     let lost_snapshots = lost_snapshots(&steps);
     match repairer {
         None => {
-            let left = left(&steps, found.damage);
-            let (found, lost) = work.foretell(&found.lost, found.affected)?;
+            let left = left(&steps, &found.damage);
+            let (found, lost) = work.foretell(found)?;
             Ok(Repair { steps, found, left, lost_snapshots, lost })
         }
         Some(_) if steps.is_empty() && found.lost.is_empty() => Ok(Repair::default()),
@@ -102,6 +102,14 @@ struct Work<'a> {
     archive: &'a Archive,
     find: Find<'a>,
     observer: &'a dyn Observer,
+}
+
+/// An object that nothing but its recovery data tells of.
+struct Vanished {
+    name: String,
+    remedy: Remedy,
+    /// What a pack holds.
+    chunks: Vec<ChunkId>,
 }
 
 /// A damaged object, by what it is.
@@ -139,8 +147,9 @@ impl Work<'_> {
             check_stop(self.observer)?;
             steps.push((name.to_owned(), self.remedy(name)?));
         }
-        for id in self.vanished_snapshots()? {
-            steps.push((names::snapshot(&id), Remedy::Mend));
+        steps.extend(self.vanished(found)?.into_iter().map(|vanished| (vanished.name, vanished.remedy)));
+        if !found.untold.is_empty() {
+            steps.push((names::SEGMENTS.to_owned(), Remedy::Remake));
         }
         steps.sort_by_key(|(name, _)| match Sort::of(name) {
             Sort::Pack(_) => 0,
@@ -173,29 +182,39 @@ impl Work<'_> {
         Ok(found.unwrap_or(Remedy::SetAside))
     }
 
-    /// Snapshots that are gone while their recovery data and all that they need is there.
-    fn vanished_snapshots(&self) -> Result<Vec<SnapshotId>> {
+    /// Snapshots and packs that are gone and can be had back while only their recovery data say that they were there: a
+    /// snapshot whose directories are there, or a pack that holds what is lost. Others are what a crash has left.
+    fn vanished(&self, found: &Verify) -> Result<Vec<Vanished>> {
         let store = self.archive.store();
-        let mut found = Vec::new();
+        let lost: HashSet<ChunkId> = found.lost.iter().map(|lost| lost.id).collect();
+        let mut vanished = Vec::new();
         for object in store.list(names::PARITY, Leftovers::Leave)? {
             let Sort::Parity(id) = Sort::of(&object.name) else { continue };
             let (pack, snapshot) = (PackId::from_bytes(id), SnapshotId::from_bytes(id));
             if store.len(&names::pack(&pack))?.is_some() || store.len(&names::snapshot(&snapshot))?.is_some() {
                 continue;
             }
-            let Some((_, bytes)) = self.find.snapshot(&snapshot)? else { continue };
-            let Ok(decoded) = Snapshot::decode(&bytes) else { continue };
-            if !self.archive.locate(&decoded.tree)?.is_empty() {
-                found.push(snapshot);
+            let Some((remedy, bytes)) = self.find.object(&names::pack(&pack), &id, MAX_PACK_LEN)? else { continue };
+            if let Ok(decoded) = Snapshot::decode(&bytes) {
+                if !self.archive.locate(&decoded.tree)?.is_empty() {
+                    vanished.push(Vanished { name: names::snapshot(&snapshot), remedy, chunks: Vec::new() });
+                }
+            } else if let Ok(decoded) = directory_of(&pack, &bytes) {
+                let chunks: Vec<ChunkId> = decoded.rows.iter().map(|row| row.frame.id).collect();
+                if chunks.iter().any(|id| lost.contains(id)) {
+                    vanished.push(Vanished { name: names::pack(&pack), remedy, chunks });
+                }
             }
         }
-        Ok(found)
+        Ok(vanished)
     }
 
     /// How many lost chunks would be found, and which files would stay lost.
-    fn foretell(&self, lost: &[LostChunk], mut affected: Vec<AffectedFile>) -> Result<(u64, Vec<AffectedFile>)> {
+    fn foretell(&self, verified: Verify) -> Result<(u64, Vec<AffectedFile>)> {
+        let coming: HashSet<ChunkId> =
+            self.vanished(&verified)?.into_iter().flat_map(|vanished| vanished.chunks).collect();
         let (mut found, mut missing) = (BTreeSet::new(), HashSet::new());
-        for chunk in lost {
+        for chunk in verified.lost.iter().filter(|chunk| !coming.contains(&chunk.id)) {
             check_stop(self.observer)?;
             if self.find.has(chunk)? {
                 found.insert(chunk.id);
@@ -203,6 +222,7 @@ impl Work<'_> {
                 missing.insert((chunk.snapshot, chunk.path.as_slice()));
             }
         }
+        let mut affected = verified.affected;
         affected.retain(|file| missing.contains(&(file.snapshot, file.path.as_slice())));
         Ok((found.len() as u64, affected))
     }
@@ -281,9 +301,10 @@ impl Work<'_> {
         for id in &packs {
             check_stop(self.observer)?;
             let name = names::pack(id);
-            if repairer.keep(&name, None)? {
-                let bytes = self.archive.store().get(&name, MAX_PACK_LEN)?;
-                rescue.frames(id, &bytes, told.get(id))?;
+            match readable(&**self.archive.store(), &name, MAX_PACK_LEN) {
+                Ok((bytes, _)) => drop(rescue.frames(id, &bytes, told.get(id))?),
+                Err(error) if error.kind() == Kind::Missing => {}
+                Err(error) => return Err(error),
             }
         }
         rescue.finish()?;
@@ -323,9 +344,10 @@ impl Work<'_> {
 }
 
 /// Damage that nothing is done about.
-fn left(steps: &[(String, Remedy)], damage: Vec<Damage>) -> Vec<Damage> {
+fn left(steps: &[(String, Remedy)], damage: &[Damage]) -> Vec<Damage> {
     let left: BTreeMap<&str, Remedy> = steps.iter().map(|(name, remedy)| (name.as_str(), *remedy)).collect();
-    damage.into_iter().filter(|damage| left.get(damage.object.as_str()) == Some(&Remedy::Leave)).collect()
+    let stays = |damage: &&Damage| left.get(damage.object.as_str()) == Some(&Remedy::Leave);
+    damage.iter().filter(stays).cloned().collect()
 }
 
 fn lost_snapshots(steps: &[(String, Remedy)]) -> Vec<SnapshotId> {

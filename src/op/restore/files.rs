@@ -359,7 +359,7 @@ impl<'a> Work<'a> {
                 use std::io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
                 matches!(cause.kind(), StorageFull | QuotaExceeded | ReadOnlyFilesystem)
             }),
-            // A bad sector costs what lies on it; a drive that is gone ends everything.
+            // What cannot be opened costs what lies in it; a drive that is gone ends everything.
             Kind::Store => !self.view.reader().archive().is_reachable(),
             _ => false,
         };

@@ -1,19 +1,24 @@
 //! What a restore will write, known before it writes anything.
 //!
 //! A directory may be named any number of times, so a few kilobytes can claim more entries than there are atoms. What lies
-//! below a directory is held against what the directory says of itself, and that against what a restore can bear.
+//! below a directory is held against what the directory says of itself, and that against what a restore can bear. A
+//! directory says nothing of the directories below it, so what is named again is counted as well.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 
 use super::Selection;
 use crate::error::{Error, Kind, Result};
 use crate::format::{Content, Entry, EntryKind, Tree};
+use crate::id::ChunkId;
 use crate::op::{Event, Observer, check_stop};
 use crate::view::{Node, View};
 
 /// Entries that are restored at once; more would not fit into memory.
 const MAX_ENTRIES: u64 = 1 << 24;
+/// Of these, entries of directories that are named more than once. Entries tell their number at the source, so directories
+/// are alike only where a folder was backed up by two names.
+const MAX_REPEATED: u64 = 1 << 20;
 
 /// Directories, files and links, each naming the directory that it goes into.
 pub(super) struct Plan {
@@ -45,6 +50,8 @@ struct Above {
     planned: Option<usize>,
     /// What may still come below it.
     left: Declared,
+    /// Whether it, or a directory above it, was named before.
+    repeated: bool,
 }
 
 /// How many files and links, and how many bytes of files, a directory says are below it.
@@ -93,7 +100,8 @@ impl Plan {
         let (dirs, files, links, symlinks, sources) = Default::default();
         let mut plan = Self { dirs, files, links, symlinks, sources };
         let mut above: Vec<Above> = Vec::new();
-        let (mut left, mut count) = (Declared { files: limit, bytes: u64::MAX }, 0);
+        let (mut left, mut count, mut again) = (Declared { files: limit, bytes: u64::MAX }, 0, 0);
+        let mut entered: HashSet<ChunkId> = HashSet::new();
         view.walk(node, &mut |visited| {
             check_stop(observer)?;
             while above.last().is_some_and(|dir| !is_below(&visited.path, &dir.node.path)) {
@@ -114,14 +122,21 @@ impl Plan {
                 return refused(Kind::Damaged, "there is more in its directory than the directory says");
             }
             count += 1;
+            let repeated = above.last().is_some_and(|dir| dir.repeated);
+            again += u64::from(repeated);
+            if again > limit.min(MAX_REPEATED) {
+                let why = format!("more than {MAX_REPEATED} entries are of directories that are named again and again");
+                return refused(Kind::Unsupported, &why);
+            }
             if !fits || count > limit {
                 let why = format!("more than {limit} entries cannot be restored at once; a part of them can");
                 return refused(Kind::Unsupported, &why);
             }
             plan.enter_source(&visited.path);
             let excluded = selection.exclude.fit(&visited.path);
-            if matches!(entry.kind, EntryKind::Dir { .. }) {
-                above.push(Above { node: visited.clone(), planned: None, left: declared });
+            if let EntryKind::Dir { tree, .. } = entry.kind {
+                let repeated = !entered.insert(tree) || repeated;
+                above.push(Above { node: visited.clone(), planned: None, left: declared, repeated });
                 if !excluded && selection.takes(&visited.path) {
                     plan.dir(&mut above);
                 }

@@ -1,10 +1,9 @@
 //! What the format cannot hold is told when it is backed up, and never found out at a restore.
 
-mod common;
-
-use common::{SMALL, TestArchive, restore_at};
 use rustix::fs::{CWD, Mode, OFlags, mkdirat, openat};
 use snapkeep::format::Tree;
+
+use crate::common::{SMALL, TestArchive, restore_at};
 
 #[test]
 fn what_lies_too_deep_is_told_and_everything_above_is_restored() {

@@ -1,0 +1,329 @@
+//! Verifying: is everything there, and is it what it was?
+//!
+//! The packs themselves are asked, not the index. Structure means: headers, segments, snapshots and the directories of
+//! packs are whole, every chunk that any snapshot needs is in some pack, and recovery data are there. Reading the data means: every byte of every
+//! pack matches the pack's name, every frame unpacks to the chunk that it says it is, and the recovery data of every pack
+//! is whole and its own. Neither needs a password.
+//! Damage is reported by object, with whether it can be mended, and by the files that it touches: those that recovery
+//! data bring back, and those that cannot be restored even with their help.
+
+mod packs;
+mod walk;
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::time::{Duration, SystemTime};
+
+use super::{Observer, check_stop};
+use crate::archive::{Archive, MAX_SNAPSHOT_LEN, Restored, restored};
+use crate::error::{Error, Kind, Result};
+use crate::format::{HEADER_LEN, Header, SegmentPack, Snapshot, names};
+use crate::id::{ChunkId, ChunkKind, DerivedId, PackId, SegmentId, SnapshotId};
+use crate::store::{Leftovers, Object};
+
+/// What to look at.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct VerifyOptions {
+    /// Read every byte of packs.
+    pub read_data: bool,
+    /// Of which.
+    pub share: Share,
+    /// Read no further pack after this long.
+    pub time: Option<Duration>,
+}
+
+/// Which packs are read. But for [`Share::Part`], those that were not read for longest.
+#[derive(Clone, Copy, PartialEq, Debug, Default)]
+pub enum Share {
+    /// All of them.
+    #[default]
+    All,
+    /// The first, second… of so many parts that together are all.
+    Part {
+        /// Which, from 1.
+        number: u64,
+        /// Of how many.
+        of: u64,
+    },
+    /// So many hundredths of their bytes.
+    Percent(f64),
+    /// So many bytes.
+    Bytes(u64),
+}
+
+/// An object that is not as it should be.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Damage {
+    /// Its name in the store.
+    pub object: String,
+    /// What is wrong with it.
+    pub why: String,
+    /// Whether its bytes can be told from its recovery data, or it can be made again from other objects.
+    pub mendable: bool,
+}
+
+/// A chunk that a snapshot needs and no pack has.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LostChunk {
+    /// What it holds. Of a directory or a list, the topmost page is named, whichever page is lost.
+    pub kind: ChunkKind,
+    /// Its name.
+    pub id: ChunkId,
+    /// The snapshot.
+    pub snapshot: SnapshotId,
+    /// The file or directory that needs it.
+    pub path: Vec<u8>,
+    /// Where in the file it begins, in bytes.
+    pub offset: u64,
+    /// How many bytes it has; 0 if that is not known.
+    pub len: u32,
+}
+
+/// A file or directory of a snapshot that damage touches.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct AffectedFile {
+    /// The snapshot.
+    pub snapshot: SnapshotId,
+    /// Its path in it.
+    pub path: Vec<u8>,
+    /// Its bytes; 0 for a directory whose content is unknown.
+    pub size: u64,
+}
+
+/// What was found.
+#[derive(Clone, Debug, Default)]
+pub struct Verify {
+    /// Objects looked at.
+    pub objects: u64,
+    /// Bytes of packs that were read and matched their names.
+    pub bytes_read: u64,
+    /// Bytes of all packs.
+    pub bytes: u64,
+    /// Chunks that are held.
+    pub chunks: u64,
+    /// Snapshots that were checked.
+    pub snapshots: u64,
+    /// What is not as it should be.
+    pub damage: Vec<Damage>,
+    /// What that costs, snapshot by snapshot: what cannot be restored whole.
+    pub affected: Vec<AffectedFile>,
+    /// Which chunks are missing in them.
+    pub lost: Vec<LostChunk>,
+    /// What is restored only with the help of recovery data, likewise.
+    pub mended: Vec<AffectedFile>,
+    /// Packs that are whole and that no segment tells of: an interrupted run left them, or their segment is lost.
+    pub untold: Vec<PackId>,
+}
+
+impl Verify {
+    /// How many objects are damaged that can be mended, and how many that cannot.
+    pub fn damaged_objects(&self) -> (u64, u64) {
+        let count = |mendable| {
+            let objects = self.damage.iter().filter(|damage| damage.mendable == mendable);
+            objects.map(|damage| &damage.object).collect::<BTreeSet<_>>().len() as u64
+        };
+        (count(true), count(false))
+    }
+}
+
+/// How many of these files there are, each counted once however many snapshots have it.
+pub fn distinct_files(affected: &[AffectedFile]) -> u64 {
+    affected.iter().map(|file| &file.path).collect::<BTreeSet<_>>().len() as u64
+}
+
+/// Verifies an archive.
+///
+/// # Errors
+/// The store's error, or the user's wish to stop. Damage is no error but a result.
+pub fn verify(archive: &Archive, options: &VerifyOptions, observer: &dyn Observer) -> Result<Verify> {
+    let mut check = Check {
+        archive,
+        observer,
+        found: Verify::default(),
+        held: HashSet::new(),
+        held_mended: HashSet::new(),
+        untold: HashSet::new(),
+        clean: HashSet::new(),
+        entered: HashSet::new(),
+        protected: HashSet::new(),
+        mendable: HashSet::new(),
+        whole: HashSet::new(),
+    };
+    check.headers()?;
+    let packs = check.packs(options)?;
+    check.segments(&packs)?;
+    check.snapshots()?;
+    check.facts()?;
+    check.recovery_data()?;
+    check.found.chunks = check.held.union(&check.held_mended).count() as u64;
+    check.found.untold = check.untold.into_iter().collect();
+    check.found.untold.sort_unstable();
+    check.found.damage.sort_unstable_by(|a, b| a.object.cmp(&b.object));
+    check.found.damage.dedup();
+    for damage in &mut check.found.damage {
+        damage.mendable = check.mendable.contains(&damage.object);
+    }
+    Ok(check.found)
+}
+
+struct Check<'a> {
+    archive: &'a Archive,
+    observer: &'a dyn Observer,
+    found: Verify,
+    /// Chunks that some pack holds.
+    held: HashSet<ChunkId>,
+    /// Chunks that some pack holds once it is mended.
+    held_mended: HashSet<ChunkId>,
+    /// Whole packs that no segment has told of so far.
+    untold: HashSet<PackId>,
+    /// Trees below which no damage is.
+    clean: HashSet<ChunkId>,
+    /// Trees that were looked at.
+    entered: HashSet<ChunkId>,
+    /// Objects whose recovery data must be there, because it was durable before they counted.
+    protected: HashSet<String>,
+    /// Damaged objects that can be made whole again.
+    mendable: HashSet<String>,
+    /// Recovery data whose object is known as it was, so that they can be made again.
+    whole: HashSet<String>,
+}
+
+impl Check<'_> {
+    fn damaged(&mut self, object: String, why: impl Into<String>) {
+        self.found.damage.push(Damage { object, why: why.into(), mendable: false });
+    }
+
+    /// Notes damage of an object that can be made again.
+    fn mendable(&mut self, object: String, why: impl Into<String>) {
+        self.mendable.insert(object.clone());
+        self.damaged(object, why);
+    }
+
+    /// Notes damage, and passes on what is an error of the store.
+    fn note(&mut self, object: String, error: Error) -> Result<()> {
+        match error.kind() {
+            Kind::Damaged | Kind::Missing | Kind::Unsupported => {
+                self.damaged(object, error.to_string());
+                Ok(())
+            }
+            _ => Err(error),
+        }
+    }
+
+    fn headers(&mut self) -> Result<()> {
+        for name in names::HEADERS {
+            self.found.objects += 1;
+            let read = self.archive.store().get(name, HEADER_LEN as u64).and_then(|bytes| Header::decode(&bytes));
+            match read {
+                Ok(header) if header == *self.archive.header() => {}
+                Ok(_) => self.damaged(name.to_owned(), "it is not the same as the other header"),
+                Err(error) => {
+                    self.mendable.insert(name.to_owned());
+                    self.note(name.to_owned(), error)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The objects in a folder. Foreign files, as file managers leave them, are none of the archive's.
+    fn objects(&self, folder: &str) -> Result<Vec<Object>> {
+        let mut objects = self.archive.store().list(folder, Leftovers::Leave)?;
+        objects.retain(|object| PackId::from_hex(names::last(&object.name)).is_some());
+        Ok(objects)
+    }
+
+    /// Whether every pack that a segment tells of, and every snapshot, has recovery data.
+    fn recovery_data(&mut self) -> Result<()> {
+        if self.archive.header().parity_permille == 0 {
+            return Ok(());
+        }
+        let objects = self.objects(names::PARITY)?;
+        self.found.objects += objects.len() as u64;
+        let there: HashSet<String> = objects.into_iter().map(|object| object.name).collect();
+        for name in std::mem::take(&mut self.protected).difference(&there) {
+            self.damaged(name.clone(), "it is missing");
+        }
+        self.mendable.extend(std::mem::take(&mut self.whole));
+        Ok(())
+    }
+
+    /// Every segment, and whether the packs that it tells of are there and say the same.
+    fn segments(&mut self, packs: &HashMap<PackId, SegmentPack>) -> Result<()> {
+        let objects = self.objects(names::SEGMENTS)?;
+        for object in objects {
+            check_stop(self.observer)?;
+            self.found.objects += 1;
+            let Some(id) = SegmentId::from_hex(names::last(&object.name)) else { continue };
+            let segment = match self.archive.read_segment(&id) {
+                Ok(segment) => segment,
+                Err(error) => {
+                    self.mendable.insert(object.name.clone());
+                    self.note(object.name, error)?;
+                    continue;
+                }
+            };
+            for told in segment.packs {
+                let name = names::pack(&told.id);
+                self.untold.remove(&told.id);
+                self.protected.insert(names::parity(told.id.as_bytes()));
+                match packs.get(&told.id) {
+                    Some(pack) if *pack == told => {}
+                    Some(_) if self.found.damage.iter().any(|damage| damage.object == name) => {}
+                    Some(_) => self.mendable(name, format!("{} says something else of it", object.name)),
+                    None if self.found.damage.iter().any(|damage| damage.object == name) => {}
+                    None => self.missing_pack(&told.id)?,
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Every snapshot, and whether everything that it needs is held.
+    fn snapshots(&mut self) -> Result<()> {
+        let objects = self.objects(names::SNAPSHOTS)?;
+        for object in objects {
+            check_stop(self.observer)?;
+            self.found.objects += 1;
+            let Some(id) = SnapshotId::from_hex(names::last(&object.name)) else { continue };
+            let read = restored(&**self.archive.store(), &object.name, id.as_bytes(), MAX_SNAPSHOT_LEN);
+            match read.and_then(|read| Ok((Snapshot::decode(&read.bytes)?, read))) {
+                Ok((snapshot, Restored { bytes, whole, .. })) => {
+                    self.found.snapshots += 1;
+                    if !whole {
+                        let read = self.archive.store().get(&object.name, MAX_SNAPSHOT_LEN);
+                        let why =
+                            read.err().map_or("its bytes do not match its name".to_owned(), |error| error.to_string());
+                        self.mendable(object.name, why);
+                    }
+                    self.whole.insert(names::parity(id.as_bytes()));
+                    self.protected.insert(names::parity(id.as_bytes()));
+                    let damage = self.look_at_parity(id.as_bytes(), &bytes)?;
+                    self.found.damage.extend(damage);
+                    self.tree(&id, &[], &snapshot.tree)?;
+                }
+                Err(error) => self.note(object.name, error)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Every object of facts about photos. They can be made again, so damage costs no file.
+    fn facts(&mut self) -> Result<()> {
+        for object in self.objects(names::DERIVED)? {
+            check_stop(self.observer)?;
+            self.found.objects += 1;
+            let Some(id) = DerivedId::from_hex(names::last(&object.name)) else { continue };
+            if let Err(error) = self.archive.read_facts(&id) {
+                self.mendable.insert(object.name.clone());
+                self.note(object.name, error)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Seconds since 1970.
+pub(super) fn now() -> i64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.map_or(0, |since| since.as_secs() as i64)
+}
