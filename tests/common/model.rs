@@ -37,7 +37,7 @@ impl Observer for Quiet {
     }
 }
 
-const QUIET: Quiet = Quiet(AtomicBool::new(false));
+static QUIET: Quiet = Quiet(AtomicBool::new(false));
 
 pub struct Model {
     root: PathBuf,
@@ -177,6 +177,8 @@ impl Model {
             skip_if_unchanged: false,
             packing: Packing { images, ..Packing::default() },
             force: false,
+            pinned: false,
+            max_loss: None,
         };
         let done = backup(&archive, &options, &QUIET).unwrap();
         assert!(done.unread.is_empty());
