@@ -39,9 +39,10 @@ impl Archive {
                 alone.push(self.store().lock(name, LockMode::Exclusive)?);
             }
         }
-        for folder in [names::PACKS, names::SEGMENTS, names::SNAPSHOTS, names::PARITY, names::QUARANTINE] {
+        for folder in names::PLACES {
             self.store().list(folder, Leftovers::Remove)?;
         }
+        self.present_packs(Leftovers::Remove)?;
         Ok(Repairer { archive: self, _alone: alone })
     }
 }

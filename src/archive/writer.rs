@@ -369,7 +369,7 @@ fn begin(archive: &Archive) -> Result<(Lock, HashMap<PackId, u64>)> {
 fn try_to_begin(archive: &Archive) -> Result<(Lock, HashMap<PackId, u64>)> {
     match archive.lock_alone() {
         Ok(lock) => {
-            for folder in [names::SEGMENTS, names::SNAPSHOTS, names::PARITY] {
+            for folder in names::PLACES {
                 archive.store().list(folder, Leftovers::Remove)?;
             }
             let present = archive.present_packs(Leftovers::Remove)?;

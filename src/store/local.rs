@@ -122,7 +122,7 @@ impl Local {
     }
 
     fn list_into(&self, folder: &str, leftovers: Leftovers, objects: &mut Vec<Object>) -> Result<()> {
-        let path = self.path(folder)?;
+        let path = if folder.is_empty() { self.root.clone() } else { self.path(folder)? };
         let items = match self.fs.list(&path) {
             Ok(items) => items,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -130,14 +130,16 @@ impl Local {
         };
         for item in items {
             if item.name.starts_with(TEMPORARY) {
-                if leftovers == Leftovers::Remove && !item.is_dir {
+                // In the top folder others may have files, so there the whole name has to fit.
+                let ours = !item.is_dir && (!folder.is_empty() || is_temporary(&item.name));
+                if leftovers == Leftovers::Remove && ours {
                     let removed = self.fs.remove(&path.join(&item.name));
                     removed.map_err(|error| failed("removing what an interrupted write left in", folder, error))?;
                 }
                 continue;
             }
-            let name = format!("{folder}/{}", item.name);
-            if check_name(&name).is_err() {
+            let name = if folder.is_empty() { item.name } else { format!("{folder}/{}", item.name) };
+            if check_name(&name).is_err() || item.is_dir && folder.is_empty() {
                 continue; // none of ours: file managers leave such things
             }
             if item.is_dir {
@@ -272,6 +274,12 @@ pub(super) fn is_unsupported(error: &io::Error) -> bool {
 fn failed(doing: &str, name: &str, error: io::Error) -> Error {
     let kind = if error.kind() == io::ErrorKind::NotFound { Kind::Missing } else { Kind::Store };
     Error::caused(kind, format!("{doing} {name}"), error)
+}
+
+/// Whether this is a name such as [`temporary_name`] gives.
+fn is_temporary(name: &str) -> bool {
+    let random = name.strip_prefix(TEMPORARY);
+    random.is_some_and(|random| random.len() == 16 && random.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
 fn temporary_name() -> io::Result<String> {

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use snapkeep::target::is_temp_name;
 
 use crate::common::{Random, flip, quick};
-use crate::rig::{Kept, Rig, Tally, Verdict, change, form, hold, is_long, photos, saved, second};
+use crate::rig::{Kept, Rig, Tally, Verdict, form, hold, is_long, photos, saved, second};
 use crate::strace::{self, Fate, Threads};
 
 /// A command on an archive, and what must hold after it was killed.
@@ -196,7 +196,7 @@ fn at_random_times() {
             (rig, round) = (second(disk()), 0);
         }
         round += 1;
-        change(&rig.source, round);
+        rig.change(round);
         let source = rig.source.to_str().unwrap().to_owned();
         let target = rig.path("target").to_str().unwrap().to_owned();
         let arguments: &[&str] = match random.below(10) {
@@ -226,15 +226,10 @@ fn at_random_times() {
             _ => rig.recovers(),
         };
         let wrong = verdict.is_err();
-        // The next run of those that hold no more than this many snapshots is checked against all of them.
         let spoilt = wrong.then(|| std::mem::replace(&mut rig, second(disk())));
         round *= u64::from(!wrong);
         tally.add(&about, verdict, spoilt);
-        let outdated: Vec<_> = (6..rig.kept.len()).map(|at| at - 5).collect();
-        for _ in outdated {
-            let kept = rig.kept.remove(1);
-            fs::remove_dir_all(kept.held).unwrap();
-        }
+        rig.watch(5);
     }
     let running: Vec<String> = running.into_iter().map(|(what, times)| format!("{times} {what}")).collect();
     tally.tell("killed at any time, no reported snapshot is lost", &format!("kill -9 ({} running)", running.join(", ")));

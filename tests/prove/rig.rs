@@ -81,6 +81,8 @@ pub struct Rig {
     /// Nobody tells the program where the archive is.
     pub unnamed: bool,
     pub kept: Vec<Kept>,
+    /// Snapshots that were looked at before and are not of the source as it is now.
+    seen: Vec<String>,
 }
 
 impl Rig {
@@ -89,7 +91,7 @@ impl Rig {
         let (source, archive) = (dir.path().join("Pictures"), dir.path().join("archive"));
         fs::create_dir(dir.path().join("home")).unwrap();
         fs::create_dir(&source).unwrap();
-        Self { dir, source, archive, unnamed: false, kept: Vec::new() }
+        Self { dir, source, archive, unnamed: false, kept: Vec::new(), seen: Vec::new() }
     }
 
     /// Makes the archive, with small packs.
@@ -114,7 +116,8 @@ impl Rig {
             }
         }
         let archive = dir.path().join(self.archive.strip_prefix(self.dir.path()).unwrap());
-        Self { dir, source: self.source.clone(), archive, unnamed: self.unnamed, kept: self.kept.clone() }
+        let (kept, seen) = (self.kept.clone(), self.seen.clone());
+        Self { dir, source: self.source.clone(), archive, unnamed: self.unnamed, kept, seen }
     }
 
     /// Keeps everything as it is, for who wants to look, and says where.
@@ -199,7 +202,9 @@ impl Rig {
             hold(ids.iter().any(|id| id.starts_with(&kept.id)), || format!("snapshot {} is gone: {ids:?}", kept.id))?;
             self.restores(&kept.id, &kept.held)?;
         }
-        for id in ids.iter().filter(|id| !self.kept.iter().any(|kept| id.starts_with(&kept.id))) {
+        let is_new =
+            |id: &&String| !self.kept.iter().any(|kept| id.starts_with(&kept.id)) && !self.seen.contains(id);
+        for id in ids.iter().filter(is_new) {
             self.restores(id, &self.source).map_err(|why| format!("a half snapshot is listed: {why}"))?;
         }
         self.done(&["verify", "--read-data"]).map(drop)
@@ -220,6 +225,20 @@ impl Rig {
         let ids = self.ids()?;
         let _ = fs::remove_dir_all(self.cache());
         hold(self.ids()? == ids, || "another list without the index".to_owned())
+    }
+
+    /// Changes the source for another round.
+    pub fn change(&mut self, round: u64) {
+        self.seen = self.ids().unwrap();
+        change(&self.source, round);
+    }
+
+    /// Keeps watching no more than the first and so many of the newest of the snapshots that were kept.
+    pub fn watch(&mut self, newest: usize) {
+        while self.kept.len() > newest + 1 {
+            let kept = self.kept.remove(1);
+            fs::remove_dir_all(kept.held).unwrap();
+        }
     }
 
     /// No write under way or interrupted has left anything in the archive.
@@ -253,7 +272,7 @@ pub fn photos(source: &Path) {
 
 /// What happens to a source between two backups: photos are added, tagged, renamed and deleted, and an album gets
 /// another name. Nothing is written in place.
-pub fn change(source: &Path, round: u64) {
+fn change(source: &Path, round: u64) {
     let mut random = Random(round + 1);
     let folder = source.join(format!("new{round}"));
     fs::create_dir(&folder).unwrap();

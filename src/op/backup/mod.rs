@@ -81,6 +81,8 @@ pub fn backup(archive: &Archive, options: &BackupOptions, observer: &dyn Observe
     let roots = scan(options, observer)?;
     let previous = Previous::find(archive, options, &roots)?;
     let run = Run::new(archive, options, observer, &previous, &roots)?;
+    // The writer lets go of the archive when it is finished; nobody may take it alone before the snapshot is there.
+    let _held = if options.dry_run { None } else { Some(archive.lock_shared()?) };
     let stored = run.store();
     let mut done = run.finish(stored)?;
 
