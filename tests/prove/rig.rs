@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use snapkeep::archive::{Archive, Parameters};
 use snapkeep::format::Chunker;
@@ -16,11 +16,8 @@ use crate::common::{self, Random, run};
 use crate::picture;
 
 /// Small packs, so that little data makes many of them.
-const PARAMETERS: Parameters = Parameters {
-    chunker: Chunker { min: 256, average: 1024, max: 4096 },
-    pack_size: 1 << 16,
-    parity_permille: 30,
-};
+const PARAMETERS: Parameters =
+    Parameters { chunker: Chunker { min: 256, average: 1024, max: 4096 }, pack_size: 1 << 16, parity_permille: 30 };
 
 /// How many photos a source begins with.
 const PHOTOS: u64 = 200;
@@ -81,8 +78,10 @@ pub struct Rig {
     /// Nobody tells the program where the archive is.
     pub unnamed: bool,
     pub kept: Vec<Kept>,
-    /// Snapshots that were looked at before and are not of the source as it is now.
-    seen: Vec<String>,
+    /// Snapshots that are not of the source as it is now.
+    seen: Mutex<Vec<String>>,
+    /// How often the source has changed.
+    rounds: AtomicU64,
 }
 
 impl Rig {
@@ -91,7 +90,15 @@ impl Rig {
         let (source, archive) = (dir.path().join("Pictures"), dir.path().join("archive"));
         fs::create_dir(dir.path().join("home")).unwrap();
         fs::create_dir(&source).unwrap();
-        Self { dir, source, archive, unnamed: false, kept: Vec::new(), seen: Vec::new() }
+        Self {
+            dir,
+            source,
+            archive,
+            unnamed: false,
+            kept: Vec::new(),
+            seen: Mutex::default(),
+            rounds: AtomicU64::new(0),
+        }
     }
 
     /// Makes the archive, with small packs.
@@ -116,8 +123,9 @@ impl Rig {
             }
         }
         let archive = dir.path().join(self.archive.strip_prefix(self.dir.path()).unwrap());
-        let (kept, seen) = (self.kept.clone(), self.seen.clone());
-        Self { dir, source: self.source.clone(), archive, unnamed: self.unnamed, kept, seen }
+        let (kept, seen) = (self.kept.clone(), Mutex::new(self.seen.lock().unwrap().clone()));
+        let rounds = AtomicU64::new(self.rounds.load(Ordering::Relaxed));
+        Self { dir, source: self.source.clone(), archive, unnamed: self.unnamed, kept, seen, rounds }
     }
 
     /// Keeps everything as it is, for who wants to look, and says where.
@@ -202,8 +210,8 @@ impl Rig {
             hold(ids.iter().any(|id| id.starts_with(&kept.id)), || format!("snapshot {} is gone: {ids:?}", kept.id))?;
             self.restores(&kept.id, &kept.held)?;
         }
-        let is_new =
-            |id: &&String| !self.kept.iter().any(|kept| id.starts_with(&kept.id)) && !self.seen.contains(id);
+        let seen = self.seen.lock().unwrap();
+        let is_new = |id: &&String| !self.kept.iter().any(|kept| id.starts_with(&kept.id)) && !seen.contains(id);
         for id in ids.iter().filter(is_new) {
             self.restores(id, &self.source).map_err(|why| format!("a half snapshot is listed: {why}"))?;
         }
@@ -227,10 +235,12 @@ impl Rig {
         hold(self.ids()? == ids, || "another list without the index".to_owned())
     }
 
-    /// Changes the source for another round.
-    pub fn change(&mut self, round: u64) {
-        self.seen = self.ids().unwrap();
-        change(&self.source, round);
+    /// Changes the source, unless the archive cannot be read just now.
+    pub fn change_source(&self) {
+        if let Ok(ids) = self.ids() {
+            *self.seen.lock().unwrap() = ids;
+            change(&self.source, self.rounds.fetch_add(1, Ordering::Relaxed));
+        }
     }
 
     /// Keeps watching no more than the first and so many of the newest of the snapshots that were kept.
@@ -277,7 +287,8 @@ fn change(source: &Path, round: u64) {
     let folder = source.join(format!("new{round}"));
     fs::create_dir(&folder).unwrap();
     for number in 0..12 {
-        fs::write(folder.join(format!("img{number}.jpg")), picture::photo(1000 + round * 100 + number, 56, 48)).unwrap();
+        fs::write(folder.join(format!("img{number}.jpg")), picture::photo(1000 + round * 100 + number, 56, 48))
+            .unwrap();
     }
     fs::write(folder.join("notes.txt"), format!("what happened in round {round}\n").repeat(9)).unwrap();
     let mut all = Vec::new();
@@ -306,13 +317,19 @@ fn change(source: &Path, round: u64) {
     }
 }
 
-/// A user whose archive has one snapshot, and whose source has changed since.
-pub fn second(dir: TempDir) -> Rig {
-    let mut rig = Rig::new(dir);
+/// A user with photos and a new archive.
+pub fn first(dir: TempDir) -> Rig {
+    let rig = Rig::new(dir);
     photos(&rig.source);
     rig.init();
+    rig
+}
+
+/// A user whose archive has one snapshot, and whose source has changed since.
+pub fn second(dir: TempDir) -> Rig {
+    let mut rig = first(dir);
     rig.backup().unwrap();
-    change(&rig.source, 0);
+    rig.change_source();
     rig
 }
 

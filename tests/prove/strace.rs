@@ -15,7 +15,8 @@ use crate::common::has_tool;
 use crate::rig::{Rig, Said};
 
 /// Calls that change something or make it durable.
-const CALLS: &str = "/^(p?write(v|64)?|rename(at2?)?|f(data)?sync|sync_file_range|syncfs|unlink(at)?|mkdir(at)?|ftruncate|rmdir)$";
+const CALLS: &str =
+    "/^(p?write(v|64)?|rename(at2?)?|f(data)?sync|sync_file_range|syncfs|unlink(at)?|mkdir(at)?|ftruncate|rmdir)$";
 
 /// Whose calls count.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -31,6 +32,8 @@ pub enum Threads {
 pub enum Fate {
     Kill,
     Error(&'static str),
+    /// So many microseconds pass before it.
+    Delay(u32),
 }
 
 /// A sort of call on a sort of file.
@@ -58,6 +61,7 @@ pub fn run(rig: &Rig, arguments: &[&str], threads: Threads, at: Option<(&str, us
             let what = match fate {
                 Fate::Kill => "signal=KILL".to_owned(),
                 Fate::Error(error) => format!("error={error}"),
+                Fate::Delay(micros) => format!("delay_enter={micros}"),
             };
             command.args(["-e", &format!("trace={call}"), "-e", &format!("inject={call}:{what}:when={when}")])
         }
