@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use snapkeep::target::is_temp_name;
 
 use crate::common::{Random, flip, quick};
-use crate::rig::{Kept, Rig, Tally, Verdict, form, hold, is_long, photos, saved, second};
+use crate::rig::{Kept, Rig, Tally, Verdict, differences, form, hold, is_long, photos, saved, second};
 use crate::strace::{self, Fate, Threads};
 
 /// A command on an archive, and what must hold after it was killed.
@@ -257,7 +257,8 @@ fn restored(rig: &Rig, target: &str) -> Verdict {
     hold(incomplete.is_empty(), || format!("restored in two goes, and not the same: {incomplete:?}"))?;
     // What is there is left as it is, down to the times of folders, until it is asked to be put right.
     rig.done(&["restore", &latest, "-t", target, "--overwrite", "always"])?;
-    let differences = crate::rig::differences(&other, target.as_ref());
+    let name = rig.source.file_name().unwrap();
+    let differences = differences(&other.join(name), &Path::new(target).join(name));
     hold(differences.is_empty(), || format!("restored in two goes, and differs:\n{differences}"))?;
     fs::remove_dir_all(other).map_err(|error| error.to_string())
 }
