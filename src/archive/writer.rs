@@ -369,6 +369,10 @@ fn begin(archive: &Archive) -> Result<(Lock, HashMap<PackId, u64>)> {
 fn try_to_begin(archive: &Archive) -> Result<(Lock, HashMap<PackId, u64>)> {
     match archive.lock_alone() {
         Ok(lock) => {
+            if archive.complete_header()? {
+                drop(lock); // of the other copy: from now on the archive is held by the first
+                return try_to_begin(archive);
+            }
             for folder in names::PLACES {
                 archive.store().list(folder, Leftovers::Remove)?;
             }
