@@ -8,7 +8,7 @@ use std::process::Stdio;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use snapkeep::target::is_temp_name;
 
@@ -174,66 +174,76 @@ fn killed_after(rig: &Rig, arguments: &[&str], wait: Duration) -> (String, bool)
     (said, running)
 }
 
-/// How long a command takes when nobody kills it.
-fn usual(rig: &Rig, arguments: &[&str]) -> Duration {
-    let begun = Instant::now();
-    let said = rig.snap(arguments);
-    assert_eq!(said.code, 0, "{said:?}");
-    begun.elapsed()
-}
-
 #[test]
 fn at_random_times() {
-    let kills = form(20, 2000);
     let tally = Tally::default();
-    let (mut random, mut running) = (Random(7), BTreeMap::<String, usize>::new());
-    // In the long form on a drive, if the temporary folder is on one: syncs take their time there.
-    let disk = || if is_long() { tempfile::TempDir::new().unwrap() } else { quick() };
-    let mut rig = second(disk());
-    let mut round = 0;
-    for kill in 0..kills {
-        if round == 20 {
-            (rig, round) = (second(disk()), 0);
+    let kills = Mutex::new(BTreeMap::<&str, usize>::new());
+    thread::scope(|scope| {
+        for seed in 0..2 {
+            let (tally, kills) = (&tally, &kills);
+            scope.spawn(move || kill_at_random(Random(seed), form(10, 1000), tally, kills));
         }
+    });
+    let kills: Vec<String> =
+        kills.into_inner().unwrap().iter().map(|(what, times)| format!("{times} {what}")).collect();
+    let method = format!("kill -9 at random times: {}", kills.join(", "));
+    tally.tell("killed at any time, no reported snapshot is lost", &method);
+}
+
+/// Kills so many commands while they run, all on one archive until that has many snapshots.
+fn kill_at_random(mut random: Random, times: usize, tally: &Tally, kills: &Mutex<BTreeMap<&'static str, usize>>) {
+    const ROUNDS: usize = 20;
+    // How long each command takes about, in microseconds, learnt as it goes.
+    let mut usual = BTreeMap::from([("create", 60_000), ("repair", 60_000), ("squeeze", 90_000), ("restore", 30_000)]);
+    let mut rig = second(quick());
+    let (mut killed, mut round) = (0, 0);
+    while killed < times {
         round += 1;
+        if round > ROUNDS {
+            (rig, round) = (second(quick()), 1);
+        }
         rig.change_source();
         let source = rig.source.to_str().unwrap().to_owned();
         let target = rig.path("target").to_str().unwrap().to_owned();
-        let arguments: &[&str] = match random.below(10) {
-            0..=4 => &["create", &source],
-            5 => &["repair"],
-            6..=7 => &["squeeze"],
-            _ => &["restore", "latest", "-t", &target],
+        let _ = fs::remove_dir_all(&target);
+        let (what, arguments): (_, &[&str]) = match random.below(10) {
+            0..=4 => ("create", &["create", &source]),
+            5 => ("repair", &["repair"]),
+            6..=7 => ("squeeze", &["squeeze"]),
+            _ => ("restore", &["restore", "latest", "-t", &target]),
         };
-        if arguments[0] == "repair" {
+        if what == "repair" {
             rig.create().unwrap();
             harm(&rig, random.next());
         }
-        let probe = rig.copy(disk());
-        let wait = usual(&probe, arguments).mul_f64(random.below(1000) as f64 / 900.0);
-        drop(probe);
-        let _ = fs::remove_dir_all(&target);
-        let (said, alive) = killed_after(&rig, arguments, wait);
-        *running.entry(arguments[0].to_owned()).or_default() += usize::from(alive);
+        let micros = usual.get_mut(what).unwrap();
+        let wait = Duration::from_micros(random.below(*micros));
+        let (said, was_running) = killed_after(&rig, arguments, wait);
+        *micros = if was_running { *micros * 21 / 20 } else { *micros * 9 / 10 };
+        // What was said before the kill counts, also if the program had not ended.
         if let Some(id) = saved(&said) {
             let held = rig.hold_state(&id);
             rig.kept.push(Kept { id, held });
         }
-        let about = format!("kill {kill}: {} after {wait:?}", arguments[0]);
-        let verdict = match arguments[0] {
+        if !was_running {
+            continue;
+        }
+        killed += 1;
+        *kills.lock().unwrap().entry(what).or_default() += 1;
+        let verdict = match what {
             "repair" => repairs(&rig),
             "restore" => restored(&rig, &target).and_then(|()| rig.recovers()),
             _ => rig.recovers(),
         };
-        let wrong = verdict.is_err();
-        let spoilt = wrong.then(|| std::mem::replace(&mut rig, second(disk())));
-        round *= u64::from(!wrong);
-        tally.add(&about, verdict, spoilt);
-        rig.watch(5);
+        let about = format!("{what} killed after {wait:?}");
+        if verdict.is_err() {
+            round = 0;
+            tally.add(&about, verdict, Some(std::mem::replace(&mut rig, second(quick()))));
+        } else {
+            tally.add(&about, verdict, None);
+            rig.watch(2);
+        }
     }
-    let running: Vec<String> = running.into_iter().map(|(what, times)| format!("{times} {what}")).collect();
-    tally
-        .tell("killed at any time, no reported snapshot is lost", &format!("kill -9 ({} running)", running.join(", ")));
 }
 
 /// What a killed restore has given its name is whole, and the next one completes it and leaves nothing else.

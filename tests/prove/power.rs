@@ -45,7 +45,7 @@ fn cuts(format: Format, mib: u64) {
         drive.come_back();
         let verdict = told_of(&said).and_then(|()| looked_at(rig));
         let about = format!("{format:?}, cut {cut} after {wait:?}, log {log:?}");
-        rig.watch(6);
+        rig.watch(4);
         if verdict.is_ok() {
             tally.add(&about, verdict, None);
         } else if let Some((_drive, rig)) = on_drive.take() {

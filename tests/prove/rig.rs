@@ -82,6 +82,8 @@ pub struct Rig {
     seen: Mutex<Vec<String>>,
     /// How often the source has changed.
     rounds: AtomicU64,
+    /// Copies of the source as it was after each change.
+    states: Mutex<Vec<PathBuf>>,
 }
 
 impl Rig {
@@ -98,6 +100,7 @@ impl Rig {
             kept: Vec::new(),
             seen: Mutex::default(),
             rounds: AtomicU64::new(0),
+            states: Mutex::default(),
         }
     }
 
@@ -125,7 +128,8 @@ impl Rig {
         let archive = dir.path().join(self.archive.strip_prefix(self.dir.path()).unwrap());
         let (kept, seen) = (self.kept.clone(), Mutex::new(self.seen.lock().unwrap().clone()));
         let rounds = AtomicU64::new(self.rounds.load(Ordering::Relaxed));
-        Self { dir, source: self.source.clone(), archive, unnamed: self.unnamed, kept, seen, rounds }
+        let states = Mutex::new(self.states.lock().unwrap().clone());
+        Self { dir, source: self.source.clone(), archive, unnamed: self.unnamed, kept, seen, rounds, states }
     }
 
     /// Keeps everything as it is, for who wants to look, and says where.
@@ -202,8 +206,9 @@ impl Rig {
         fs::remove_dir_all(&target).map_err(|error| error.to_string())
     }
 
-    /// Every snapshot that was reported complete is listed and restores; whatever else is listed is what was being backed
-    /// up, whole (the run was killed between the commit and the report); and nothing is found to be damaged.
+    /// Every snapshot that was reported complete is listed and restores; whatever else is listed is whole as well, and of
+    /// the source as it was at some time (a run was killed between the commit and the report; or between a snapshot's
+    /// recovery data and the snapshot, and a repair took it for one that was lost); and nothing is found to be damaged.
     pub fn all_kept(&self) -> Verdict {
         let ids = self.ids()?;
         for kept in &self.kept {
@@ -213,7 +218,11 @@ impl Rig {
         let seen = self.seen.lock().unwrap();
         let is_new = |id: &&String| !self.kept.iter().any(|kept| id.starts_with(&kept.id)) && !seen.contains(id);
         for id in ids.iter().filter(is_new) {
-            self.restores(id, &self.source).map_err(|why| format!("a half snapshot is listed: {why}"))?;
+            if let Err(why) = self.restores(id, &self.source) {
+                let states = self.states.lock().unwrap();
+                let earlier = states.iter().any(|state| self.restores(id, state).is_ok());
+                hold(earlier, || format!("a half snapshot is listed: {why}"))?;
+            }
         }
         self.done(&["verify", "--read-data"]).map(drop)
     }
@@ -239,7 +248,10 @@ impl Rig {
     pub fn change_source(&self) {
         if let Ok(ids) = self.ids() {
             *self.seen.lock().unwrap() = ids;
-            change(&self.source, self.rounds.fetch_add(1, Ordering::Relaxed));
+            let round = self.rounds.fetch_add(1, Ordering::Relaxed);
+            change(&self.source, round);
+            let state = self.hold_state(&format!("round{round}"));
+            self.states.lock().unwrap().push(state);
         }
     }
 
@@ -258,17 +270,21 @@ impl Rig {
     }
 }
 
-/// In what two folders differ by the word of `diff` and `rsync`; empty if in nothing.
+/// In what two folders differ by the word of `rsync`, bytes, times and modes; empty if in nothing. Without it `diff` tells
+/// of bytes.
 pub fn differences(one: &Path, other: &Path) -> String {
-    let diff = Command::new("diff").args(["-r", "--no-dereference"]).args([one, other]).output().unwrap();
-    let mut found = String::from_utf8_lossy(&[diff.stdout, diff.stderr].concat()).into_owned();
-    if common::has_tool("rsync") {
+    let mut compare = if common::has_tool("rsync") {
         let slash = |path: &Path| path.join("").into_os_string();
         let mut rsync = Command::new("rsync");
-        let compared = rsync.args(["-naic", "--delete"]).arg(slash(one)).arg(slash(other)).output().unwrap();
-        found += &String::from_utf8_lossy(&[compared.stdout, compared.stderr].concat());
-    }
-    found
+        rsync.args(["-naic", "--delete"]).arg(slash(one)).arg(slash(other));
+        rsync
+    } else {
+        let mut diff = Command::new("diff");
+        diff.args(["-r", "--no-dereference"]).args([one, other]);
+        diff
+    };
+    let compared = compare.output().unwrap();
+    String::from_utf8_lossy(&[compared.stdout, compared.stderr].concat()).into_owned()
 }
 
 /// Fills a source with albums of small photos, all different and all real.
