@@ -218,6 +218,13 @@ impl Archive {
         self.lock(LockMode::Exclusive)
     }
 
+    /// Writes the first copy of the header if it is not there: whoever made the archive did not come so far, or it was lost.
+    /// For who holds the archive alone. Whether that was so.
+    fn complete_header(&self) -> Result<bool> {
+        let [first, _] = names::HEADERS;
+        Ok(self.store.len(first)?.is_none() && self.store.put_new(first, &[&self.header().encode()])? == Put::Written)
+    }
+
     /// Holds the archive together with others who add.
     ///
     /// # Errors

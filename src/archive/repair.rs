@@ -52,11 +52,10 @@ impl Archive {
                 alone.push(self.store().lock(name, LockMode::Exclusive)?);
             }
         }
-        let folders =
-            [names::PACKS, names::SEGMENTS, names::SNAPSHOTS, names::PARITY, names::DERIVED, names::QUARANTINE];
-        for folder in folders {
+        for folder in names::PLACES {
             self.store().list(folder, Leftovers::Remove)?;
         }
+        self.present_packs(Leftovers::Remove)?;
         Ok(Repairer { archive: self, _alone: alone })
     }
 }

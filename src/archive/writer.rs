@@ -369,7 +369,11 @@ fn begin(archive: &Archive) -> Result<(Lock, HashMap<PackId, u64>)> {
 fn try_to_begin(archive: &Archive) -> Result<(Lock, HashMap<PackId, u64>)> {
     match archive.lock_alone() {
         Ok(lock) => {
-            for folder in [names::SEGMENTS, names::SNAPSHOTS, names::PARITY, names::DERIVED, names::QUARANTINE] {
+            if archive.complete_header()? {
+                drop(lock); // of the other copy: from now on the archive is held by the first
+                return try_to_begin(archive);
+            }
+            for folder in names::PLACES {
                 archive.store().list(folder, Leftovers::Remove)?;
             }
             let present = archive.present_packs(Leftovers::Remove)?;

@@ -3,6 +3,8 @@
 //! The numbers are restic's up to 12. Left for what is to come: 12 wrong password, 15 a copy is
 //! missing or out of date. Scripts should take every other number as failure.
 
+use std::io::ErrorKind;
+
 use snapkeep::error::{Error, Kind};
 
 /// An exit code.
@@ -88,15 +90,24 @@ impl Failure {
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         let failure = Self::new(Code::of(error.kind()), error.to_string());
-        match hint(error.kind()) {
+        match hint(&error) {
             Some(hint) => failure.hint(hint),
             None => failure,
         }
     }
 }
 
-fn hint(kind: Kind) -> Option<&'static str> {
-    Some(match kind {
+fn hint(error: &Error) -> Option<&'static str> {
+    let is_full = error.io().is_some_and(|io| matches!(io.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded));
+    Some(match error.kind() {
+        Kind::Store if is_full => {
+            "the drive that holds the archive is full; every snapshot in it is as it was, and what was stored now is kept: \
+             make room and run the same again"
+        }
+        Kind::Store if error.io().is_some() => {
+            "is the drive still connected? every snapshot that was reported is safe: run the same again when it is back"
+        }
+        Kind::Target if is_full => "the drive that is restored to is full: make room and run the same again",
         Kind::NoArchive => "is the drive connected? a new archive is made with: {snap} init FOLDER",
         Kind::InUse => "another run is at work on this archive; try again when it has ended",
         Kind::Damaged | Kind::Missing => {
@@ -156,5 +167,18 @@ mod tests {
         assert_eq!(failure.code, Code::NoArchive);
         assert_eq!(failure.message, "opening the archive in /x: there is none");
         assert!(failure.hint.is_some_and(|hint| hint.contains("{snap} init")));
+    }
+
+    #[test]
+    fn a_drive_that_is_full_is_told_from_one_that_is_gone() {
+        let hint = |kind, io: ErrorKind| {
+            Failure::from(Error::caused(kind, "writing packs/x", std::io::Error::from(io))).hint.unwrap_or_default()
+        };
+        assert!(hint(Kind::Store, ErrorKind::StorageFull).contains("archive is full"));
+        assert!(hint(Kind::Store, ErrorKind::QuotaExceeded).contains("archive is full"));
+        assert!(hint(Kind::Store, ErrorKind::Other).contains("still connected"));
+        assert!(hint(Kind::Target, ErrorKind::StorageFull).contains("restored to is full"));
+        assert_eq!(hint(Kind::Target, ErrorKind::Other), "");
+        assert_eq!(Failure::from(Error::new(Kind::Store, "writing", "an earlier write failed")).hint, None);
     }
 }

@@ -53,6 +53,9 @@ pub mod names {
     /// The folder of damaged objects that were replaced or given up.
     pub const QUARANTINE: &str = "quarantine";
 
+    /// Every place where an object may lie, but for packs: the folder that holds the others, and these.
+    pub const PLACES: [&str; 6] = ["", SEGMENTS, SNAPSHOTS, PARITY, DERIVED, QUARANTINE];
+
     /// `quarantine/packs/ab/abcd…`, for a damaged object of this name.
     pub fn quarantine(name: &str) -> String {
         format!("{QUARANTINE}/{name}")

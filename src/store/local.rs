@@ -10,7 +10,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::fs::{Fs, FsFile, FsItem, Os, read_limited};
+use super::fs::{Fs, FsFile, Os, read_limited};
 use super::{Leftovers, Lock, LockMode, Object, Put, Store, check_name};
 use crate::error::{Error, Kind, Result};
 
@@ -121,29 +121,8 @@ impl Local {
         self.confirmed(self.fs.sync_dir(path.parent().unwrap_or(&self.root)))
     }
 
-    /// Removes what an interrupted write left in a folder, if this item is that.
-    fn sweep(&self, folder: &Path, item: &FsItem) -> io::Result<()> {
-        if item.is_dir || !item.name.starts_with(TEMPORARY) {
-            return Ok(());
-        }
-        self.fs.remove(&folder.join(&item.name))
-    }
-
-    /// The same beside the folders. Other things may lie there as well, so only names that are exactly ours count.
-    fn sweep_root(&self) -> Result<()> {
-        let digits = |name: &str| name.len() == 16 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
-        let ours = |item: &&FsItem| item.name.strip_prefix(TEMPORARY).is_some_and(digits);
-        let swept = match self.fs.list(&self.root) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            items => {
-                items.and_then(|items| items.iter().filter(ours).try_for_each(|item| self.sweep(&self.root, item)))
-            }
-        };
-        swept.map_err(|error| Error::caused(Kind::Store, format!("sweeping {}", self.place()), error))
-    }
-
     fn list_into(&self, folder: &str, leftovers: Leftovers, objects: &mut Vec<Object>) -> Result<()> {
-        let path = self.path(folder)?;
+        let path = if folder.is_empty() { self.root.clone() } else { self.path(folder)? };
         let items = match self.fs.list(&path) {
             Ok(items) => items,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -151,13 +130,16 @@ impl Local {
         };
         for item in items {
             if item.name.starts_with(TEMPORARY) {
-                if leftovers == Leftovers::Remove {
-                    self.sweep(&path, &item).map_err(|error| failed("sweeping", folder, error))?;
+                // In the top folder others may have files, so there the whole name has to fit.
+                let ours = !item.is_dir && (!folder.is_empty() || is_temporary(&item.name));
+                if leftovers == Leftovers::Remove && ours {
+                    let removed = self.fs.remove(&path.join(&item.name));
+                    removed.map_err(|error| failed("removing what an interrupted write left in", folder, error))?;
                 }
                 continue;
             }
-            let name = format!("{folder}/{}", item.name);
-            if check_name(&name).is_err() {
+            let name = if folder.is_empty() { item.name } else { format!("{folder}/{}", item.name) };
+            if check_name(&name).is_err() || item.is_dir && folder.is_empty() {
                 continue; // none of ours: file managers leave such things
             }
             if item.is_dir {
@@ -228,9 +210,6 @@ impl Store for Local {
 
     fn list(&self, folder: &str, leftovers: Leftovers) -> Result<Vec<Object>> {
         let mut objects = Vec::new();
-        if leftovers == Leftovers::Remove {
-            self.sweep_root()?;
-        }
         self.list_into(folder, leftovers, &mut objects)?;
         objects.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         Ok(objects)
@@ -319,6 +298,12 @@ pub(super) fn is_unsupported(error: &io::Error) -> bool {
 fn failed(doing: &str, name: &str, error: io::Error) -> Error {
     let kind = if error.kind() == io::ErrorKind::NotFound { Kind::Missing } else { Kind::Store };
     Error::caused(kind, format!("{doing} {name}"), error)
+}
+
+/// Whether this is a name such as [`temporary_name`] gives.
+fn is_temporary(name: &str) -> bool {
+    let random = name.strip_prefix(TEMPORARY);
+    random.is_some_and(|random| random.len() == 16 && random.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
 fn temporary_name() -> io::Result<String> {

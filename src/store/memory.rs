@@ -80,9 +80,13 @@ impl Store for Memory {
     }
 
     fn list(&self, folder: &str, _: Leftovers) -> Result<Vec<Object>> {
+        let objects = self.objects();
+        if folder.is_empty() {
+            let top = objects.iter().filter(|(name, _)| !name.contains('/'));
+            return Ok(top.map(|(name, bytes)| Object { name: name.clone(), len: bytes.len() as u64 }).collect());
+        }
         check_name(folder)?;
         let below = format!("{folder}/");
-        let objects = self.objects();
         let inside = objects.range(below.clone()..).take_while(|(name, _)| name.starts_with(&below));
         Ok(inside.map(|(name, bytes)| Object { name: name.clone(), len: bytes.len() as u64 }).collect())
     }

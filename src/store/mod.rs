@@ -94,7 +94,8 @@ pub trait Store: Send + Sync {
     /// The object's length, or `None` if it is not there.
     fn len(&self, name: &str) -> Result<Option<u64>>;
 
-    /// All objects below a folder at any depth, ascending by name. A folder that is not there is empty.
+    /// All objects below a folder at any depth, ascending by name. A folder that is not there is empty. Of the folder
+    /// without a name, which holds the others, only its own objects: what else lies there may be anybody's.
     fn list(&self, folder: &str, leftovers: Leftovers) -> Result<Vec<Object>>;
 
     /// Makes an object durable that another process may have just written.

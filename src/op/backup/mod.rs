@@ -95,6 +95,8 @@ pub fn backup(archive: &Archive, options: &BackupOptions, observer: &dyn Observe
     let pool = pool.map_err(|error| Error::caused(Kind::Internal, "starting threads", error))?;
     pool.install(|| guard::check(archive, options, &roots, &previous, observer))?;
     let run = Run::new(archive, options, observer, &previous, &roots)?;
+    // The writer lets go of the archive when it is finished; nobody may take it alone before the snapshot is there.
+    let _held = if options.dry_run { None } else { Some(archive.lock_shared()?) };
     let stored = run.store(&pool);
     let mut done = run.finish(stored)?;
 

@@ -153,7 +153,7 @@ pub fn verify(archive: &Archive, options: &VerifyOptions, observer: &dyn Observe
     check.segments(&packs)?;
     check.snapshots()?;
     check.facts()?;
-    check.recovery_data()?;
+    check.recovery_data(&packs)?;
     check.found.chunks = check.held.union(&check.held_mended).count() as u64;
     check.found.untold = check.untold.into_iter().collect();
     check.found.untold.sort_unstable();
@@ -232,24 +232,36 @@ impl Check<'_> {
         Ok(objects)
     }
 
-    /// Whether every pack that a segment tells of, and every snapshot, has recovery data.
-    fn recovery_data(&mut self) -> Result<()> {
+    /// Whether every pack that a segment tells of, and every snapshot, has recovery data. A pack of which everything lies
+    /// in others that have some is about to be removed, and loses its own first.
+    fn recovery_data(&mut self, packs: &HashMap<PackId, SegmentPack>) -> Result<()> {
         if self.archive.header().parity_permille == 0 {
             return Ok(());
         }
         let objects = self.objects(names::PARITY)?;
         self.found.objects += objects.len() as u64;
         let there: HashSet<String> = objects.into_iter().map(|object| object.name).collect();
-        for name in std::mem::take(&mut self.protected).difference(&there) {
-            self.damaged(name.clone(), "it is missing");
+        let missing: Vec<String> = std::mem::take(&mut self.protected).difference(&there).cloned().collect();
+        if !missing.is_empty() {
+            let protected = packs.values().filter(|pack| there.contains(&names::parity(pack.id.as_bytes())));
+            let held: HashSet<ChunkId> = protected.flat_map(|pack| pack.rows.iter().map(|row| row.frame.id)).collect();
+            let replaced = |name: &String| {
+                let pack = PackId::from_hex(names::last(name)).and_then(|id| packs.get(&id));
+                pack.is_some_and(|pack| pack.rows.iter().all(|row| held.contains(&row.frame.id)))
+            };
+            for name in missing.into_iter().filter(|name| !replaced(name)) {
+                self.damaged(name, "it is missing");
+            }
         }
         self.mendable.extend(std::mem::take(&mut self.whole));
         Ok(())
     }
 
-    /// Every segment, and whether the packs that it tells of are there and say the same.
+    /// Every segment, and whether the packs that it tells of are there and say the same. A pack that is gone is no damage
+    /// if all of it lies in others: it may be removed at any time, and segments are tidied later.
     fn segments(&mut self, packs: &HashMap<PackId, SegmentPack>) -> Result<()> {
         let objects = self.objects(names::SEGMENTS)?;
+        let mut gone = Vec::new();
         for object in objects {
             check_stop(self.observer)?;
             self.found.objects += 1;
@@ -265,14 +277,24 @@ impl Check<'_> {
             for told in segment.packs {
                 let name = names::pack(&told.id);
                 self.untold.remove(&told.id);
-                self.protected.insert(names::parity(told.id.as_bytes()));
+                let parity = names::parity(told.id.as_bytes());
                 match packs.get(&told.id) {
                     Some(pack) if *pack == told => {}
-                    Some(_) if self.found.damage.iter().any(|damage| damage.object == name) => {}
+                    Some(_) | None if self.found.damage.iter().any(|damage| damage.object == name) => {}
                     Some(_) => self.mendable(name, format!("{} says something else of it", object.name)),
-                    None if self.found.damage.iter().any(|damage| damage.object == name) => {}
-                    None => self.missing_pack(&told.id)?,
+                    None => {
+                        gone.push(told);
+                        continue;
+                    }
                 }
+                self.protected.insert(parity);
+            }
+        }
+        gone.retain(|told| !told.rows.iter().all(|row| self.held.contains(&row.frame.id)));
+        for told in gone {
+            let id = &told.id;
+            if self.protected.insert(names::parity(id.as_bytes())) {
+                self.missing_pack(id)?;
             }
         }
         Ok(())

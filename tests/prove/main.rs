@@ -1,0 +1,25 @@
+//! What is promised, proved with the real program on a real kernel: it is killed, its drive loses power, is pulled out and
+//! runs full, and bits of its archive are flipped.
+//!
+//! In `cargo test` each proof runs in a short form. The long form, whose figures the README shows, takes about an hour:
+//!
+//! ```text
+//! SNAPKEEP_PROVE=long cargo test --release --test prove -- --nocapture --test-threads 1
+//! SNAPKEEP_PROVE=long cargo test --release --test prove -- --nocapture kill::     # one part of it
+//! ```
+//!
+//! Each proof prints a line `claim | method | count | losses`. What it finds wrong it names, with a folder in which
+//! everything is kept as it was found.
+
+#[path = "../common/mod.rs"]
+mod common;
+mod drive;
+mod flips;
+mod full;
+mod kill;
+#[path = "../common/picture.rs"]
+mod picture;
+mod power;
+mod rig;
+mod strace;
+mod unplug;
