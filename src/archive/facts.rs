@@ -68,9 +68,11 @@ impl Archive {
         Ok(())
     }
 
-    /// Remembers that this version has looked at all files of this snapshot.
-    pub fn set_facts_done(&self, snapshot: SnapshotId, maker: u32) -> Result<()> {
-        self.change(&Change { facts_done: Some((snapshot, maker)), ..Change::default() })
+    /// Remembers that this version has looked at all files of this snapshot and, if so, that the index knows where all that
+    /// it needs lies.
+    pub fn note_done(&self, snapshot: SnapshotId, maker: u32, indexed: bool) -> Result<()> {
+        let known = indexed.then_some(snapshot);
+        self.change(&Change { facts_done: Some((snapshot, maker)), known, ..Change::default() })
     }
 
     /// Facts that the index has not merged, and the objects they are in. What cannot be read is passed over.

@@ -310,6 +310,11 @@ impl Archive {
         self.distrusted.lock().unwrap_or_else(PoisonError::into_inner).insert(pack);
     }
 
+    /// Whether something damaged was met in any pack.
+    pub(crate) fn distrusts_any(&self) -> bool {
+        !self.distrusted.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
     /// Whether something damaged was met in this pack.
     pub(crate) fn distrusts(&self, pack: &PackId) -> bool {
         self.distrusted.lock().unwrap_or_else(PoisonError::into_inner).contains(pack)

@@ -13,14 +13,14 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::segments::put_segments;
-use super::{Archive, Change, Location, MAX_PACK_LEN, put_checked, put_parity};
+use super::{Archive, Change, Location, MAX_PACK_LEN, PackInfo, put_checked, put_parity};
 use crate::chunk::Chunk;
 use crate::codec::{self, Choice, Encoded};
 use crate::error::{Error, Kind, Result};
 use crate::format::{
     FrameHeader, Hint, PackContent, Row, SegmentPack, encode_frame_header, encode_pack_end, encode_pack_start, names,
 };
-use crate::id::{ChunkId, PackId};
+use crate::id::{ChunkId, PackId, SnapshotId};
 use crate::store::{Leftovers, Lock, Store};
 
 /// How many packs are being written at once; while one waits for the drive, the next is handed over.
@@ -51,6 +51,8 @@ const PAUSE: Duration = Duration::from_millis(20);
 pub struct Written {
     /// Keeps those out who remove objects. Whoever records a snapshot of what was written holds it until then.
     pub lock: Option<Lock>,
+    /// Whether the index on this computer has taken all of it over.
+    pub indexed: bool,
     /// Packs.
     pub packs: Vec<PackId>,
     /// Chunks.
@@ -171,6 +173,16 @@ impl<'a> Writer<'a> {
         Ok(self.archive.locate(id)?.iter().any(|place| self.counts(place)) || guard(&self.claimed).contains(id))
     }
 
+    /// Whether the archive holds all that a snapshot needs, without a look at each chunk: when it was recorded, the index
+    /// knew where everything lies; it knows of the same packs still, all of them are there with the right length, and
+    /// nothing damaged has been met.
+    pub fn holds_all_of(&self, snapshot: &SnapshotId) -> bool {
+        let there = |pack: &PackInfo| self.present.get(&pack.id) == Some(&pack.len);
+        self.archive.index().knew_all_of(snapshot)
+            && !self.archive.distrusts_any()
+            && self.archive.known_packs().iter().all(there)
+    }
+
     /// Whether a place that the index knows can be counted on, as far as is known without reading it.
     fn counts(&self, place: &Location) -> bool {
         self.present.get(&place.pack) == Some(&place.pack_len) && !self.archive.distrusts(&place.pack)
@@ -258,16 +270,19 @@ impl<'a> Writer<'a> {
         let written: Vec<PackId> = packs.iter().map(|pack| pack.id).collect();
         // What was written may be what an interrupted run had written already.
         packs.extend(self.adopted.drain(..).filter(|pack| !written.contains(&pack.id)));
+        let mut indexed = true;
         if !packs.is_empty() {
             let segments = put_segments(&*self.shared.store, &packs)?;
             let change = Change { packs: &packs, segments: &segments, ..Change::default() };
             if self.archive.index().apply(&change).is_err() {
+                indexed = false;
                 self.archive.index().start_over(); // the next command fills it again
                 self.archive.refresh()?;
             }
         }
         Ok(Written {
             lock: self.lock.take(),
+            indexed,
             packs: written,
             chunks: self.chunks.load(Ordering::Relaxed),
             added: self.added.load(Ordering::Relaxed),

@@ -56,6 +56,8 @@ pub struct Change<'a> {
     pub derived: &'a [DerivedId],
     /// The newest snapshot of which all files' facts were made, and by which version.
     pub facts_done: Option<(SnapshotId, u32)>,
+    /// The newest snapshot of which the packs that are known hold everything.
+    pub known: Option<SnapshotId>,
     /// Packs whose images were tried and are not worth recompressing.
     pub settled: &'a [PackId],
     /// Packs of which every byte was read and is right, and when, in seconds since 1970.
@@ -88,6 +90,7 @@ struct State {
     /// The only thing here that cannot be made again; it is kept when everything else is.
     verified: HashMap<PackId, i64>,
     facts_done: Option<Vec<u8>>,
+    known: Option<Vec<u8>>,
 }
 
 /// The database, and the tables of chunks and facts as they were when this process last wrote or opened it. Closing a damaged
@@ -270,6 +273,15 @@ impl Index {
         self.read().facts_done.as_ref() == Some(&done_value(&(*snapshot, maker)))
     }
 
+    /// Whether everything that this snapshot needs lay in packs that were known when it was recorded, and all of these are
+    /// known still.
+    pub fn knew_all_of(&self, snapshot: &SnapshotId) -> bool {
+        let state = self.read();
+        let Some(known) = &state.known else { return false };
+        let end = known.get(ID_LEN..ID_LEN + 4).and_then(|end| end.first_chunk()).map(|end| u32::from_le_bytes(*end));
+        end.is_some_and(|end| *known == known_value(snapshot, &state.packs, end))
+    }
+
     /// What a file tells about its taking, and which version found that.
     ///
     /// # Errors
@@ -349,6 +361,13 @@ impl Index {
                 for (number, pack) in known.settle(change.settled) {
                     table.insert(number, &pack_value(&pack))?;
                 }
+                let known_now = match &change.known {
+                    None => None,
+                    Some(snapshot) => {
+                        let now = Packs::read(&table)?;
+                        Some(known_value(snapshot, &now.packs, now.next()))
+                    }
+                };
                 let mut table = write.open_table(CHUNKS)?;
                 for (key, value) in rows {
                     table.insert(&key, &value)?;
@@ -388,8 +407,15 @@ impl Index {
                     }
                 }
                 past::note_pictures(&write, change.facts)?;
+                let mut table = write.open_table(META)?;
                 if let Some(done) = &change.facts_done {
-                    write.open_table(META)?.insert(FACTS_DONE, done_value(done).as_slice())?;
+                    table.insert(FACTS_DONE, done_value(done).as_slice())?;
+                }
+                if !change.gone_packs.is_empty() {
+                    table.remove(KNOWN)?;
+                }
+                if let Some(known) = known_now {
+                    table.insert(KNOWN, known.as_slice())?;
                 }
             }
             write.commit()?;
@@ -427,12 +453,26 @@ impl State {
             let (id, time) = item?;
             verified.insert(PackId::from_bytes(*id.value()), time.value());
         }
-        let facts_done = read.open_table(META)?.get(FACTS_DONE)?.map(|done| done.value().to_vec());
+        let meta = read.open_table(META)?;
+        let facts_done = meta.get(FACTS_DONE)?.map(|done| done.value().to_vec());
+        let known = meta.get(KNOWN)?.map(|known| known.value().to_vec());
         let (chunks, facts) = (read.open_table(CHUNKS)?, read.open_table(FACTS)?);
         let open = Some(Open(Some(Parts { chunks, facts, database })));
         let Packs { packs, numbers } = packs;
-        Ok(Self { open, packs, numbers, segments, snapshots, derived, verified, facts_done, ..Self::default() })
+        Ok(Self { open, packs, numbers, segments, snapshots, derived, verified, facts_done, known, ..Self::default() })
     }
+}
+
+/// The key under which it is written of which snapshot everything was known, and by which packs.
+const KNOWN: &str = "known";
+
+/// A snapshot, and the packs with lower numbers than this that were known when it was recorded.
+fn known_value(snapshot: &SnapshotId, packs: &BTreeMap<u32, PackInfo>, end: u32) -> Vec<u8> {
+    let mut hasher = blake3::Hasher::new();
+    for (number, pack) in packs.range(..end) {
+        hasher.update(&number.to_le_bytes()).update(pack.id.as_bytes()).update(&pack.len.to_le_bytes());
+    }
+    [snapshot.as_bytes().as_slice(), &end.to_le_bytes(), hasher.finalize().as_bytes()].concat()
 }
 
 /// The key under which it is written which snapshot's facts are done.

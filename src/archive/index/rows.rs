@@ -116,7 +116,7 @@ impl Packs {
             .collect()
     }
 
-    fn next(&self) -> u32 {
+    pub(super) fn next(&self) -> u32 {
         self.packs.last_key_value().map_or(0, |(number, _)| number + 1)
     }
 }

@@ -108,3 +108,27 @@ fn a_file_that_is_not_an_index_is_given_up() {
     assert!(index.is_in_memory(), "its folder cannot be made, since a file is there");
     answers(&index);
 }
+
+#[test]
+fn a_snapshot_is_known_as_long_as_its_packs_are() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("index.redb");
+    let (snapshot, other) = (SnapshotId::from_bytes([6; 32]), SnapshotId::from_bytes([7; 32]));
+    let (index, _) = Index::open(&path, ARCHIVE);
+    index
+        .apply(&Change { packs: &[pack(1, &[1])], segments: &[SegmentId::from_bytes([5; 32])], ..Change::default() })
+        .unwrap();
+    assert!(!index.knew_all_of(&snapshot));
+    index.apply(&Change { known: Some(snapshot), ..Change::default() }).unwrap();
+    drop(index);
+    let (index, fault) = Index::open(&path, ARCHIVE);
+    assert!(fault.is_none() && index.knew_all_of(&snapshot) && !index.knew_all_of(&other));
+    index.apply(&Change { packs: &[pack(2, &[2])], ..Change::default() }).unwrap();
+    assert!(index.knew_all_of(&snapshot), "more packs take nothing away");
+    index.apply(&Change { gone_packs: &[pack(2, &[2])], ..Change::default() }).unwrap();
+    assert!(!index.knew_all_of(&snapshot), "after packs were removed everything is looked at");
+    index.apply(&Change { known: Some(other), ..Change::default() }).unwrap();
+    assert!(index.knew_all_of(&other));
+    index.start_over();
+    assert!(!index.knew_all_of(&other));
+}

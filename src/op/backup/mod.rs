@@ -85,8 +85,8 @@ pub struct Backup {
 /// Backs up the sources as one snapshot.
 ///
 /// # Errors
-/// [`Kind::Source`] if a source cannot be used at all, [`Kind::Loss`] if it has lost too much, [`Kind::Interrupted`] if the user wished so, or what the archive
-/// is. Then no snapshot was recorded.
+/// [`Kind::Source`] if a source cannot be used at all, [`Kind::Loss`] if it has lost too much, [`Kind::Interrupted`] if the
+/// user wished so, or what the archive is. Then no snapshot was recorded.
 pub fn backup(archive: &Archive, options: &BackupOptions, observer: &dyn Observer) -> Result<Backup> {
     let started = Instant::now();
     let roots = scan(options, observer)?;
@@ -95,8 +95,6 @@ pub fn backup(archive: &Archive, options: &BackupOptions, observer: &dyn Observe
     let pool = pool.map_err(|error| Error::caused(Kind::Internal, "starting threads", error))?;
     pool.install(|| guard::check(archive, options, &roots, &previous, observer))?;
     let run = Run::new(archive, options, observer, &previous, &roots)?;
-    // The writer lets go of the archive when it is finished; nobody may take it alone before the snapshot is there.
-    let _held = if options.dry_run { None } else { Some(archive.lock_shared()?) };
     let stored = run.store(&pool);
     let mut done = run.finish(stored)?;
 
@@ -123,7 +121,7 @@ pub fn backup(archive: &Archive, options: &BackupOptions, observer: &dyn Observe
             };
             check_stop(observer)?;
             let id = archive.commit(&snapshot)?;
-            archive.set_facts_done(id, capture::MAKER)?;
+            archive.note_done(id, capture::MAKER, done.indexed)?;
             // The snapshot is there, whatever becomes of the index: who asks for the past fills it.
             let _ = archive.follow_past(LITTLE);
             Some(id)

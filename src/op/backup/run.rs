@@ -51,6 +51,8 @@ pub(super) struct Done {
     pub(super) unread: Vec<Unread>,
     /// The archive is held until the snapshot is recorded.
     pub(super) lock: Option<Lock>,
+    /// Whether the index knows where all of it lies.
+    pub(super) indexed: bool,
 }
 
 #[derive(Default)]
@@ -139,18 +141,24 @@ impl<'a> Run<'a> {
             unread: unread.len() as u64,
             millis: 0,
         };
-        Ok(Done { tree: tree?, summary, unread, lock: written.lock })
+        Ok(Done { tree: tree?, summary, unread, lock: written.lock, indexed: written.indexed })
     }
 
     fn root(&self, number: usize, root: &Root, known: Option<&Known>) -> Result<Option<Entry>> {
-        let place = Place { number, root, since: known.map(|known| known.since).unwrap_or_default() };
+        let held = known.zip(self.writer.as_ref()).is_some_and(|(known, writer)| writer.holds_all_of(&known.snapshot));
+        let place = Place { number, root, since: known.map(|known| known.since).unwrap_or_default(), held };
         let entry = self.entry(&place, &root.scan.node, &root.path, known.map(|known| &known.entry))?;
+        let entry = match (entry, known) {
+            (Some(Now::Same), Some(known)) => Some(known.entry.clone()),
+            (Some(Now::Other(entry)), _) => Some(*entry),
+            _ => None,
+        };
         Ok(entry.map(|entry| Entry { name: root.name.clone(), ..entry }))
     }
 
-    fn entry(&self, place: &Place<'_>, node: &Node, path: &Path, known: Option<&Entry>) -> Result<Option<Entry>> {
+    fn entry(&self, place: &Place<'_>, node: &Node, path: &Path, known: Option<&Entry>) -> Result<Option<Now>> {
         check_stop(self.observer)?;
-        let kind = match node.stat.kind {
+        let found = match node.stat.kind {
             source::Kind::Dir if depth(&place.root.path, path) >= crate::format::Tree::MAX_DEPTH => {
                 self.trouble(path, "it lies too deep, and nobody could restore it".to_owned());
                 None
@@ -160,10 +168,17 @@ impl<'a> Run<'a> {
             source::Kind::Symlink => self.symlink(place, node, path, known),
             source::Kind::Other(_) => None,
         };
-        Ok(kind.map(|(kind, meta)| Entry { name: node.name.to_vec(), kind, meta }))
+        // What is just as it was need not be made once more.
+        let same =
+            |kind: &EntryKind, meta: &Meta| known.is_some_and(|known| known.kind == *kind && known.meta == *meta);
+        Ok(found.map(|found| match found {
+            Found::Same => Now::Same,
+            Found::Other(kind, meta) if same(&kind, &meta) => Now::Same,
+            Found::Other(kind, meta) => Now::Other(Box::new(Entry { name: node.name.to_vec(), kind, meta })),
+        }))
     }
 
-    fn dir(&self, place: &Place<'_>, node: &Node, path: &Path, known: Option<&Entry>) -> Result<(EntryKind, Meta)> {
+    fn dir(&self, place: &Place<'_>, node: &Node, path: &Path, known: Option<&Entry>) -> Result<Found> {
         let before = match known.map(|known| &known.kind) {
             Some(EntryKind::Dir { tree, .. }) => self.previous.take_entries(&self.reader, tree)?,
             _ => Default::default(),
@@ -171,11 +186,28 @@ impl<'a> Run<'a> {
         let find = |name: &[u8]| before.binary_search_by(|entry| entry.name.as_slice().cmp(name)).ok();
         self.count_gone(node, path, &before);
         let below = node.children.par_iter().map(|child| {
-            let known = find(&child.name).map(|at| &before[at]);
-            self.entry(place, child, &path.join(source::name_of(&child.name)), known)
+            let at = find(&child.name);
+            let known = at.map(|at| &before[at]);
+            let now = self.entry(place, child, &path.join(source::name_of(&child.name)), known)?;
+            Ok(now.map(|now| (at, now)))
         });
-        let entries = below.filter_map(Result::transpose).collect::<Result<Vec<Entry>>>()?;
+        let below = below.filter_map(Result::transpose).collect::<Result<Vec<_>>>()?;
         self.counts.dirs.fetch_add(1, Ordering::Relaxed);
+        let meta = self.meta(place, &node.stat, || self.xattrs(path, &node.stat, known));
+        let same = below.len() == before.len() && below.iter().all(|(_, now)| matches!(now, Now::Same));
+        if let Some(Entry { kind: kind @ EntryKind::Dir { .. }, .. }) = known
+            && same
+            && self.held(place)
+        {
+            return Ok(Found::Other(kind.clone(), meta));
+        }
+        let entries: Vec<Entry> = below
+            .into_iter()
+            .filter_map(|(at, now)| match now {
+                Now::Same => at.map(|at| before[at].clone()),
+                Now::Other(entry) => Some(*entry),
+            })
+            .collect();
         let (files, size) = entries.iter().fold((0, 0), |(files, size), entry| match &entry.kind {
             EntryKind::File { size: more, .. } => (files + 1, size + more),
             EntryKind::Dir { files: more, bytes, .. } => (files + more, size + bytes),
@@ -185,39 +217,36 @@ impl<'a> Run<'a> {
             Some(writer) => store_entries(writer, entries)?,
             None => ChunkId::from_bytes([0; 32]),
         };
-        let meta = self.meta(place, &node.stat, || self.xattrs(path, &node.stat, known));
-        Ok((EntryKind::Dir { tree, files, bytes: size }, meta))
+        Ok(Found::Other(EntryKind::Dir { tree, files, bytes: size }, meta))
     }
 
-    fn file(
-        &self,
-        place: &Place<'_>,
-        node: &Node,
-        path: &Path,
-        known: Option<&Entry>,
-    ) -> Result<Option<(EntryKind, Meta)>> {
+    fn file(&self, place: &Place<'_>, node: &Node, path: &Path, known: Option<&Entry>) -> Result<Option<Found>> {
         let known = known.filter(|known| matches!(known.kind, EntryKind::File { .. }));
         if let Some(known) = known
             && !self.options.force
             && is_unchanged(known, place.since, &node.stat)
-            && self.holds(known)?
+            && self.holds(place, known)?
         {
             self.counted(Action::Unchanged, path, node.stat.size, false);
             if self.lacks_facts && self.writer.is_some() {
                 self.note_facts(&known.kind, || self.facts(path, &node.stat, &known.kind));
             }
-            let meta = self.meta(place, &node.stat, || known.meta.xattrs.clone());
-            return Ok(Some((known.kind.clone(), meta)));
+            let mut meta = self.meta(place, &node.stat, Vec::new);
+            if same_but_xattrs(&known.meta, &meta) {
+                return Ok(Some(Found::Same));
+            }
+            meta.xattrs.clone_from(&known.meta.xattrs);
+            return Ok(Some(Found::Other(known.kind.clone(), meta)));
         }
         if known.is_none()
             && !self.options.force
             && let Some(origin) = self.moved()?.origin(place.number, place.root.device(node.stat.dev), &node.stat)
-            && self.holds(origin)?
+            && self.holds(place, origin)?
         {
             let moved = node.stat.size == 0 || self.moved()?.claim(&origin.kind);
             self.counted(if moved { Action::Moved } else { Action::New }, path, node.stat.size, false);
             let meta = self.meta(place, &node.stat, || self.xattrs(path, &node.stat, None));
-            return Ok(Some((origin.kind.clone(), meta)));
+            return Ok(Some(Found::Other(origin.kind.clone(), meta)));
         }
         let Some(writer) = &self.writer else {
             self.counted(if known.is_some() { Action::Changed } else { Action::New }, path, node.stat.size, true);
@@ -255,16 +284,16 @@ impl<'a> Run<'a> {
             let why = "it changed each time it was read; what was stored may be of several moments";
             self.trouble(path, why.to_owned());
         }
-        Ok(Some((kind, self.meta(place, &stat, || xattrs))))
+        Ok(Some(Found::Other(kind, self.meta(place, &stat, || xattrs))))
     }
 
-    fn symlink(&self, place: &Place<'_>, node: &Node, path: &Path, known: Option<&Entry>) -> Option<(EntryKind, Meta)> {
+    fn symlink(&self, place: &Place<'_>, node: &Node, path: &Path, known: Option<&Entry>) -> Option<Found> {
         match source::read_link(path) {
             Ok(target) => {
                 self.counts.symlinks.fetch_add(1, Ordering::Relaxed);
                 self.observer.event(Event::Advance { files: 0, bytes: 0 });
                 let meta = self.meta(place, &node.stat, || self.xattrs(path, &node.stat, known));
-                Some((EntryKind::Symlink { target }, meta))
+                Some(Found::Other(EntryKind::Symlink { target }, meta))
             }
             Err(failure) => {
                 self.failed(&failure);
@@ -286,8 +315,16 @@ impl<'a> Run<'a> {
         Ok(self.moved.get_or_init(|| found))
     }
 
+    /// Whether everything that is recorded of a source is surely in the archive.
+    fn held(&self, place: &Place<'_>) -> bool {
+        place.held && !self.archive.distrusts_any()
+    }
+
     /// Whether everything that makes up a recorded file is still in the archive.
-    fn holds(&self, known: &Entry) -> Result<bool> {
+    fn holds(&self, place: &Place<'_>, known: &Entry) -> Result<bool> {
+        if self.held(place) {
+            return Ok(true);
+        }
         let (Some(writer), EntryKind::File { content, size, .. }) = (&self.writer, &known.kind) else {
             return Ok(true);
         };
@@ -403,6 +440,29 @@ struct Place<'a> {
     root: &'a Root,
     /// When the run began that recorded what is known.
     since: crate::format::Time,
+    /// Everything that is known was in the archive when this run began.
+    held: bool,
+}
+
+/// What there is in place of something that is known.
+enum Now {
+    /// The same.
+    Same,
+    Other(Box<Entry>),
+}
+
+/// The same before it has a name.
+#[allow(clippy::large_enum_variant)] // it lives for a moment
+enum Found {
+    Same,
+    Other(EntryKind, Meta),
+}
+
+fn same_but_xattrs(one: &Meta, other: &Meta) -> bool {
+    let Meta { mode, uid, gid, mtime, ctime, inode, device, links, xattrs: _ } = other;
+    let owners = (one.mode, one.uid, one.gid) == (*mode, *uid, *gid);
+    let times = (one.mtime, one.ctime) == (*mtime, *ctime);
+    owners && times && (one.inode, one.device, one.links) == (*inode, *device, *links)
 }
 
 /// How many directories lie above a path, its source's own among them.
