@@ -114,7 +114,8 @@ fn directories_of_packs_are_checked_before_they_are_believed() {
         forged
     };
     let end = sound().bytes.len() as u32;
-    let cases: [(&str, Box<dyn Fn(&mut Vec<Row>) -> u32>); 5] = [
+    type Change = Box<dyn Fn(&mut Vec<Row>) -> u32>;
+    let cases: [(&str, Change); 5] = [
         (
             "rows past the end",
             Box::new(|rows| {
