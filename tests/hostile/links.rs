@@ -1,7 +1,7 @@
 //! Links, and metadata.
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{MetadataExt, symlink};
 
 use snapkeep::archive::store_entries;
 use snapkeep::format::{Entry, Meta, Time};
@@ -41,12 +41,18 @@ fn names_of_one_file_are_linked_only_within_the_target() {
         vec![linked("a"), linked("b")]
     });
     fs::create_dir(attack.path("into/s")).unwrap();
+    // What lies at the first name is left, and is not to be had under the second: a link, or somebody's own file.
     symlink("../../outside/letter", attack.path("into/s/a")).unwrap();
-    let done = attack.restore();
-    assert!([0, 3].contains(&done.code), "{done:?}");
-    use std::os::unix::fs::MetadataExt;
-    assert_eq!(fs::metadata(attack.path("outside/letter")).unwrap().nlink(), 1);
-    assert_eq!(fs::read(attack.path("into/s/b")).unwrap(), b"evil", "as a file of its own");
+    for there in [&b"dear"[..], b"mine"] {
+        let done = attack.restore();
+        assert!([0, 3].contains(&done.code), "{done:?}");
+        assert_eq!(fs::metadata(attack.path("outside/letter")).unwrap().nlink(), 1);
+        assert_eq!(fs::read(attack.path("into/s/a")).unwrap(), there);
+        assert_eq!(fs::read(attack.path("into/s/b")).unwrap(), b"evil", "as a file of its own");
+        fs::remove_file(attack.path("into/s/b")).unwrap();
+        fs::remove_file(attack.path("into/s/a")).unwrap();
+        fs::write(attack.path("into/s/a"), "mine").unwrap();
+    }
 }
 
 #[test]

@@ -114,8 +114,8 @@ fn directories_of_packs_are_checked_before_they_are_believed() {
         forged
     };
     let end = sound().bytes.len() as u32;
-    type Forge<'a> = Box<dyn Fn(&mut Vec<Row>) -> u32 + 'a>;
-    let cases: [(&str, Forge<'_>); 5] = [
+    type Change<'a> = Box<dyn Fn(&mut Vec<Row>) -> u32 + 'a>;
+    let cases: [(&str, Change<'_>); 5] = [
         (
             "rows past the end",
             Box::new(|rows| {

@@ -17,6 +17,9 @@ fn refused(about: &str, bad: impl FnOnce(&Writer<'_>) -> Vec<Entry>) {
         [&["restore", "latest", "-t", "into"][..], &["ls", "latest", "--recursive"], &["verify", "--read-data"]]
     {
         let done = attack.snap(command);
+        if command[0] == "ls" && done.code == 0 {
+            continue; // it does not look into files
+        }
         assert!([1, 14].contains(&done.code), "{about}, {command:?}: {done:?}");
     }
     assert!(!attack.restored().values().any(|bytes| bytes == b"evil"), "{about}");

@@ -285,9 +285,13 @@ impl<'a> Work<'a> {
                 self.failed(item, &Error::new(Kind::Target, "restoring", "its directory could not be made"));
                 continue;
             };
-            let here = self.outcome().left.contains(&self.path(first));
+            // What lay there and was left may be anything, and is not to be had under a second name.
+            if self.outcome().left.contains(&self.path(first)) {
+                copies.push(item);
+                continue;
+            }
             match to.hard_link((from, &first.entry.name), &item.entry.name, self.replace()) {
-                Ok(Finished::Written(notes)) if !here => self.written(item, notes),
+                Ok(Finished::Written(notes)) => self.written(item, notes),
                 Ok(Finished::Exists) => self.left(item),
                 _ => copies.push(item),
             }

@@ -144,6 +144,7 @@ pub fn verify(archive: &Archive, options: &VerifyOptions, observer: &dyn Observe
         untold: HashSet::new(),
         clean: HashSet::new(),
         entered: HashSet::new(),
+        lost_trees: HashSet::new(),
         protected: HashSet::new(),
         mendable: HashSet::new(),
         whole: HashSet::new(),
@@ -179,6 +180,8 @@ struct Check<'a> {
     clean: HashSet<ChunkId>,
     /// Trees that were looked at.
     entered: HashSet<ChunkId>,
+    /// Trees that cannot be read.
+    lost_trees: HashSet<ChunkId>,
     /// Objects whose recovery data must be there, because it was durable before they counted.
     protected: HashSet<String>,
     /// Damaged objects that can be made whole again.

@@ -12,7 +12,7 @@ use crate::op::check_stop;
 use crate::view::{depth, join};
 
 /// Once damage has touched so many files, directories that were looked at before are passed over.
-const MANY: usize = 1 << 20;
+const MANY: usize = 1 << 18;
 
 /// How damage touches a file.
 enum Touched {
@@ -44,15 +44,20 @@ impl Check<'_> {
                 }
             };
             check_stop(self.observer)?;
-            let too_deep = || Error::new(Kind::Damaged, "reading a directory", "it lies too deep");
-            let entries = match depth(&path) > Tree::MAX_DEPTH {
-                true => Err(too_deep()),
-                false => entries_of(&self.archive.reader(), &tree),
+            if depth(&path) > Tree::MAX_DEPTH {
+                self.found.affected.push(AffectedFile { snapshot: *snapshot, path, size: 0 });
+                continue;
+            }
+            let entries = match self.entered.insert(tree) {
+                false if self.lost_trees.contains(&tree) => {
+                    Err(Error::new(Kind::Missing, "reading a directory", "it was lost before"))
+                }
+                _ => entries_of(&self.archive.reader(), &tree),
             };
-            self.entered.insert(tree);
             let entries = match entries {
                 Ok(entries) => entries,
                 Err(error) => {
+                    self.lost_trees.insert(tree);
                     self.lost_chunk(snapshot, &path, ChunkKind::Tree, tree, 0, 0);
                     self.lost(snapshot, path, 0, error)?;
                     continue;
