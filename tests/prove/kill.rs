@@ -13,7 +13,7 @@ use std::time::Duration;
 use snapkeep::target::is_temp_name;
 
 use crate::common::{Random, flip, quick};
-use crate::rig::{Kept, Rig, Tally, Verdict, differences, form, hold, is_long, photos, saved, second};
+use crate::rig::{Kept, Rig, Tally, Verdict, differences, first, form, hold, is_long, photos, saved, second};
 use crate::strace::{self, Fate, Threads};
 
 /// A command on an archive, and what must hold after it was killed.
@@ -35,8 +35,9 @@ impl Scene {
     }
 }
 
-/// Kills the command at every call; in the short form, at every so manieth.
-fn at_every_call(claim: &str, scene: &Scene, every: usize) {
+/// Kills the command at every call of the main thread in the first scene, and of each thread in the last one; in the short
+/// form, at every so manieth.
+fn at_every_call(claim: &str, scenes: [&Scene; 2], every: usize) {
     if !strace::works() {
         return;
     }
@@ -44,7 +45,7 @@ fn at_every_call(claim: &str, scene: &Scene, every: usize) {
     let tally = Tally::default();
     let hit = Mutex::new(BTreeSet::new());
     let mut met = BTreeSet::new();
-    for threads in [Threads::Main, Threads::Each] {
+    for (scene, threads) in scenes.into_iter().zip([Threads::Main, Threads::Each]) {
         let arguments = scene.arguments(threads);
         let plain = strace::run(&scene.rig.copy(quick()), &arguments, threads, None);
         met.extend(plain.sites.iter().cloned());
@@ -82,16 +83,18 @@ fn at_every_call(claim: &str, scene: &Scene, every: usize) {
 
 #[test]
 fn at_every_call_of_a_first_backup() {
-    // The unnamed archive, so that making it is among the calls.
+    let after = |rig: &Rig, _: &Scene| if rig.archive.join("header").exists() { rig.recovers() } else { rig.goes_on() };
+    let create = |rig: Rig| {
+        let source = rig.source.to_str().unwrap().to_owned();
+        Scene::new(rig, &["create", &source], after)
+    };
+    // The unnamed archive, so that making it is among the calls. All of that is the main thread's, which would come first
+    // in every count of each thread's calls.
     let mut rig = Rig::new(quick());
     rig.archive = rig.path("home/.local/share/snapkeep/archive");
     rig.unnamed = true;
     photos(&rig.source);
-    let source = rig.source.to_str().unwrap().to_owned();
-    let after = |rig: &Rig, _: &Scene| {
-        if rig.archive.join("header").exists() { rig.recovers() } else { rig.goes_on() }
-    };
-    at_every_call("a killed first backup is no loss", &Scene::new(rig, &["create", &source], after), 25);
+    at_every_call("a killed first backup is no loss", [&create(rig), &create(first(quick()))], 25);
 }
 
 #[test]
@@ -99,7 +102,7 @@ fn at_every_call_of_a_second_backup() {
     let rig = second(quick());
     let source = rig.source.to_str().unwrap().to_owned();
     let scene = Scene::new(rig, &["create", &source], |rig, _| rig.recovers());
-    at_every_call("a killed backup loses no earlier snapshot", &scene, 35);
+    at_every_call("a killed backup loses no earlier snapshot", [&scene, &scene], 35);
 }
 
 #[test]
@@ -108,7 +111,7 @@ fn at_every_call_of_a_repair() {
     rig.backup().unwrap();
     harm(&rig, 1);
     let scene = Scene::new(rig, &["repair"], |rig, _| repairs(rig));
-    at_every_call("a killed repair makes nothing worse", &scene, 35);
+    at_every_call("a killed repair makes nothing worse", [&scene, &scene], 35);
 }
 
 #[test]
@@ -120,7 +123,7 @@ fn at_every_call_of_squeezing() {
         rig.done(&["squeeze"])?;
         rig.recovers()
     });
-    at_every_call("killed squeezing loses no snapshot", &scene, 45);
+    at_every_call("killed squeezing loses no snapshot", [&scene, &scene], 45);
 }
 
 /// A damaged archive of which every snapshot restores, by recovery data: still so; and the next repair makes it whole.
