@@ -8,7 +8,7 @@ use snapkeep::archive::Filter;
 
 use super::exit::{self, Failure};
 use super::screen::Wishes;
-use super::{cat, create, generate, init, list, ls, places, repair, restore, squeeze, status, verify};
+use super::{cat, create, generate, init, list, ls, mount, places, repair, restore, squeeze, status, verify};
 
 #[derive(Parser)]
 #[command(
@@ -41,6 +41,7 @@ pub enum Command {
     Repair(repair::Arguments),
     Squeeze(squeeze::Arguments),
     Status(status::Arguments),
+    Mount(mount::Arguments),
     Completions(generate::Completions),
     Man(generate::Man),
 }
