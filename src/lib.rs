@@ -32,6 +32,7 @@
 //! | `archive` | writer, reader, segments, index, snapshots | `chunk`, `codec`, `parity`, `format`, `store` |
 //! | `view` | a snapshot as a read-only tree | `archive`, `format` |
 //! | `op` | what the commands do | all of these |
+//! | `mount` | an archive as a file system | `view` |
 //!
 //! The command line is another crate and sees only what is public here.
 
@@ -43,6 +44,8 @@ pub mod error;
 pub mod format;
 pub mod id;
 pub mod media;
+#[cfg(target_os = "linux")]
+pub mod mount;
 pub mod op;
 pub mod parity;
 pub mod source;

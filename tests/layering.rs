@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Which rooms each room may import, beside `error`, `id` and itself.
-const TABLE: [(&str, &[&str]); 14] = [
+const TABLE: [(&str, &[&str]); 15] = [
     ("id", &[]),
     ("error", &[]),
     ("direct", &[]),
@@ -21,6 +21,7 @@ const TABLE: [(&str, &[&str]); 14] = [
     ("archive", &["chunk", "codec", "parity", "format", "store"]),
     ("view", &["archive", "format"]),
     ("op", &["direct", "source", "target", "media", "chunk", "codec", "parity", "format", "store", "archive", "view"]),
+    ("mount", &["view"]),
 ];
 
 /// What is wrong with a file: one line for each fault.

@@ -9,8 +9,8 @@ use snapkeep::archive::Filter;
 use super::exit::{self, Failure};
 use super::screen::Wishes;
 use super::{
-    cat, create, deleted, diff, duplicates, find, generate, has, history, init, list, ls, places, repair, restore,
-    squeeze, status, verify,
+    cat, create, deleted, diff, duplicates, find, generate, has, history, init, list, ls, mount, places, repair,
+    restore, squeeze, status, verify,
 };
 
 #[derive(Parser)]
@@ -50,6 +50,7 @@ pub enum Command {
     Repair(repair::Arguments),
     Squeeze(squeeze::Arguments),
     Status(status::Arguments),
+    Mount(mount::Arguments),
     Completions(generate::Completions),
     Man(generate::Man),
 }

@@ -195,6 +195,12 @@ pub fn second(time: Time) -> String {
     shown(time, "%Y-%m-%d %H:%M:%S")
 }
 
+/// A moment in the name of a folder, to the minute and to the second: `2024-06-01 18.00`, `2024-06-01 18.00.30`. What is
+/// no moment of a calendar has no `/` in it either.
+pub fn in_a_name(time: Time) -> (String, String) {
+    (shown(time, "%Y-%m-%d %H.%M"), shown(time, "%Y-%m-%d %H.%M.%S"))
+}
+
 fn shown(time: Time, format: &str) -> String {
     match timestamp(time) {
         Some(moment) => moment.to_zoned(TimeZone::system()).strftime(format).to_string(),

@@ -22,6 +22,7 @@ mod init;
 mod json;
 mod list;
 mod ls;
+mod mount;
 mod names;
 mod places;
 mod progress;
@@ -98,6 +99,7 @@ fn perform(screen: &Arc<Screen>, global: Global, command: Command) -> Result<Cod
         Command::Repair(asked) => repair::run(&app, &asked),
         Command::Squeeze(asked) => squeeze::run(&app, &asked),
         Command::Status(asked) => status::run(&app, &asked),
+        Command::Mount(asked) => mount::run(&app, &asked),
         Command::Completions(_) | Command::Man(_) => Ok(Code::Done),
     }
 }

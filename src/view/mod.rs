@@ -2,12 +2,17 @@
 //! read.
 
 mod past;
+mod window;
 
 pub use past::{AlbumChange, Candidate, Episode, History, Past, Span, Spot, Tally};
+pub use window::{Lost, Window};
+
+// What a view speaks of, for those who know nothing of an archive but its views.
+pub use crate::format::{ChunkRef, Content, Entry, EntryKind, Meta, Snapshot, Time};
 
 use crate::archive::{Archive, Reader, chunks_of, entries_of};
 use crate::error::{Error, Kind, Result};
-use crate::format::{ChunkRef, Entry, EntryKind, Snapshot, Tree};
+use crate::format::Tree;
 use crate::id::{ChunkKind, FileHash, SnapshotId};
 
 /// One snapshot of an archive.

@@ -193,7 +193,8 @@ impl<'a> Past<'a> {
     /// The path of a spot as it is at the source, and the machine that it is on.
     pub fn origin(&self, spot: &Spot) -> (&str, Vec<u8>) {
         let track = &self.tracks[spot.source].track;
-        (&track.host, join(&track.path, &spot.below))
+        let path = if spot.below.is_empty() { track.path.clone() } else { join(&track.path, &spot.below) };
+        (&track.host, path)
     }
 
     /// The spot of an episode.

@@ -1,0 +1,188 @@
+//! `mount`: the archive as a folder, for file managers and every other program.
+
+use std::path::{Path, PathBuf};
+
+use super::app::App;
+use super::args::Which;
+use super::exit::{Code, Failure};
+
+/// Show the archive as a folder, to look around in with any program
+///
+/// In FOLDER appear: latest, the newest state of each source; snapshots, every snapshot by its date; and deleted, what is
+/// no longer in the source, as it last was. Nothing can be changed there. New snapshots appear at the next mount. It is
+/// shown until Ctrl-C is pressed or the folder is unmounted.
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// An empty folder
+    #[arg(value_name = "FOLDER")]
+    dir: PathBuf,
+    /// Let other users of this machine look, too, as far as the recorded permissions allow
+    #[arg(long)]
+    allow_other: bool,
+    #[command(flatten)]
+    which: Which,
+}
+
+/// Shows it until it is ended.
+#[cfg(target_os = "linux")]
+pub fn run(app: &App, asked: &Arguments) -> Result<Code, Failure> {
+    linux::run(app, asked)
+}
+
+/// Says that it cannot be shown here.
+#[cfg(not(target_os = "linux"))]
+pub fn run(_: &App, asked: &Arguments) -> Result<Code, Failure> {
+    let (_, _) = (usable(&asked.dir)?, (&asked.allow_other, &asked.which));
+    let message = "an archive can be mounted only on Linux";
+    Err(Failure::new(Code::Failed, message).hint("{snap} ls and {snap} restore work everywhere"))
+}
+
+/// Whether something can be shown in this folder; its full path.
+fn usable(dir: &Path) -> Result<PathBuf, Failure> {
+    use std::io::ErrorKind;
+    let shown = dir.display();
+    let usage = |why: &str| Failure::usage(format!("mounting in {shown}: {why}"));
+    let quoted = shell_word(dir);
+    let look = || {
+        let empty = std::fs::read_dir(dir)?.next().is_none();
+        Ok((empty, dir.canonicalize()?))
+    };
+    match look() {
+        Ok((true, path)) => Ok(path),
+        Ok((false, _)) => {
+            Err(usage("the folder is not empty").hint("what is in it would be hidden; give an empty folder"))
+        }
+        Err(error) => Err(match std::io::Error::kind(&error) {
+            ErrorKind::NotFound => usage("there is no such folder").hint(format!("make it: mkdir -p {quoted}")),
+            ErrorKind::NotADirectory => usage("it is no folder"),
+            // What a mount leaves whose program was killed.
+            ErrorKind::NotConnected => usage("an earlier mount there has ended without being unmounted")
+                .hint(format!("run: fusermount3 -u {quoted}")),
+            _ => usage(&error.to_string()),
+        }),
+    }
+}
+
+/// A path as a shell takes it.
+fn shell_word(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = |char: char| char.is_alphanumeric() || "/._-+~:,@%".contains(char);
+    if !text.is_empty() && text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
+}
+
+#[cfg(target_os = "linux")]
+mod linux {
+    use std::path::Path;
+    use std::sync::Arc;
+    use std::sync::mpsc::channel;
+
+    use snapkeep::mount::{self, Access, Refused, Tell, Trouble};
+    use snapkeep::view::Window;
+
+    use super::super::app::App;
+    use super::super::exit::{Code, Failure};
+    use super::super::{dates, names, stop, words};
+    use super::{Arguments, shell_word, usable};
+
+    /// What is waited for while it is shown.
+    enum News {
+        /// Ctrl-C, or another wish that the program ends.
+        Stop,
+        /// It is no longer mounted, and no program has anything of it open.
+        Ended,
+    }
+
+    pub(super) fn run(app: &App, asked: &Arguments) -> Result<Code, Failure> {
+        let filter = asked.which.filter()?;
+        let dir = usable(&asked.dir)?;
+        let window = Window::new(Arc::new(app.open()?), filter);
+        let count = window.snapshots().len() as u64;
+        if count == 0 {
+            return Err(Failure::new(Code::Failed, "there is no snapshot to show")
+                .hint("{snap} list shows the snapshots, {snap} create FOLDER makes one"));
+        }
+        let (sender, news) = channel();
+        let ended = {
+            let sender = sender.clone();
+            Box::new(move || drop(sender.send(News::Ended)))
+        };
+        let access = if asked.allow_other { Access::Everybody } else { Access::Owner };
+        let mounted = mount::mount(window, &dir, access, &dates::in_a_name, tell(app), ended)
+            .map_err(|refused| explain(refused, &dir))?;
+        stop::instead(move || drop(sender.send(News::Stop)));
+        let snapshots = words::things(count, "snapshot is", "snapshots are");
+        app.screen.tell(&format!("{snapshots} shown in {}: latest, snapshots, deleted", names::path(&dir)));
+        let unmount = if rustix::process::geteuid().is_root() { "umount" } else { "fusermount3 -u" };
+        let quoted = names::message(&shell_word(&dir));
+        app.screen.tell(&format!("to end it, press Ctrl-C here or run: {unmount} {quoted}"));
+        app.screen.flush();
+        match news.recv() {
+            Ok(News::Stop) => {}
+            Ok(News::Ended) | Err(_) => {
+                mounted.forget();
+                return Ok(Code::Done);
+            }
+        }
+        mounted.unmount().map_err(|error| {
+            Failure::new(Code::Failed, format!("unmounting {}: {error}", dir.display()))
+                .hint(format!("run: {unmount} {quoted}"))
+        })?;
+        // Programs that are reading may go on, for as long as nobody presses again.
+        let soon = std::time::Duration::from_millis(500);
+        if news.recv_timeout(soon).is_err() {
+            app.screen.remark("a program is still reading from it; this ends with it, or at another Ctrl-C");
+            let _ = news.recv();
+        }
+        Ok(Code::Done)
+    }
+
+    /// Puts troubles into words.
+    fn tell(app: &App) -> Tell {
+        let screen = Arc::clone(&app.screen);
+        Box::new(move |trouble| match trouble {
+            Trouble::Unreadable(path, error) => screen.trouble("mount", path, &error.to_string()),
+            Trouble::Unreachable(error) => {
+                screen.warn(&format!("the archive does not answer any more; was its drive unplugged? {error}"));
+            }
+        })
+    }
+
+    fn explain(refused: Refused, dir: &Path) -> Failure {
+        let failed = |why: &str| Failure::new(Code::Failed, format!("mounting in {}: {why}", dir.display()));
+        match refused {
+            Refused::NoFuse => failed("this system does not offer FUSE: there is no /dev/fuse")
+                .hint("run: sudo modprobe fuse; in a container, start it with --device /dev/fuse --cap-add SYS_ADMIN"),
+            Refused::NoHelper => {
+                failed("fusermount3 is not installed").hint("install the package fuse3: sudo apt install fuse3")
+            }
+            Refused::NotForEverybody => failed("only root may show a mount to other users here")
+                .hint("put the line user_allow_other into /etc/fuse.conf, or go without --allow-other"),
+            Refused::Other(error) => failed(&names::message(error.to_string().trim())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_empty_folder_is_mounted_in() {
+        let dir = tempfile::tempdir().expect("a folder");
+        assert_eq!(usable(dir.path()).ok(), dir.path().canonicalize().ok());
+        let missing = usable(&dir.path().join("it's")).expect_err("it is not there");
+        assert!(missing.hint.is_some_and(|hint| hint.starts_with("make it: mkdir -p '") && hint.contains(r"it'\''s")));
+        std::fs::write(dir.path().join("photo.jpg"), "").expect("a file");
+        for (path, why) in [(dir.path().to_owned(), "not empty"), (dir.path().join("photo.jpg"), "no folder")] {
+            let failure = usable(&path).expect_err(why);
+            assert!(failure.code == Code::Usage && failure.message.contains(why), "{}", failure.message);
+        }
+    }
+
+    #[test]
+    fn a_path_is_one_word_of_a_shell() {
+        assert_eq!(shell_word(Path::new("/media/anna/old-1")), "/media/anna/old-1");
+        assert_eq!(shell_word(Path::new("my photos")), "'my photos'");
+        assert_eq!(shell_word(Path::new("$(x)")), "'$(x)'");
+    }
+}
