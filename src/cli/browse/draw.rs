@@ -148,10 +148,16 @@ fn of_row(row: &Row, taken: Option<i64>, width: usize) -> String {
         (Some(last), None) if row.sort == Sort::Folder => (dates::minute(last), "last"),
         _ => (dates::minute(row.mtime), ""),
     };
-    let after = format!("  {:>9}  {date:16} {word:5}", words::bytes(row.size));
+    // On a narrow terminal the name counts most.
+    let size = words::bytes(row.size);
+    let after = match width {
+        60.. => format!("  {size:>9}  {date:16} {word:5}"),
+        30.. => format!("  {size:>9}"),
+        _ => String::new(),
+    };
     let slash = if row.sort == Sort::Folder { "/" } else { "" };
     let room = width.saturating_sub(after.width());
-    let name = fit(&format!("{}{slash}", names::escape(&row.name)), room.max(8));
+    let name = fit(&format!("{}{slash}", names::escape(&row.name)), room);
     format!("{name}{}{after}", " ".repeat(room.saturating_sub(name.width())))
 }
 
@@ -216,6 +222,13 @@ mod tests {
             assert!((75..=76).contains(&line.width()), "{line:?} is {} wide", line.width());
             assert!(line.contains("2019-07-14 18:03 taken"), "{line}");
         }
+    }
+
+    #[test]
+    fn on_a_narrow_terminal_the_name_is_what_stays() {
+        let line = |width| of_row(&row(b"IMG_20190714_180321.jpg"), None, width);
+        assert_eq!(line(40), "IMG_20190714_180321.jpg           4.2 MB");
+        assert_eq!(line(10), "IMG_20190~");
     }
 
     #[test]

@@ -25,7 +25,7 @@ use snapkeep::op::{self, Event, Observer, Overwrite, Restore, RestoreOptions, Se
 use super::app::App;
 use super::args::Which;
 use super::exit::{Code, Failure};
-use super::{dates, names, stop, words};
+use super::{dates, names, places, stop, words};
 use shelf::{Held, Shelf, Thing};
 use state::{Act, State};
 
@@ -90,7 +90,11 @@ impl Screen {
         let mut state = State::new(held, proposal());
         loop {
             self.terminal.draw(|frame| draw::draw(frame, &mut state))?;
-            let Some(key) = next_key(end)? else { return Ok(()) };
+            let key = match next(end)? {
+                Next::Key(key) => key,
+                Next::Redraw => continue,
+                Next::End => return Ok(()),
+            };
             match state.press(key) {
                 Act::Nothing => {}
                 Act::Quit => return Ok(()),
@@ -154,25 +158,32 @@ fn is_ctrl_c(key: &event::KeyEvent) -> bool {
     key.code == KeyCode::Char('c') && key.modifiers.contains(KeyModifiers::CONTROL)
 }
 
-/// The next key; none if it is time to end. A terminal of another size is drawn anew.
-fn next_key(end: &AtomicBool) -> io::Result<Option<KeyCode>> {
+/// What the terminal has to say.
+enum Next {
+    Key(KeyCode),
+    /// It has another size.
+    Redraw,
+    End,
+}
+
+fn next(end: &AtomicBool) -> io::Result<Next> {
     loop {
         if end.load(Ordering::SeqCst) {
-            return Ok(None);
+            return Ok(Next::End);
         }
         if !event::poll(TICK)? {
             continue;
         }
         match event::read()? {
-            Input::Key(key) if is_ctrl_c(&key) => return Ok(None),
+            Input::Key(key) if is_ctrl_c(&key) => return Ok(Next::End),
             Input::Key(key) if key.kind != KeyEventKind::Release => {
                 // Letters with Ctrl or Alt are no letters.
                 let held = key.modifiers.intersects(KeyModifiers::CONTROL | KeyModifiers::ALT);
                 if !(held && matches!(key.code, KeyCode::Char(_))) {
-                    return Ok(Some(key.code));
+                    return Ok(Next::Key(key.code));
                 }
             }
-            Input::Resize(..) => return Ok(Some(KeyCode::Null)),
+            Input::Resize(..) => return Ok(Next::Redraw),
             _ => {}
         }
     }
@@ -240,9 +251,8 @@ fn is_below(folder: &[u8], path: &[u8]) -> bool {
 
 /// A path in a snapshot as one below a folder here: whatever it says, it leads nowhere else.
 fn relative(path: &[u8]) -> PathBuf {
-    use std::os::unix::ffi::OsStrExt;
     let names = path.split(|byte| *byte == b'/').filter(|name| !matches!(name, [] | [b'.'] | [b'.', b'.']));
-    names.map(std::ffi::OsStr::from_bytes).collect()
+    places::path_of(names.collect::<Vec<_>>().join(&b'/'))
 }
 
 fn restore(jobs: &[Job<'_>], heard: &Heard) -> std::result::Result<Restore, String> {

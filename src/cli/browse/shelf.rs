@@ -234,7 +234,7 @@ impl Shelf for Held<'_> {
                 }
             }
         }
-        versions.sort_by(|a, b| b.since.cmp(&a.since));
+        versions.sort_by_key(|version| std::cmp::Reverse(version.since));
         Ok(versions)
     }
 
