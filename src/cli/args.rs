@@ -9,8 +9,8 @@ use snapkeep::archive::Filter;
 use super::exit::{self, Failure};
 use super::screen::Wishes;
 use super::{
-    cat, create, deleted, diff, duplicates, find, generate, has, history, init, list, ls, mount, places, repair,
-    restore, squeeze, status, verify,
+    browse, cat, create, deleted, diff, duplicates, find, generate, has, history, init, list, ls, mount, places,
+    repair, restore, squeeze, status, verify,
 };
 
 #[derive(Parser)]
@@ -51,6 +51,7 @@ pub enum Command {
     Squeeze(squeeze::Arguments),
     Status(status::Arguments),
     Mount(mount::Arguments),
+    Browse(browse::Arguments),
     Completions(generate::Completions),
     Man(generate::Man),
 }
