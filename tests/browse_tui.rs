@@ -212,3 +212,27 @@ fn without_a_terminal_it_says_what_to_use_instead() {
     let words = String::from_utf8_lossy(&said.stderr).into_owned();
     assert!(words.contains("needs a terminal") && words.contains("snap ls"), "{words}");
 }
+
+/// The terminal library asks a terminal that has gone away for ever, and takes a processor for it.
+#[test]
+fn it_ends_when_its_terminal_goes_away() {
+    if !Terminal::is_there() {
+        return;
+    }
+    let archive = archive();
+    let terminal = Terminal::running("hangup", &archive, "");
+    terminal.shows("2 snapshots");
+    let mark = archive.cache().into_os_string().into_encoded_bytes();
+    let runs = || {
+        let all = fs::read_dir("/proc").unwrap().flatten();
+        let lines = all.filter_map(|process| fs::read(process.path().join("cmdline")).ok());
+        lines.filter(|line| line.split(|byte| *byte == 0).any(|word| word == mark)).count()
+    };
+    assert!(runs() > 0, "it runs");
+    drop(terminal);
+    let begun = Instant::now();
+    while runs() > 0 {
+        assert!(begun.elapsed() < Duration::from_secs(20), "it runs still");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}

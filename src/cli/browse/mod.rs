@@ -56,7 +56,10 @@ pub fn run(app: &App, asked: &Arguments) -> std::result::Result<Code, Failure> {
             .hint("{snap} list shows the snapshots, {snap} create FOLDER makes one"));
     }
     static END: AtomicBool = AtomicBool::new(false);
-    stop::instead(|| END.store(true, Ordering::SeqCst));
+    stop::instead(|| {
+        END.store(true, Ordering::SeqCst);
+        std::thread::spawn(leave_if_stuck);
+    });
     app.screen.hold();
     let browsed = Screen::enter().and_then(|mut screen| screen.browse(&held, &END));
     app.screen.release();
@@ -127,6 +130,7 @@ impl Screen {
         std::thread::scope(|scope| {
             let work = scope.spawn(|| restore(&jobs, &heard));
             while !work.is_finished() {
+                ROUNDS.fetch_add(1, Ordering::SeqCst);
                 state.message = heard.line();
                 self.terminal.draw(|frame| draw::draw(frame, state))?;
                 if event::poll(TICK)? {
@@ -158,6 +162,19 @@ fn is_ctrl_c(key: &event::KeyEvent) -> bool {
     key.code == KeyCode::Char('c') && key.modifiers.contains(KeyModifiers::CONTROL)
 }
 
+/// How often the terminal was asked.
+static ROUNDS: AtomicU64 = AtomicU64::new(0);
+
+/// Asking a terminal that has gone away never returns; then nobody is there to be told, and the program ends.
+fn leave_if_stuck() {
+    let before = ROUNDS.load(Ordering::SeqCst);
+    std::thread::sleep(8 * TICK);
+    if ROUNDS.load(Ordering::SeqCst) == before {
+        give_back();
+        std::process::exit(Code::Interrupted as i32);
+    }
+}
+
 /// What the terminal has to say.
 enum Next {
     Key(KeyCode),
@@ -168,6 +185,7 @@ enum Next {
 
 fn next(end: &AtomicBool) -> io::Result<Next> {
     loop {
+        ROUNDS.fetch_add(1, Ordering::SeqCst);
         if end.load(Ordering::SeqCst) {
             return Ok(Next::End);
         }
