@@ -37,7 +37,7 @@ impl Observer for Quiet {
     }
 }
 
-const QUIET: Quiet = Quiet(AtomicBool::new(false));
+static QUIET: Quiet = Quiet(AtomicBool::new(false));
 
 pub struct Model {
     root: PathBuf,
