@@ -118,21 +118,21 @@ fn directories_of_packs_are_checked_before_they_are_believed() {
     let cases: [(&str, Change<'_>); 5] = [
         (
             "rows past the end",
-            Box::new(|rows| {
+            Box::new(move |rows| {
                 rows[0].offset = 1 << 30;
                 end
             }),
         ),
         (
             "rows that overlap",
-            Box::new(|rows| {
+            Box::new(move |rows| {
                 rows.push(rows[0]);
                 end
             }),
         ),
         (
             "a row over the directory",
-            Box::new(|rows| {
+            Box::new(move |rows| {
                 rows[0].frame.stored_len = 200;
                 end
             }),
