@@ -114,8 +114,8 @@ impl Lines<'_> {
             }
         }
         for one in &found.moved {
-            let album = moved.get(&(folder(&one.from.path), folder(&one.to.path)));
-            let single = last(&one.from.path) != last(&one.to.path) || album.is_none_or(|tally| tally.files < 2);
+            let album = folders(&one.from.path, &one.to.path).and_then(|folders| moved.get(&folders));
+            let single = album.is_none_or(|tally| tally.files < 2);
             if each || single {
                 lines.push((join(self.old, &one.from.path), "R", arrow(&one.to.path)));
             }
@@ -259,11 +259,40 @@ fn last(path: &[u8]) -> &[u8] {
     &path[if folder(path).is_empty() { 0 } else { folder(path).len() + 1 }..]
 }
 
-/// Files that went from one folder to another and kept their names, by the two folders.
+/// Files that went from one folder to another and kept what is below it, by the two folders.
 fn albums(found: &Comparison) -> BTreeMap<(&[u8], &[u8]), Tally> {
     let mut albums: BTreeMap<(&[u8], &[u8]), Tally> = BTreeMap::new();
-    for one in found.moved.iter().filter(|one| last(&one.from.path) == last(&one.to.path)) {
-        count(albums.entry((folder(&one.from.path), folder(&one.to.path))).or_default(), &one.to.entry);
+    for one in &found.moved {
+        if let Some(folders) = folders(&one.from.path, &one.to.path) {
+            count(albums.entry(folders).or_default(), &one.to.entry);
+        }
     }
     albums
+}
+
+/// What is left of two paths without the names that they have in common at their ends; nothing if their last names differ.
+fn folders<'p>(from: &'p [u8], to: &'p [u8]) -> Option<(&'p [u8], &'p [u8])> {
+    let (mut old, mut new) = (from, to);
+    while last(old) == last(new) && !folder(old).is_empty() && !folder(new).is_empty() {
+        (old, new) = (folder(old), folder(new));
+    }
+    (old != from).then_some((old, new))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_that_was_renamed_is_told_as_one() {
+        let told = |from: &'static str, to: &'static str| {
+            let found = folders(from.as_bytes(), to.as_bytes());
+            found.map(|(old, new)| (String::from_utf8_lossy(old), String::from_utf8_lossy(new)))
+        };
+        assert_eq!(told("P/2012/a/x", "P/2012 sorted/a/x"), Some(("P/2012".into(), "P/2012 sorted".into())));
+        assert_eq!(told("P/a/x", "P/b/x"), Some(("P/a".into(), "P/b".into())));
+        assert_eq!(told("P/a/x", "P/b/y"), None);
+        assert_eq!(told("a/x", "b/a/x"), Some(("a".into(), "b/a".into())));
+        assert_eq!(told("x", "a/x"), None, "nothing would be left");
+    }
 }
