@@ -290,6 +290,10 @@ impl Store for Throttled {
         self.inner.list(folder, leftovers)
     }
 
+    fn sweep_top(&self) -> snapkeep::error::Result<()> {
+        self.inner.sweep_top()
+    }
+
     fn confirm(&self, name: &str) -> snapkeep::error::Result<()> {
         self.inner.confirm(name)
     }

@@ -6,6 +6,7 @@
 //!
 //! The index is only ever a hint. Whatever is wrong with it is mended here, by filling it again from segments and packs.
 
+mod create;
 mod facts;
 mod index;
 mod mend;
@@ -33,7 +34,7 @@ pub use writer::{Packing, Writer, Written};
 
 use crate::error::{Error, Kind, Result};
 use crate::format::{Chunker, HEADER_LEN, Header, PackContent, Segment, names};
-use crate::id::{ArchiveId, ChunkId, PackId, SegmentId, SnapshotId};
+use crate::id::{ChunkId, PackId, SegmentId, SnapshotId};
 use crate::parity;
 use crate::store::{Leftovers, Lock, LockMode, Put, Store};
 
@@ -107,33 +108,6 @@ struct Looked {
 }
 
 impl Archive {
-    /// Makes a new archive in an empty store. Its header is written last, so what a crash leaves is no archive.
-    ///
-    /// # Errors
-    /// [`Kind::Exists`] if there is an archive already, or the store's error.
-    pub fn create(store: &dyn Store, parameters: &Parameters, created: i64) -> Result<ArchiveId> {
-        let doing = || format!("making an archive in {}", store.place());
-        for header in names::HEADERS {
-            if store.len(header)?.is_some() {
-                return Err(Error::new(Kind::Exists, doing(), "there is an archive already"));
-            }
-        }
-        let mut id = [0; 16];
-        getrandom::fill(&mut id)
-            .map_err(|error| Error::new(Kind::Internal, "drawing a random number", error.to_string()))?;
-        let archive = ArchiveId::from_bytes(id);
-        let Parameters { chunker, pack_size, parity_permille } = *parameters;
-        let header = Header { archive, created, chunker, pack_size, parity_permille }.encode();
-        store.put_new(names::README, &[README.as_bytes()])?;
-        let [first, copy] = names::HEADERS;
-        for name in [copy, first] {
-            if store.put_new(name, &[&header])? == Put::Existed {
-                return Err(Error::new(Kind::Exists, doing(), "another process is making one"));
-            }
-        }
-        Ok(archive)
-    }
-
     /// Opens the archive in this store. Its index lies in `cache`, in a folder named after the archive's id, and is
     /// brought up to date here; without a place for it, it is kept in memory.
     ///
@@ -221,8 +195,8 @@ impl Archive {
 
     fn lock(&self, mode: LockMode) -> Result<Lock> {
         let [first, copy] = names::HEADERS;
-        let name = if self.store.len(first)?.is_some() { first } else { copy };
-        self.store.lock(name, mode)
+        let there = self.store.len(first)?.is_some_and(|len| len > 0);
+        self.store.lock(if there { first } else { copy }, mode)
     }
 
     /// Tells whoever listens.
@@ -536,5 +510,3 @@ fn read_header(store: &dyn Store, notify: &Notify) -> Result<Header> {
     let told = faults.into_iter().map(|(_, error)| error).find(|error| error.kind() != Kind::Missing);
     Err(told.unwrap_or_else(|| Error::new(Kind::NoArchive, place(), "there is none")).within(place()))
 }
-
-const README: &str = include_str!("README.txt");

@@ -39,9 +39,7 @@ impl Archive {
                 alone.push(self.store().lock(name, LockMode::Exclusive)?);
             }
         }
-        for folder in [names::PACKS, names::SEGMENTS, names::SNAPSHOTS, names::PARITY, names::QUARANTINE] {
-            self.store().list(folder, Leftovers::Remove)?;
-        }
+        self.sweep()?;
         Ok(Repairer { archive: self, _alone: alone })
     }
 }

@@ -369,10 +369,11 @@ fn begin(archive: &Archive) -> Result<(Lock, HashMap<PackId, u64>)> {
 fn try_to_begin(archive: &Archive) -> Result<(Lock, HashMap<PackId, u64>)> {
     match archive.lock_alone() {
         Ok(lock) => {
-            for folder in [names::SEGMENTS, names::SNAPSHOTS, names::PARITY] {
-                archive.store().list(folder, Leftovers::Remove)?;
+            if archive.complete()? {
+                drop(lock);
+                return try_to_begin(archive); // it is held by the first copy of its header
             }
-            let present = archive.present_packs(Leftovers::Remove)?;
+            let present = archive.sweep()?;
             lock.share()?;
             Ok((lock, present))
         }

@@ -10,7 +10,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::fs::{Fs, FsFile, Os, read_limited};
+use super::fs::{Fs, FsFile, FsItem, Os, read_limited};
 use super::{Leftovers, Lock, LockMode, Object, Put, Store, check_name};
 use crate::error::{Error, Kind, Result};
 
@@ -121,6 +121,15 @@ impl Local {
         self.confirmed(self.fs.sync_dir(path.parent().unwrap_or(&self.root)))
     }
 
+    /// Removes a file that an interrupted write left.
+    fn sweep(&self, path: &Path, folder: &str, item: &FsItem) -> Result<()> {
+        if item.is_dir || !item.name.starts_with(TEMPORARY) {
+            return Ok(());
+        }
+        let removed = self.fs.remove(&path.join(&item.name));
+        removed.map_err(|error| failed("removing what an interrupted write left in", folder, error))
+    }
+
     fn list_into(&self, folder: &str, leftovers: Leftovers, objects: &mut Vec<Object>) -> Result<()> {
         let path = self.path(folder)?;
         let items = match self.fs.list(&path) {
@@ -130,9 +139,8 @@ impl Local {
         };
         for item in items {
             if item.name.starts_with(TEMPORARY) {
-                if leftovers == Leftovers::Remove && !item.is_dir {
-                    let removed = self.fs.remove(&path.join(&item.name));
-                    removed.map_err(|error| failed("removing what an interrupted write left in", folder, error))?;
+                if leftovers == Leftovers::Remove {
+                    self.sweep(&path, folder, &item)?;
                 }
                 continue;
             }
@@ -211,6 +219,14 @@ impl Store for Local {
         self.list_into(folder, leftovers, &mut objects)?;
         objects.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         Ok(objects)
+    }
+
+    fn sweep_top(&self) -> Result<()> {
+        let items = match self.fs.list(&self.root) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            items => items.map_err(|error| failed("listing", &self.place(), error))?,
+        };
+        items.iter().try_for_each(|item| self.sweep(&self.root, &self.place(), item))
     }
 
     fn confirm(&self, name: &str) -> Result<()> {

@@ -87,6 +87,10 @@ impl Store for Memory {
         Ok(inside.map(|(name, bytes)| Object { name: name.clone(), len: bytes.len() as u64 }).collect())
     }
 
+    fn sweep_top(&self) -> Result<()> {
+        Ok(())
+    }
+
     fn confirm(&self, name: &str) -> Result<()> {
         self.with("syncing", name, |_| Ok(()))
     }

@@ -97,6 +97,10 @@ pub trait Store: Send + Sync {
     /// All objects below a folder at any depth, ascending by name. A folder that is not there is empty.
     fn list(&self, folder: &str, leftovers: Leftovers) -> Result<Vec<Object>>;
 
+    /// Removes what interrupted writes left beside the folders, as [`Leftovers::Remove`] does within them. Only right while no
+    /// other process writes.
+    fn sweep_top(&self) -> Result<()>;
+
     /// Makes an object durable that another process may have just written.
     fn confirm(&self, name: &str) -> Result<()>;
 
