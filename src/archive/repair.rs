@@ -4,7 +4,7 @@
 //! anything takes its place or it is taken out of the way; chunks that were whole in it are durable in new packs before.
 //! A crash leaves a copy too many, or an object that lies in quarantine only: mending looks there as well.
 
-use super::writer::Writer;
+use super::writer::{Writer, protect};
 use super::{
     Archive, MAX_PACK_LEN, Packing, directory_of, find_frames, mend, put_checked, put_or_replace, put_parity,
     read_directory, unpack_frame,
@@ -153,6 +153,11 @@ impl<'a> Repairer<'a> {
                 Some(Err(error)) if !is_damage(&error) => return Err(error),
                 _ => wrong.push(object.name),
             }
+        }
+        for pack in untold.values() {
+            // A pack that a segment tells of has recovery data; an interrupted run may not have come so far.
+            store.confirm(&names::pack(&pack.id))?;
+            protect(self.archive, pack)?;
         }
         if !untold.is_empty() {
             let bytes = Segment { packs: untold.into_values().collect() }.encode();

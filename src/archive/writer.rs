@@ -21,6 +21,7 @@ use crate::format::{
     names,
 };
 use crate::id::{ChunkId, PackId, SegmentId};
+use crate::parity::Parity;
 use crate::store::{Leftovers, Lock, Store};
 
 /// How many packs are being written at once; while one waits for the drive, the next is handed over.
@@ -385,11 +386,18 @@ fn try_to_begin(archive: &Archive) -> Result<(Lock, HashMap<PackId, u64>)> {
     }
 }
 
-/// Gives an adopted pack its recovery data, if whoever wrote the pack did not come so far. A damaged one gets none.
-fn protect(archive: &Archive, pack: &SegmentPack) -> Result<()> {
+/// Gives a pack its recovery data, if whoever wrote the pack did not come so far, or makes them durable. A damaged one gets none.
+pub(super) fn protect(archive: &Archive, pack: &SegmentPack) -> Result<()> {
     let (store, id, permille) = (&**archive.store(), pack.id.as_bytes(), archive.permille(pack.content));
-    if permille == 0 || store.len(&names::parity(id))?.is_some() {
+    if permille == 0 {
         return Ok(());
+    }
+    // A name is not enough: on FAT a power cut may leave it with nothing beneath.
+    let name = names::parity(id);
+    match store.get(&name, MAX_PACK_LEN).and_then(|bytes| Parity::from_bytes(&bytes)) {
+        Ok(parity) if parity.is_whole() => return store.confirm(&name),
+        Err(error) if !matches!(error.kind(), Kind::Missing | Kind::Damaged) => return Err(error),
+        _ => {}
     }
     let bytes = store.get(&names::pack(&pack.id), MAX_PACK_LEN)?;
     if blake3::hash(&bytes).as_bytes() == id {
