@@ -101,6 +101,23 @@ impl<'a> Repairer<'a> {
         Ok(true)
     }
 
+    /// What is left of an object: what has its name, and what lies in quarantine under it.
+    ///
+    /// # Errors
+    /// The store's error.
+    pub fn remains(&self, name: &str) -> Result<Vec<Vec<u8>>> {
+        let store = &**self.archive.store();
+        let mut remains = Vec::new();
+        for name in std::iter::once(name.to_owned()).chain(mend::quarantined(store, name)?) {
+            match store.get(&name, MAX_PACK_LEN) {
+                Ok(bytes) => remains.push(bytes),
+                Err(error) if is_damage(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(remains)
+    }
+
     /// Makes the recovery data of an object anew, from its bytes.
     ///
     /// # Errors

@@ -133,6 +133,9 @@ impl<'a> Writer<'a> {
             store.confirm(&names::pack(&pack.id))?;
             protect(archive, pack)?;
         }
+        for id in repaired(&*store)?.filter(|id| present.contains_key(id)) {
+            store.confirm(&names::pack(&id))?;
+        }
         let shared = Arc::new(Shared {
             store,
             packs: Mutex::default(),
@@ -404,6 +407,13 @@ pub(super) fn protect(archive: &Archive, pack: &SegmentPack) -> Result<()> {
         put_parity(store, id, &bytes, permille)?;
     }
     Ok(())
+}
+
+/// Packs that were repaired, as quarantine tells. Whoever repaired them may have been killed before they were durable.
+fn repaired(store: &dyn Store) -> Result<impl Iterator<Item = PackId>> {
+    let kept = store.list(&names::quarantine(names::PACKS), Leftovers::Leave)?;
+    let ids = kept.into_iter().filter_map(|object| PackId::from_hex(names::last(&object.name).split('.').next()?));
+    Ok(ids.collect::<HashSet<PackId>>().into_iter())
 }
 
 fn guard<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::verify::{AffectedFile, Damage, LostChunk, Verify, VerifyOptions, verify};
 use super::{Event, Observer, check_stop};
-use crate::archive::{Archive, MAX_PACK_LEN, Repairer};
+use crate::archive::{Archive, Repairer};
 use crate::error::{Error, Kind, Result};
 use crate::format::{HEADER_LEN, Header, SegmentPack, Snapshot, names};
 use crate::id::{PackId, SegmentId, SnapshotId};
@@ -281,8 +281,9 @@ impl Work<'_> {
         for id in &packs {
             check_stop(self.observer)?;
             let name = names::pack(id);
-            if repairer.keep(&name, None)? {
-                let bytes = self.archive.store().get(&name, MAX_PACK_LEN)?;
+            repairer.keep(&name, None)?;
+            // A power cut may have left it in quarantine only.
+            for bytes in repairer.remains(&name)? {
                 rescue.frames(id, &bytes, told.get(id))?;
             }
         }
