@@ -16,7 +16,6 @@ use std::time::Instant;
 
 #[allow(dead_code)] // each benchmark takes what it needs
 #[path = "material.rs"]
-#[allow(dead_code)] // the peers need more of it
 mod material;
 
 type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;

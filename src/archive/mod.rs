@@ -8,6 +8,7 @@
 
 mod answering;
 mod compare;
+mod create;
 mod facts;
 mod header;
 mod index;
@@ -39,7 +40,7 @@ pub use writer::{Packing, Writer, Written};
 
 use crate::error::{Error, Kind, Result};
 use crate::format::{Chunker, Header, PackContent, names};
-use crate::id::{ArchiveId, ChunkId, PackId, SegmentId, SnapshotId};
+use crate::id::{ChunkId, PackId, SegmentId, SnapshotId};
 use crate::parity;
 use crate::store::{Leftovers, Lock, LockMode, Put, Store};
 
@@ -111,33 +112,6 @@ struct Looked {
 }
 
 impl Archive {
-    /// Makes a new archive in an empty store. Its header is written last, so what a crash leaves is no archive.
-    ///
-    /// # Errors
-    /// [`Kind::Exists`] if there is an archive already, or the store's error.
-    pub fn create(store: &dyn Store, parameters: &Parameters, created: i64) -> Result<ArchiveId> {
-        let doing = || format!("making an archive in {}", store.place());
-        for header in names::HEADERS {
-            if store.len(header)?.is_some() {
-                return Err(Error::new(Kind::Exists, doing(), "there is an archive already"));
-            }
-        }
-        let mut id = [0; 16];
-        getrandom::fill(&mut id)
-            .map_err(|error| Error::new(Kind::Internal, "drawing a random number", error.to_string()))?;
-        let archive = ArchiveId::from_bytes(id);
-        let Parameters { chunker, pack_size, parity_permille } = *parameters;
-        let header = Header { archive, created, chunker, pack_size, parity_permille }.encode();
-        store.put_new(names::README, &[README.as_bytes()])?;
-        let [first, copy] = names::HEADERS;
-        for name in [copy, first] {
-            if store.put_new(name, &[&header])? == Put::Existed {
-                return Err(Error::new(Kind::Exists, doing(), "another process is making one"));
-            }
-        }
-        Ok(archive)
-    }
-
     /// Opens the archive in this store. Its index lies in `cache`, in a folder named after the archive's id, and is
     /// brought up to date here; without a place for it, it is kept in memory.
     ///
@@ -218,13 +192,6 @@ impl Archive {
         self.lock(LockMode::Exclusive)
     }
 
-    /// Writes the first copy of the header if it is not there: whoever made the archive did not come so far, or it was lost.
-    /// For who holds the archive alone. Whether that was so.
-    fn complete_header(&self) -> Result<bool> {
-        let [first, _] = names::HEADERS;
-        Ok(self.store.len(first)?.is_none() && self.store.put_new(first, &[&self.header().encode()])? == Put::Written)
-    }
-
     /// Holds the archive together with others who add.
     ///
     /// # Errors
@@ -235,8 +202,8 @@ impl Archive {
 
     fn lock(&self, mode: LockMode) -> Result<Lock> {
         let [first, copy] = names::HEADERS;
-        let name = if self.store.len(first)?.is_some() { first } else { copy };
-        self.store.lock(name, mode)
+        let there = self.store.len(first)?.is_some_and(|len| len > 0);
+        self.store.lock(if there { first } else { copy }, mode)
     }
 
     /// Tells whoever listens.
@@ -524,5 +491,3 @@ pub(crate) fn check_hash(name: &str, id: &[u8; 32], bytes: &[u8]) -> Result<()> 
 fn has_segments(store: &dyn Store) -> Result<bool> {
     Ok(!store.list(names::SEGMENTS, Leftovers::Leave)?.is_empty())
 }
-
-const README: &str = include_str!("README.txt");

@@ -52,10 +52,7 @@ impl Archive {
                 alone.push(self.store().lock(name, LockMode::Exclusive)?);
             }
         }
-        for folder in names::PLACES {
-            self.store().list(folder, Leftovers::Remove)?;
-        }
-        self.present_packs(Leftovers::Remove)?;
+        self.sweep()?;
         Ok(Repairer { archive: self, _alone: alone })
     }
 }
@@ -132,6 +129,23 @@ impl<'a> Repairer<'a> {
             free = format!("{place}.{number}");
         }
         Ok(free)
+    }
+
+    /// What is left of an object: what has its name, and what lies in quarantine under it.
+    ///
+    /// # Errors
+    /// The store's error.
+    pub fn remains(&self, name: &str) -> Result<Vec<Vec<u8>>> {
+        let store = &**self.archive.store();
+        let mut remains = Vec::new();
+        for name in std::iter::once(name.to_owned()).chain(mend::quarantined(store, name)?) {
+            match mend::readable(store, &name, MAX_PACK_LEN) {
+                Ok((bytes, _)) => remains.push(bytes),
+                Err(error) if is_damage(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(remains)
     }
 
     /// Makes the recovery data of an object anew, from its bytes.

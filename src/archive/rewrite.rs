@@ -55,6 +55,12 @@ impl Archive {
     /// # Errors
     /// [`Kind::InUse`] if another process is rewriting.
     pub fn rewriter(&self) -> Result<Rewriter<'_>> {
+        match self.lock_alone() {
+            // Without both copies of the header this process would be in its own way.
+            Ok(_alone) => drop(self.complete()?),
+            Err(error) if error.kind() == Kind::InUse => {}
+            Err(error) => return Err(error),
+        }
         let lock = self.store().lock(names::HEADERS[1], LockMode::Exclusive)?;
         Ok(Rewriter { archive: self, _lock: lock })
     }

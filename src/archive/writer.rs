@@ -21,6 +21,7 @@ use crate::format::{
     FrameHeader, Hint, PackContent, Row, SegmentPack, encode_frame_header, encode_pack_end, encode_pack_start, names,
 };
 use crate::id::{ChunkId, PackId, SnapshotId};
+use crate::parity::Parity;
 use crate::store::{Leftovers, Lock, Store};
 
 /// How many packs are being written at once; while one waits for the drive, the next is handed over.
@@ -135,6 +136,9 @@ impl<'a> Writer<'a> {
         for pack in &adopted {
             store.confirm(&names::pack(&pack.id))?;
             protect(archive, pack)?;
+        }
+        for id in repaired(&*store)?.filter(|id| present.contains_key(id)) {
+            store.confirm(&names::pack(&id))?;
         }
         let shared = Arc::new(Shared {
             store,
@@ -384,14 +388,11 @@ fn begin(archive: &Archive) -> Result<(Lock, HashMap<PackId, u64>)> {
 fn try_to_begin(archive: &Archive) -> Result<(Lock, HashMap<PackId, u64>)> {
     match archive.lock_alone() {
         Ok(lock) => {
-            if archive.complete_header()? {
-                drop(lock); // of the other copy: from now on the archive is held by the first
-                return try_to_begin(archive);
+            if archive.complete()? {
+                drop(lock);
+                return try_to_begin(archive); // it is held by the first copy of its header
             }
-            for folder in names::PLACES {
-                archive.store().list(folder, Leftovers::Remove)?;
-            }
-            let present = archive.present_packs(Leftovers::Remove)?;
+            let present = archive.sweep()?;
             lock.share()?;
             Ok((lock, present))
         }
@@ -403,11 +404,18 @@ fn try_to_begin(archive: &Archive) -> Result<(Lock, HashMap<PackId, u64>)> {
     }
 }
 
-/// Gives an adopted pack its recovery data, if whoever wrote the pack did not come so far. A damaged one gets none.
+/// Gives a pack its recovery data, if whoever wrote the pack did not come so far, or makes them durable. A damaged one gets none.
 pub(super) fn protect(archive: &Archive, pack: &SegmentPack) -> Result<()> {
     let (store, id, permille) = (&**archive.store(), pack.id.as_bytes(), archive.permille(pack.content));
-    if permille == 0 || store.len(&names::parity(id))?.is_some() {
+    if permille == 0 {
         return Ok(());
+    }
+    // A name is not enough: on FAT a power cut may leave it with nothing beneath.
+    let name = names::parity(id);
+    match store.get(&name, MAX_PACK_LEN).and_then(|bytes| Parity::from_bytes(&bytes)) {
+        Ok(parity) if parity.is_whole() => return store.confirm(&name),
+        Err(error) if !matches!(error.kind(), Kind::Missing | Kind::Damaged) => return Err(error),
+        _ => {}
     }
     let bytes = match store.get(&names::pack(&pack.id), MAX_PACK_LEN) {
         Err(error) if error.kind() == Kind::Damaged => return Ok(()),
@@ -417,6 +425,13 @@ pub(super) fn protect(archive: &Archive, pack: &SegmentPack) -> Result<()> {
         put_parity(store, id, &bytes, permille)?;
     }
     Ok(())
+}
+
+/// Packs that were repaired, as quarantine tells. Whoever repaired them may have been killed before they were durable.
+fn repaired(store: &dyn Store) -> Result<impl Iterator<Item = PackId>> {
+    let kept = store.list(&names::quarantine(names::PACKS), Leftovers::Leave)?;
+    let ids = kept.into_iter().filter_map(|object| PackId::from_hex(names::last(&object.name).split('.').next()?));
+    Ok(ids.collect::<HashSet<PackId>>().into_iter())
 }
 
 fn guard<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -6,9 +6,11 @@
 //! power cut. After any error the temporary file is given up and never synced a second time, because a second sync may
 //! report success for data that the first one lost. A damaged object is replaced in the same way, but for its name.
 
+use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use super::fs::{Fs, FsFile, Os, read_limited};
 use super::{Leftovers, Lock, LockMode, Object, Put, Store, check_name};
@@ -31,6 +33,8 @@ pub struct Local {
     root: PathBuf,
     fs: Box<dyn Fs>,
     unconfirmed: AtomicBool,
+    /// Folders in which the names of folders are durable.
+    settled: Mutex<HashSet<PathBuf>>,
 }
 
 impl Local {
@@ -41,7 +45,7 @@ impl Local {
 
     /// The same, making its file calls through `fs`.
     pub fn with(root: impl Into<PathBuf>, fs: Box<dyn Fs>) -> Self {
-        Self { root: root.into(), fs, unconfirmed: AtomicBool::new(false) }
+        Self { root: root.into(), fs, unconfirmed: AtomicBool::new(false), settled: Mutex::default() }
     }
 
     fn path(&self, name: &str) -> Result<PathBuf> {
@@ -75,11 +79,34 @@ impl Local {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             made => made?,
         }
+        self.sync_above(path)?;
+        self.settled.lock().unwrap_or_else(PoisonError::into_inner).extend(path.parent().map(Path::to_owned));
+        Ok(())
+    }
+
+    /// Makes a folder's name durable.
+    fn sync_above(&self, path: &Path) -> io::Result<()> {
         match path.parent() {
             Some(above) if above.as_os_str().is_empty() => self.confirmed(self.fs.sync_dir(Path::new("."))),
             Some(above) => self.confirmed(self.fs.sync_dir(above)),
             None => Ok(()),
         }
+    }
+
+    /// Makes the names of this folder and those above it durable that were there before: whoever made them may have been
+    /// killed before they were. Once for each folder that they lie in.
+    fn settle(&self, folder: &Path) -> io::Result<()> {
+        let mut settled = self.settled.lock().unwrap_or_else(PoisonError::into_inner);
+        for folder in folder.ancestors().take_while(|folder| folder.starts_with(&self.root)) {
+            let Some(above) = folder.parent().filter(|above| !settled.contains(*above)) else { continue };
+            match self.sync_above(folder) {
+                // What is above the archive may be closed to us, and was not made by us then.
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied && folder == self.root => {}
+                synced => synced?,
+            }
+            settled.insert(above.to_owned());
+        }
+        Ok(())
     }
 
     fn create(&self, folder: &Path, temporary: &Path) -> io::Result<Box<dyn FsFile>> {
@@ -97,6 +124,7 @@ impl Local {
         let temporary = folder.join(temporary_name()?);
         let mut file = self.create(folder, &temporary)?;
         let written = (|| {
+            self.settle(folder)?;
             for part in parts {
                 file.append(part)?;
             }

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::verify::{AffectedFile, Damage, LostChunk, Verify, VerifyOptions, verify};
 use super::{Event, Observer, check_stop};
-use crate::archive::{Archive, MAX_PACK_LEN, Repairer, directory_of, readable};
+use crate::archive::{Archive, MAX_PACK_LEN, Repairer, directory_of};
 use crate::error::{Error, Kind, Result};
 use crate::format::{HEADER_LEN, Header, SegmentPack, Snapshot, names};
 use crate::id::{ChunkId, PackId, SegmentId, SnapshotId};
@@ -301,10 +301,9 @@ impl Work<'_> {
         for id in &packs {
             check_stop(self.observer)?;
             let name = names::pack(id);
-            match readable(&**self.archive.store(), &name, MAX_PACK_LEN) {
-                Ok((bytes, _)) => drop(rescue.frames(id, &bytes, told.get(id))?),
-                Err(error) if error.kind() == Kind::Missing => {}
-                Err(error) => return Err(error),
+            // A power cut may have left it in quarantine only.
+            for bytes in repairer.remains(&name)? {
+                rescue.frames(id, &bytes, told.get(id))?;
             }
         }
         rescue.finish()?;

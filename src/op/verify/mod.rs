@@ -326,7 +326,11 @@ impl Check<'_> {
                     self.found.damage.extend(damage);
                     self.tree(&id, &[], &snapshot.tree)?;
                 }
-                Err(error) => self.note(object.name, error)?,
+                Err(error) => {
+                    let damage = self.look_at_parity(id.as_bytes(), &[])?;
+                    self.found.damage.extend(damage);
+                    self.note(object.name, error)?;
+                }
             }
         }
         Ok(())

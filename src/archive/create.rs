@@ -1,0 +1,102 @@
+//! Making an archive, and finishing what a power cut left of making one.
+//!
+//! There is an archive from the moment on at which one copy of its header is whole. Before, what is there is nobody's, and
+//! making one again takes its place. Afterwards the first writer that is alone makes the other copy. So nobody has to tidy up
+//! by hand, and nothing that might be somebody's is touched: a header that is damaged, in a place that holds any other
+//! object, is an archive that needs a repair.
+
+use std::collections::HashMap;
+
+use super::{Archive, Parameters};
+use crate::error::{Error, Kind, Result};
+use crate::format::{HEADER_LEN, Header, names};
+use crate::id::{ArchiveId, PackId};
+use crate::store::{Leftovers, Put, Store};
+
+const README: &str = include_str!("README.txt");
+
+impl Archive {
+    /// Makes a new archive in an empty store, or where a power cut left one half made.
+    ///
+    /// # Errors
+    /// [`Kind::Exists`] if there is an archive already, or the store's error.
+    pub fn create(store: &dyn Store, parameters: &Parameters, created: i64) -> Result<ArchiveId> {
+        let exists = |why: &str| Error::new(Kind::Exists, format!("making an archive in {}", store.place()), why);
+        if is_taken(store)? {
+            return Err(exists("there is an archive already"));
+        }
+        let mut id = [0; 16];
+        getrandom::fill(&mut id)
+            .map_err(|error| Error::new(Kind::Internal, "drawing a random number", error.to_string()))?;
+        let archive = ArchiveId::from_bytes(id);
+        let Parameters { chunker, pack_size, parity_permille } = *parameters;
+        let header = Header { archive, created, chunker, pack_size, parity_permille }.encode();
+        put_readme(store)?;
+        let [first, copy] = names::HEADERS;
+        for name in [copy, first] {
+            if store.put_new(name, &[&header])? == Put::Existed {
+                return Err(exists("another process is making one"));
+            }
+        }
+        Ok(archive)
+    }
+
+    /// Makes the copy of the header that a power cut kept from being made: one that is missing, or empty as FAT leaves it. Whether
+    /// there was one. Nobody else may be writing.
+    pub(super) fn complete(&self) -> Result<bool> {
+        let (store, header) = (self.store(), self.header().encode());
+        let mut lacked = false;
+        for name in names::HEADERS {
+            match store.len(name)? {
+                None => drop(store.put_new(name, &[&header])?),
+                Some(0) => store.replace(name, &[&header])?,
+                Some(_) => continue,
+            }
+            lacked = true;
+        }
+        Ok(lacked)
+    }
+
+    /// Removes what interrupted writes left, and lists the packs. Nobody else may be writing.
+    pub(super) fn sweep(&self) -> Result<HashMap<PackId, u64>> {
+        for place in names::PLACES {
+            self.store().list(place, Leftovers::Remove)?;
+        }
+        self.present_packs(Leftovers::Remove)
+    }
+}
+
+/// Whether there is an archive, or might have been one. Half a header and nothing else is none, and is removed.
+fn is_taken(store: &dyn Store) -> Result<bool> {
+    let mut halves = Vec::new();
+    for name in names::HEADERS {
+        match store.get(name, HEADER_LEN as u64).and_then(|bytes| Header::decode(&bytes)) {
+            Err(error) if error.kind() == Kind::Missing => {}
+            Err(error) if error.kind() == Kind::Damaged => halves.push(name),
+            Err(error) if error.kind() != Kind::Unsupported => return Err(error),
+            _ => return Ok(true),
+        }
+    }
+    if halves.is_empty() {
+        return Ok(false);
+    }
+    let folders = names::PLACES.into_iter().filter(|place| !place.is_empty());
+    for folder in folders.chain([names::PACKS]) {
+        if !store.list(folder, Leftovers::Leave)?.is_empty() {
+            return Ok(true);
+        }
+    }
+    halves.into_iter().try_for_each(|name| store.delete(name))?;
+    Ok(false)
+}
+
+/// Puts the text for whoever finds the archive, but not over somebody else's.
+fn put_readme(store: &dyn Store) -> Result<()> {
+    match store.put_new(names::README, &[README.as_bytes()]) {
+        Err(error) if error.kind() == Kind::Exists => match store.len(names::README)? {
+            Some(0) => store.replace(names::README, &[README.as_bytes()]),
+            _ => Ok(()),
+        },
+        done => done.map(drop),
+    }
+}
