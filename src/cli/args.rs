@@ -8,7 +8,7 @@ use snapkeep::archive::Filter;
 
 use super::exit::{self, Failure};
 use super::screen::Wishes;
-use super::{cat, create, generate, init, list, ls, mount, places, repair, restore, squeeze, status, verify};
+use super::{browse, cat, create, generate, init, list, ls, mount, places, repair, restore, squeeze, status, verify};
 
 #[derive(Parser)]
 #[command(
@@ -42,6 +42,7 @@ pub enum Command {
     Squeeze(squeeze::Arguments),
     Status(status::Arguments),
     Mount(mount::Arguments),
+    Browse(browse::Arguments),
     Completions(generate::Completions),
     Man(generate::Man),
 }

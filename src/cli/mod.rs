@@ -5,6 +5,7 @@
 
 mod app;
 mod args;
+mod browse;
 mod cat;
 mod config;
 mod create;
@@ -87,6 +88,7 @@ fn perform(screen: &Arc<Screen>, global: Global, command: Command) -> Result<Cod
         Command::Squeeze(asked) => squeeze::run(&app, &asked),
         Command::Status(asked) => status::run(&app, &asked),
         Command::Mount(asked) => mount::run(&app, &asked),
+        Command::Browse(asked) => browse::run(&app, &asked),
         Command::Completions(_) | Command::Man(_) => Ok(Code::Done),
     }
 }

@@ -48,6 +48,8 @@ pub struct Screen {
     terminal: bool,
     out: Mutex<Out>,
     bar: Mutex<ProgressBar>,
+    /// Lines to standard error that wait until the terminal is free.
+    held: Mutex<Option<Vec<String>>>,
 }
 
 struct Out {
@@ -69,7 +71,19 @@ impl Screen {
             terminal: io::stdout().is_terminal(),
             out: Mutex::new(Out { to: BufWriter::new(io::stdout()), fault: None }),
             bar: Mutex::new(ProgressBar::hidden()),
+            held: Mutex::new(None),
         }
+    }
+
+    /// Keeps messages back while the whole terminal is used for something else.
+    pub fn hold(&self) {
+        lock(&self.held).get_or_insert_default();
+    }
+
+    /// Prints what was kept back, each line once.
+    pub fn release(&self) {
+        let held = lock(&self.held).take().unwrap_or_default();
+        held.iter().for_each(|line| self.error_line(line));
     }
 
     /// The name that the program was called by.
@@ -221,6 +235,12 @@ impl Screen {
 
     /// A line to standard error. Nobody is left to tell if that fails.
     fn error_line(&self, text: &str) {
+        if let Some(held) = lock(&self.held).as_mut() {
+            if !held.iter().any(|line| line == text) {
+                held.push(text.to_owned());
+            }
+            return;
+        }
         self.around_bar(|| {
             let _ = writeln!(io::stderr().lock(), "{text}");
         });

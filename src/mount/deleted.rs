@@ -36,6 +36,9 @@ struct Place {
     time: Time,
 }
 
+/// The name of a file where it was, and the one that it is shown by.
+type Wanted = (Vec<u8>, Vec<u8>);
+
 /// What is in a folder of deleted files.
 pub(super) enum Found {
     /// A folder, the path of it as it is shown, and when something of it was still there.
@@ -82,7 +85,7 @@ impl Deleted {
         let mut names = Names::default();
         let mut found: BTreeMap<Vec<u8>, Found> = BTreeMap::new();
         // Which names are wanted from which directory of which place.
-        let mut wanted: BTreeMap<(u32, Vec<u8>), Vec<(Vec<u8>, Vec<u8>)>> = BTreeMap::new();
+        let mut wanted: BTreeMap<(u32, Vec<u8>), Vec<Wanted>> = BTreeMap::new();
         let mut at = self.files.partition_point(|file| *file.path < *begin);
         while let Some(file) = self.files.get(at).filter(|file| file.path.starts_with(&begin)) {
             let rest = &file.path[begin.len()..];

@@ -62,6 +62,11 @@ enum Open {
 /// An error that was told already.
 struct Failed(Errno);
 
+type Answer<T> = std::result::Result<T, Failed>;
+
+/// The name of an extended attribute, and its value.
+type Xattr = (Vec<u8>, Vec<u8>);
+
 impl Shown {
     pub(super) fn new(window: Window, clock: Clock<'_>, tell: Tell, ended: Box<dyn Fn() + Send + Sync>) -> Self {
         let snapshots = window.snapshots();
@@ -109,7 +114,7 @@ impl Shown {
     }
 
     /// What is in a directory.
-    fn listing(&self, ino: u64) -> std::result::Result<Arc<Listing>, Failed> {
+    fn listing(&self, ino: u64) -> Answer<Arc<Listing>> {
         if let Some(listing) = self.listings.get(ino) {
             return Ok(listing);
         }
@@ -189,7 +194,7 @@ impl Shown {
     }
 
     /// Calls `with` with the thing that an inode stands for. The top is none.
-    fn with_item<T>(&self, ino: u64, with: impl FnOnce(&Item) -> T) -> std::result::Result<T, Failed> {
+    fn with_item<T>(&self, ino: u64, with: impl FnOnce(&Item) -> T) -> Answer<T> {
         let (parent, at) = {
             let nodes = self.nodes();
             let node = nodes.get(ino).ok_or(Failed(Errno::ENOENT))?;
@@ -245,7 +250,7 @@ impl Shown {
         self.open.write().unwrap_or_else(PoisonError::into_inner).remove(&handle.0);
     }
 
-    fn opened_dir(&self, handle: FileHandle) -> std::result::Result<Arc<Listing>, Failed> {
+    fn opened_dir(&self, handle: FileHandle) -> Answer<Arc<Listing>> {
         match self.held(handle) {
             Some(Open::Dir(listing)) => Ok(listing),
             _ => Err(Failed(Errno::EBADF)),
@@ -253,14 +258,14 @@ impl Shown {
     }
 
     /// Opens a file for reading.
-    fn open_file(&self, ino: u64) -> std::result::Result<FileHandle, Failed> {
+    fn open_file(&self, ino: u64) -> Answer<FileHandle> {
         let entry = self.with_item(ino, |item| item.entry.clone())?;
         let chunks = self.window.chunks(&entry).map_err(|error| self.failed(ino, &error))?;
         Ok(self.hold(Open::File(Arc::new(OpenFile::new(ino, chunks)))))
     }
 
     /// The extended attributes of an inode that are no business of the system's.
-    fn xattrs(&self, ino: u64) -> std::result::Result<Vec<(Vec<u8>, Vec<u8>)>, Failed> {
+    fn xattrs(&self, ino: u64) -> Answer<Vec<Xattr>> {
         if ino == TOP.ino {
             return Ok(Vec::new());
         }

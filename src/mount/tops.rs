@@ -21,7 +21,7 @@ impl Names {
     /// The first of these that nobody has; in the end the last one with a number.
     pub(super) fn give(&mut self, wishes: &[Vec<u8>]) -> Vec<u8> {
         let last = wishes.last().cloned().unwrap_or_default();
-        let numbered = (2..).map(|number: u64| [&clip(&last)[..], format!(" ({number})").as_bytes()].concat());
+        let numbered = (2..).map(|number: u64| [clip(&last), format!(" ({number})").as_bytes()].concat());
         let wishes = wishes.iter().map(|wish| clip(wish).to_vec());
         let name = wishes.chain(numbered).find(|name| !self.taken.contains(name)).unwrap_or(last);
         self.taken.insert(name.clone());
