@@ -14,6 +14,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
+#[allow(dead_code)] // each benchmark takes what it needs
 #[path = "material.rs"]
 mod material;
 

@@ -155,6 +155,8 @@ mod linux {
             Refused::NoHelper => {
                 failed("fusermount3 is not installed").hint("install the package fuse3: sudo apt install fuse3")
             }
+            Refused::NotAllowed => failed("this user may not open /dev/fuse")
+                .hint("root may; sudo chmod 666 /dev/fuse lets all users mount"),
             Refused::NotForEverybody => failed("only root may show a mount to other users here")
                 .hint("put the line user_allow_other into /etc/fuse.conf, or go without --allow-other"),
             Refused::Other(error) => failed(&names::message(error.to_string().trim())),

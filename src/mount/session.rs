@@ -25,6 +25,8 @@ pub enum Refused {
     NoFuse,
     /// The program by which users mount, `fusermount3`, is not there.
     NoHelper,
+    /// The system does not let this user use FUSE.
+    NotAllowed,
     /// The system lets nobody but root show a mount to everybody.
     NotForEverybody,
     /// Anything else.
@@ -72,6 +74,7 @@ pub fn mount(
     let session = fuser::spawn_mount(shown, dir, &config).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => Refused::NoHelper,
         io::ErrorKind::PermissionDenied if error.to_string().contains("user_allow_other") => Refused::NotForEverybody,
+        io::ErrorKind::PermissionDenied => Refused::NotAllowed,
         _ => Refused::Other(error),
     })?;
     Ok(Mounted { session, dir: dir.to_owned() })
