@@ -130,7 +130,8 @@ mod tests {
         assert!(!chunks.knows(&id(2)) && [1, 3, 4].iter().all(|number| chunks.knows(&id(*number))));
         assert_eq!(chunks.lock().bytes, 300);
         chunks.get(&id(5), || Ok(vec![0; 1000])).expect("one that is too large is handed out and not kept");
-        assert_eq!((chunks.lock().bytes, chunks.lock().by_age.len()), (0, 0));
+        let kept = chunks.lock();
+        assert_eq!((kept.bytes, kept.by_age.len()), (0, 0));
     }
 
     #[test]
