@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::tops::{Names, Origin};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::id::{ChunkId, SnapshotId};
 use crate::view::{Entry, EntryKind, Lost, Snapshot, Time, Window, join};
 
@@ -76,11 +76,9 @@ impl Deleted {
         u32::try_from(self.places.len() - 1).ok()
     }
 
-    /// What is in the folder with this path, ascending by name. What cannot be read is told and left out.
-    ///
-    /// # Errors
-    /// If nothing of it can be read.
-    pub(super) fn list(&self, window: &Window, folder: &[u8]) -> Result<Vec<Found>> {
+    /// What is in the folder with this path, ascending by name; and, if something of it cannot be read and is left out,
+    /// why.
+    pub(super) fn list(&self, window: &Window, folder: &[u8]) -> (Vec<Found>, Option<Error>) {
         let begin = if folder.is_empty() { Vec::new() } else { [folder, b"/"].concat() };
         let mut names = Names::default();
         let mut found: BTreeMap<Vec<u8>, Found> = BTreeMap::new();
@@ -123,10 +121,7 @@ impl Deleted {
                 found.insert(shown.clone(), Found::File(shown, Box::new(entries[at].clone())));
             }
         }
-        match trouble {
-            Some(error) if found.is_empty() => Err(error),
-            _ => Ok(found.into_values().collect()),
-        }
+        (found.into_values().collect(), trouble)
     }
 
     /// The directory in its snapshot where a file was, and its name there.

@@ -155,7 +155,8 @@ impl Shown {
                 entries.into_iter().map(|entry| Item::of_tree(ident, entry, Some(*at))).collect()
             }
             Dir::Deleted(folder) => {
-                let found = self.deleted()?.list(&self.window, folder)?;
+                let (found, trouble) = self.deleted()?.list(&self.window, folder);
+                self.partly(ident.ino, found.is_empty(), trouble)?;
                 let item = |found| match found {
                     Found::Folder(name, path, time) => Item::made(ident, name, Dir::Deleted(path), time),
                     Found::File(name, entry) => {
@@ -171,17 +172,36 @@ impl Shown {
 
     /// Each source as its newest snapshot has it.
     fn latest(&self, ident: Ident) -> Result<Vec<Item>> {
-        let mut items = Vec::new();
+        let (mut items, mut trouble) = (Vec::new(), None);
         for (origin, at) in &self.sources {
             let (_, snapshot) = &self.snapshots[*at];
             let Some(source) = snapshot.sources.iter().find(|source| source.path == origin.1) else { continue };
-            let entries = self.window.list(&snapshot.tree)?;
+            let entries = self.window.list(&snapshot.tree).unwrap_or_else(|error| {
+                trouble = Some(error);
+                Vec::new()
+            });
             let Some(mut entry) = entries.into_iter().find(|entry| entry.name == source.name) else { continue };
             entry.name = self.source_names.get(origin).cloned().unwrap_or(entry.name);
             items.push(Item::of_tree(ident, entry, Some(*at as u32)));
         }
+        self.partly(ident.ino, items.is_empty(), trouble)?;
         items.sort_unstable_by(|a, b| a.entry.name.cmp(&b.entry.name));
         Ok(items)
+    }
+
+    /// Lets a listing pass in which something is missing because of damage, and tells of it.
+    ///
+    /// # Errors
+    /// The trouble, if there is nothing else to show or the archive does not answer: what is shown stays so.
+    fn partly(&self, ino: u64, nothing: bool, trouble: Option<Error>) -> Result<()> {
+        match trouble {
+            None => Ok(()),
+            Some(error) if nothing || !error.kind().is_of_an_object() || !self.window.is_reachable() => Err(error),
+            Some(error) => {
+                self.failed(ino, &error);
+                Ok(())
+            }
+        }
     }
 
     /// What was deleted, put together when somebody looks for the first time.
