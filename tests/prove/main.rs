@@ -1,7 +1,7 @@
 //! What is promised, proved with the real program on a real kernel: it is killed, its drive loses power, is pulled out and
 //! runs full, and bits of its archive are flipped.
 //!
-//! In `cargo test` each proof runs in a short form. The long form, whose figures the README shows, takes about an hour:
+//! In `cargo test` each proof runs in a short form. The long form, whose figures the README shows, takes an hour or two:
 //!
 //! ```text
 //! SNAPKEEP_PROVE=long cargo test --release --test prove -- --nocapture --test-threads 1
