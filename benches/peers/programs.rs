@@ -119,7 +119,7 @@ impl Program {
         match self.kind {
             Cp if step == Step::First => self.command(meter, place, args!["-a", source.join("."), repo]),
             Cp => self.command(meter, place, args!["-au", source.join("."), repo]),
-            Snap => self.command(meter, place, args!["-q", "-a", repo, "create", source]),
+            Snap => self.command(meter, place, args!["-q", "-a", repo, "create", "--max-loss", "100", source]),
             Restic => self.command(meter, place, args!["-q", "backup", source]),
             Rustic => self.command(meter, place, args!["backup", source]),
             Borg => self.command(meter, place, args!["create", format!("::{name}"), source]),

@@ -42,7 +42,7 @@ impl Keeper {
         let before = self.bytes()?;
         let (archive, from) = (self.path(), source.to_string_lossy());
         match self.name {
-            "snap" => self.run(&["-q", "-a", &archive, "create", &from])?,
+            "snap" => self.run(&["-q", "-a", &archive, "create", "--max-loss", "100", &from])?,
             "restic" => self.run(&["backup", "-q", "-r", &archive, &from])?,
             _ => self.run(&["create", &format!("{archive}::{{now:%Y-%m-%dT%H:%M:%S.%f}}"), &from])?,
         }

@@ -5,6 +5,8 @@
 //! `**` stands for any number of directories, also none. It matches whole components anywhere in a path; a leading `/`
 //! ties it to the file system's root. A character is one of UTF-8 or, in a name that is not, one byte.
 
+use memchr::memmem;
+
 /// A pattern over paths.
 #[derive(Debug)]
 pub(super) struct Pattern {
@@ -143,7 +145,14 @@ impl Glob {
             }
             // The last `*` takes one character more.
             let Some((more, from)) = retry else { return false };
-            let Some((_, from)) = take_char(from) else { return false };
+            let Some((_, mut from)) = take_char(from) else { return false };
+            // It may as well take all up to where the next token can be. No character has an ASCII byte inside.
+            if let Some(Token::Literal(literal)) = more.first()
+                && literal.first().is_some_and(u8::is_ascii)
+            {
+                let Some(at) = memmem::find(from, literal) else { return false };
+                from = &from[at..];
+            }
             (tokens, rest, retry) = (more, from, Some((more, from)));
         }
     }
@@ -167,7 +176,10 @@ impl Token {
 
 /// The first character of a name, or `None` for a byte that belongs to none, and what follows it.
 fn take_char(bytes: &[u8]) -> Option<(Option<char>, &[u8])> {
-    let &first = bytes.first()?;
+    let (&first, rest) = bytes.split_first()?;
+    if first.is_ascii() {
+        return Some((Some(char::from(first)), rest));
+    }
     let len = match first {
         0xC2..=0xDF => 2,
         0xE0..=0xEF => 3,
