@@ -75,6 +75,7 @@ fn restored(rest: &mut &[u8], into: &Path, overwrite: Overwrite) -> snapkeep::er
         program: String::new(),
         summary: Summary::default(),
         unread: Vec::new(),
+        pinned: false,
     };
     let id = archive.commit(&snapshot)?;
     let view = View::new(&archive, id, snapshot);
