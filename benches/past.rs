@@ -13,9 +13,7 @@ use std::time::Instant;
 
 use snapkeep::archive::{Archive, Packing, Parameters, Writer, store_entries};
 use snapkeep::chunk::Chunk;
-use snapkeep::format::{
-    CaptureFacts, ChunkRef, Content, Device, Entry, EntryKind, Hint, Meta, Snapshot, Source, Summary, Time,
-};
+use snapkeep::format::{CaptureFacts, ChunkRef, Content, Device, Entry, EntryKind, Hint, Meta, Snapshot, Source, Time};
 use snapkeep::id::{ChunkId, ChunkKind, FileHash};
 use snapkeep::store::Local;
 
@@ -226,18 +224,10 @@ fn snapshot(sequence: u64, tree: ChunkId) -> Snapshot {
     Snapshot {
         sequence,
         time: Time { secs: 1_700_000_000 + sequence as i64 * 3600, nanos: 0 },
-        offset_minutes: 0,
         host: "past".to_owned(),
         user: "past".to_owned(),
         sources: vec![Source { name: b"library".to_vec(), path: b"/library".to_vec(), devices: vec![Device(1)] }],
-        tree,
-        parent: None,
-        tags: Vec::new(),
-        note: None,
-        excludes: Vec::new(),
         program: "past".to_owned(),
-        summary: Summary::default(),
-        unread: Vec::new(),
-        pinned: false,
+        ..Snapshot::of(tree)
     }
 }

@@ -14,7 +14,7 @@ use std::time::Instant;
 
 use snapkeep::archive::{Archive, Filter, Packing, Parameters, Selector, entries_of, store_entries};
 use snapkeep::chunk::Chunk;
-use snapkeep::format::{ChunkRef, Content, Entry, EntryKind, Hint, Meta, Snapshot, Source, Summary, Time};
+use snapkeep::format::{ChunkRef, Content, Entry, EntryKind, Hint, Meta, Snapshot, Source, Time};
 use snapkeep::id::{ChunkId, ChunkKind, FileHash};
 use snapkeep::op::{self, Event, Observer, Overwrite, RestoreOptions, Selection};
 use snapkeep::store::{Leftovers, Local, Lock, LockMode, Object, Put, Store};
@@ -152,19 +152,11 @@ fn snapshot(sequence: u64, tree: ChunkId) -> Snapshot {
     Snapshot {
         sequence,
         time: Time { secs: sequence as i64 * 3600, nanos: 0 },
-        offset_minutes: 0,
         host: "scale".to_owned(),
         user: "scale".to_owned(),
         sources: vec![Source { name: b"synthetic".to_vec(), path: b"/synthetic".to_vec(), devices: device }],
-        tree,
-        parent: None,
-        tags: Vec::new(),
-        note: None,
-        excludes: Vec::new(),
         program: "scale".to_owned(),
-        summary: Summary::default(),
-        unread: Vec::new(),
-        pinned: false,
+        ..Snapshot::of(tree)
     }
 }
 

@@ -454,3 +454,23 @@ fn files_that_did_not_change_are_not_stored_or_counted_again() {
     assert_eq!((heard.count(Action::New), heard.count(Action::Changed), heard.count(Action::Unchanged)), (0, 0, 12));
     assert_eq!((second.summary.added, second.unchanged, second.parent), (0, true, first.id));
 }
+
+/// A directory that cannot be read looks as if nothing had been in it, and so does one that is empty now.
+#[test]
+fn a_damaged_directory_is_not_taken_over_when_it_is_empty_now() {
+    let parameters = snapkeep::archive::Parameters { parity_permille: 0, ..SMALL };
+    let archive = TestArchive::new(&parameters);
+    fs::create_dir(archive.source().join("d")).unwrap();
+    fs::write(archive.source().join("d/photo"), "photo").unwrap();
+    archive.backup();
+    // Every frame of every pack: 16 bytes of a pack's head, 52 of a frame's.
+    for (_, path) in archive.objects_in("packs") {
+        for at in (16 + 52..fs::metadata(&path).unwrap().len()).step_by(40) {
+            flip(&path, at * 8);
+        }
+    }
+    fs::remove_file(archive.source().join("d/photo")).unwrap();
+    let id = archive.backup();
+    let restored = archive.restore_to(id, "restored");
+    common::assert_same(&archive.source(), &restored);
+}

@@ -9,7 +9,7 @@ use std::sync::atomic::AtomicBool;
 
 use libfuzzer_sys::fuzz_target;
 use snapkeep::archive::{Archive, Packing, Parameters, Writer, store_entries};
-use snapkeep::format::{Content, Device, Entry, EntryKind, Meta, Snapshot, Source, Summary, Time};
+use snapkeep::format::{Content, Device, Entry, EntryKind, Meta, Snapshot, Source};
 use snapkeep::id::{ChunkId, FileHash};
 use snapkeep::op::{Event, Observer, Overwrite, RestoreOptions, Selection, restore};
 use snapkeep::store::Memory;
@@ -62,20 +62,8 @@ fn restored(rest: &mut &[u8], into: &Path, overwrite: Overwrite) -> snapkeep::er
     writer.finish()?;
     let snapshot = Snapshot {
         sequence: 1,
-        time: Time::default(),
-        offset_minutes: 0,
-        host: String::new(),
-        user: String::new(),
         sources: vec![Source { name: b"s".to_vec(), path: b"/s".to_vec(), devices: vec![Device(0)] }],
-        tree,
-        parent: None,
-        tags: Vec::new(),
-        note: None,
-        excludes: Vec::new(),
-        program: String::new(),
-        summary: Summary::default(),
-        unread: Vec::new(),
-        pinned: false,
+        ..Snapshot::of(tree)
     };
     let id = archive.commit(&snapshot)?;
     let view = View::new(&archive, id, snapshot);

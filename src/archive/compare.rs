@@ -96,7 +96,7 @@ impl Comparison {
     fn match_up(&mut self, archive: &Archive, altered: Vec<Altered>) {
         self.added.sort_unstable_by(|a, b| a.path.cmp(&b.path));
         self.removed.sort_unstable_by(|a, b| a.path.cmp(&b.path));
-        let picture = |entry: &Entry| archive.facts(&content(entry)?)?.picture;
+        let picture = |entry: &Entry| archive.facts(&entry.content()?)?.picture;
         let (tags, altered): (Vec<_>, Vec<_>) = altered.into_iter().partition(|altered| {
             let old = picture(&altered.old);
             old.is_some() && old == picture(&altered.new)
@@ -110,7 +110,7 @@ impl Comparison {
         let mut stays: HashMap<Vec<u8>, Altered> =
             altered.into_iter().map(|altered| (altered.path.clone(), altered)).collect();
 
-        let (mut moved, origins, arrivals) = pair_up(origins, arrivals, |place| content(&place.entry));
+        let (mut moved, origins, arrivals) = pair_up(origins, arrivals, |place| place.entry.content());
         // Only what is wholly gone and wholly new may have moved and got other tags on the way.
         let (gone, left): (Vec<_>, Vec<_>) = origins.into_iter().partition(|place| !stays.contains_key(&place.path));
         let (fresh, came): (Vec<_>, Vec<_>) = arrivals.into_iter().partition(|place| !stays.contains_key(&place.path));
@@ -143,14 +143,6 @@ impl Comparison {
             altered.sort_unstable_by(|a, b| a.path.cmp(&b.path));
         }
         self.moved.sort_unstable_by(|a, b| a.to.path.cmp(&b.to.path));
-    }
-}
-
-/// What a file is by its bytes; nothing for what is empty or no file, since that is like many others.
-fn content(entry: &Entry) -> Option<FileHash> {
-    match &entry.kind {
-        EntryKind::File { size: 1.., hash, .. } => Some(*hash),
-        _ => None,
     }
 }
 
@@ -190,7 +182,8 @@ fn pair_up<N: Eq + std::hash::Hash>(
     (moved, origins.into_iter().flatten().collect(), arrivals)
 }
 
-fn last_name(path: &[u8]) -> &[u8] {
+/// The last name of a path.
+pub fn last_name(path: &[u8]) -> &[u8] {
     path.rsplit(|byte| *byte == b'/').next().unwrap_or_default()
 }
 

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 
 use jiff::Zoned;
 use serde_json::json;
-use snapkeep::view::{Episode, Past, Span, Tally};
+use snapkeep::view::{Episode, Past, Span, Tally, above};
 
 use super::app::App;
 use super::args::Which;
@@ -53,7 +53,7 @@ pub fn run(app: &App, asked: &Arguments) -> Result<Code, Failure> {
         if screen.is_json() {
             screen.json(&EpisodeObject::new("deleted", &past, one, archive.facts(&one.state.hash).as_ref()));
         }
-        albums.entry(folder(&one.path)).or_default().push(one);
+        albums.entry(above(&one.path)).or_default().push(one);
     }
     let (mut all, mut doubles) = (Tally::default(), 0_u64);
     for (path, photos) in &albums {
@@ -98,9 +98,4 @@ pub fn run(app: &App, asked: &Arguments) -> Result<Code, Failure> {
         screen.remark(&format!("bring a folder or a photo back with: {} restore --deleted PATH", screen.name()));
     }
     Ok(Code::Done)
-}
-
-/// The folder that a path lies in.
-pub fn folder(path: &[u8]) -> &[u8] {
-    path.iter().rposition(|byte| *byte == b'/').map_or(b"", |at| &path[..at])
 }

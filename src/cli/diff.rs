@@ -8,11 +8,10 @@ use serde_json::{Value, json};
 use snapkeep::archive::{Altered, Comparison, Place};
 use snapkeep::format::{Entry, EntryKind};
 use snapkeep::op::{self, Diff};
-use snapkeep::view::{Node, Tally, View, join};
+use snapkeep::view::{Node, Tally, View, above, is_below, join, last_name};
 
 use super::app::App;
 use super::args::Which;
-use super::deleted::folder;
 use super::exit::{Code, Failure};
 use super::json::{text, unless_text};
 use super::selector::Asked;
@@ -251,14 +250,6 @@ fn tops(dirs: &[Place]) -> Vec<&Place> {
     tops
 }
 
-fn is_below(path: &[u8], dir: &[u8]) -> bool {
-    path.strip_prefix(dir).is_some_and(|rest| rest.starts_with(b"/"))
-}
-
-fn last(path: &[u8]) -> &[u8] {
-    &path[if folder(path).is_empty() { 0 } else { folder(path).len() + 1 }..]
-}
-
 /// Files that went from one folder to another and kept what is below it, by the two folders.
 fn albums(found: &Comparison) -> BTreeMap<(&[u8], &[u8]), Tally> {
     let mut albums: BTreeMap<(&[u8], &[u8]), Tally> = BTreeMap::new();
@@ -273,8 +264,8 @@ fn albums(found: &Comparison) -> BTreeMap<(&[u8], &[u8]), Tally> {
 /// What is left of two paths without the names that they have in common at their ends; nothing if their last names differ.
 fn folders<'p>(from: &'p [u8], to: &'p [u8]) -> Option<(&'p [u8], &'p [u8])> {
     let (mut old, mut new) = (from, to);
-    while last(old) == last(new) && !folder(old).is_empty() && !folder(new).is_empty() {
-        (old, new) = (folder(old), folder(new));
+    while last_name(old) == last_name(new) && !above(old).is_empty() && !above(new).is_empty() {
+        (old, new) = (above(old), above(new));
     }
     (old != from).then_some((old, new))
 }

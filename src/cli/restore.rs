@@ -85,13 +85,27 @@ enum When {
 /// Restores it.
 pub fn run(app: &App, asked: Arguments) -> Result<Code, Failure> {
     let filter = asked.which.filter()?;
-    // What makes no sense is told before the archive is opened.
-    let patterns = Patterns::new(&asked.include, &asked.iinclude)?;
-    drop((patterns, Patterns::new(&asked.exclude, &asked.iexclude)?));
+    let mut options = RestoreOptions {
+        target: PathBuf::new(),
+        selection: Selection {
+            include: Patterns::new(&asked.include, &asked.iinclude)?,
+            exclude: Patterns::new(&asked.exclude, &asked.iexclude)?,
+            only: None,
+        },
+        overwrite: match asked.overwrite {
+            When::Never => Overwrite::Never,
+            When::IfChanged => Overwrite::IfChanged,
+            When::IfNewer => Overwrite::IfNewer,
+            When::Always => Overwrite::Always,
+        },
+        dry_run: asked.dry_run,
+        verify: asked.verify,
+    };
     let wish = Wish::parse(&asked)?;
     let archive = app.open()?;
     let finds = wish.find(app, &archive, &filter)?;
     let (mut all, host) = (Restore::default(), app.host());
+    let fresh = finds.first().map(|first| fresh_folder(first, &host)).transpose()?;
     let words = Words {
         during: "restore",
         things: "files",
@@ -99,37 +113,20 @@ pub fn run(app: &App, asked: Arguments) -> Result<Code, Failure> {
         finishing: "making sure that everything is on the drive",
     };
     let progress = Progress::new(&app.screen, words);
-    let fresh = finds.first().map(|first| fresh_folder(first, &host)).transpose()?;
     let mut targets: Vec<PathBuf> = Vec::new();
     for find in finds {
         let view = View::new(&archive, find.id, find.snapshot);
         let mut node = view.find(&find.path)?;
-        let target = match (&asked.target, asked.in_place, &fresh) {
+        options.target = match (&asked.target, asked.in_place, &fresh) {
             (Some(target), _, _) => target.clone(),
             (None, true, _) => in_place(&view, &mut node, &host)?,
             (None, false, Some(fresh)) => fresh.clone(),
             (None, false, None) => continue,
         };
-        let options = RestoreOptions {
-            target,
-            selection: Selection {
-                include: Patterns::new(&asked.include, &asked.iinclude)?,
-                exclude: Patterns::new(&asked.exclude, &asked.iexclude)?,
-                only: find.only,
-            },
-            overwrite: match asked.overwrite {
-                When::Never => Overwrite::Never,
-                When::IfChanged => Overwrite::IfChanged,
-                When::IfNewer => Overwrite::IfNewer,
-                When::Always => Overwrite::Always,
-            },
-            dry_run: asked.dry_run,
-            verify: asked.verify,
-        };
-        let done = op::restore(&view, &node, &options, &progress).map_err(explain)?;
-        add(&mut all, done);
+        options.selection.only = find.only;
+        all.add(op::restore(&view, &node, &options, &progress).map_err(explain)?);
         if !targets.contains(&options.target) {
-            targets.push(options.target);
+            targets.push(options.target.clone());
         }
     }
     let took = progress.elapsed();
@@ -314,17 +311,6 @@ fn in_place(view: &View<'_>, node: &mut Node, host: &str) -> Result<PathBuf, Fai
         entry.name = places::bytes_of(last).into_owned();
     }
     Ok(parent.to_owned())
-}
-
-fn add(all: &mut Restore, done: Restore) {
-    all.files += done.files;
-    all.bytes += done.bytes;
-    all.dirs += done.dirs;
-    all.symlinks += done.symlinks;
-    all.left.extend(done.left);
-    all.failed.extend(done.failed);
-    all.damaged |= done.damaged;
-    all.notes += done.notes;
 }
 
 fn explain(error: Error) -> Failure {

@@ -157,23 +157,7 @@ mod tests {
         let store = std::sync::Arc::new(Memory::new());
         Archive::create(&*store, &Parameters::default(), 0).expect("an archive");
         let archive = Archive::open(store, None, std::sync::Arc::new(|_| {})).expect("an archive");
-        let mut snapshot = Snapshot {
-            sequence: 1,
-            time: Time { secs: 0, nanos: 0 },
-            offset_minutes: 0,
-            host: String::new(),
-            user: String::new(),
-            sources: Vec::new(),
-            tree: ChunkId::from_bytes([0; 32]),
-            parent: None,
-            tags: Vec::new(),
-            note: None,
-            excludes: Vec::new(),
-            program: String::new(),
-            summary: Summary::default(),
-            unread: Vec::new(),
-            pinned: false,
-        };
+        let mut snapshot = Snapshot { sequence: 1, ..Snapshot::of(ChunkId::from_bytes([0; 32])) };
         let year = loop {
             let id = blake3::hash(&snapshot.encode()).to_hex();
             // The snapshot is of 1970, and must not be later than the year that its id reads as.

@@ -26,7 +26,7 @@ pub use pack::{
 };
 pub use segment::{Segment, SegmentPack};
 pub use snapshot::{Device, Snapshot, Source, Summary, Unread};
-pub use tree::{Child, Content, Entry, EntryKind, Meta, Time, Tree};
+pub use tree::{Carried, Child, Content, Entry, EntryKind, Meta, Time, Tree};
 
 use crate::error::{Error, Kind};
 

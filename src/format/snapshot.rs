@@ -120,6 +120,27 @@ impl Snapshot {
     /// At most this many unread entries are named; the summary counts all of them.
     pub const MAX_UNREAD: usize = 1000;
 
+    /// A snapshot of this tree of which nothing else is known yet.
+    pub fn of(tree: ChunkId) -> Self {
+        Self {
+            sequence: 0,
+            time: Time::default(),
+            offset_minutes: 0,
+            host: String::new(),
+            user: String::new(),
+            sources: Vec::new(),
+            tree,
+            parent: None,
+            tags: Vec::new(),
+            note: None,
+            excludes: Vec::new(),
+            program: String::new(),
+            summary: Summary::default(),
+            unread: Vec::new(),
+            pinned: false,
+        }
+    }
+
     /// The one encoding of this snapshot.
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Encoder::after(envelope(ObjectKind::Snapshot).to_vec());
@@ -181,23 +202,7 @@ impl Snapshot {
     pub fn decode(bytes: &[u8]) -> Result<Self> {
         let reader = Reader::object(bytes, ObjectKind::Snapshot)?;
         let mut decoder = Decoder::new(&bytes[bytes.len() - reader.len()..]);
-        let mut snapshot = Self {
-            sequence: 0,
-            time: Time::default(),
-            offset_minutes: 0,
-            host: String::new(),
-            user: String::new(),
-            sources: Vec::new(),
-            tree: ChunkId::from_bytes([0; 32]),
-            parent: None,
-            tags: Vec::new(),
-            note: None,
-            excludes: Vec::new(),
-            program: String::new(),
-            summary: Summary::default(),
-            unread: Vec::new(),
-            pinned: false,
-        };
+        let mut snapshot = Self::of(ChunkId::from_bytes([0; 32]));
         let mut seen = 0_u32;
         decoder.map(|key, value| {
             seen |= 1_u32.checked_shl(key as u32).unwrap_or(0);

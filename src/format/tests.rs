@@ -50,6 +50,8 @@ fn entries() -> Vec<Entry> {
         device: 0,
         links: 2,
         xattrs: vec![(b"user.a".to_vec(), b"1".to_vec()), (b"user.b".to_vec(), vec![0, 255])],
+        born: Some(Time { secs: 1_600_000_000, nanos: 7 }),
+        carried: Some(Carried::Unread),
     };
     let hash = FileHash::from_bytes([9; 32]);
     let content = Content::Chunks(vec![ChunkRef { id: chunk_id(1), len: 5 }, ChunkRef { id: chunk_id(2), len: 6 }]);

@@ -44,6 +44,37 @@ pub struct Meta {
     pub links: u64,
     /// Extended attributes with their values, ascending by name; POSIX ACLs are among them.
     pub xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+    /// When it was made, where the source's file system tells; serves to recognise unchanged files and is never restored.
+    pub born: Option<Time>,
+    /// Why it was not read this time; then it and all below it are as an earlier snapshot has them.
+    pub carried: Option<Carried>,
+}
+
+/// Why an entry of an earlier snapshot stands in a later one although it was not read then.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Carried {
+    /// It is there and could not be read.
+    Unread,
+    /// It is there and a rule leaves it out.
+    Excluded,
+}
+
+impl Carried {
+    fn number(self) -> u64 {
+        match self {
+            Self::Unread => 1,
+            Self::Excluded => 2,
+        }
+    }
+
+    fn from_number(number: u64) -> Result<Self> {
+        match number {
+            0 => Err(damaged("a field is written although it says nothing")),
+            1 => Ok(Self::Unread),
+            2 => Ok(Self::Excluded),
+            other => Err(unsupported(format!("an entry was not read for reason {other}, which is not known here"))),
+        }
+    }
 }
 
 /// Which chunks make up a file.
@@ -232,6 +263,9 @@ mod key {
     pub const FILES: u64 = 21;
     pub const BYTES: u64 = 22;
     pub const TARGET: u64 = 23;
+    pub const BORN: u64 = 24;
+    pub const BORN_NANOS: u64 = 25;
+    pub const CARRIED: u64 = 26;
 }
 
 const FILE: u64 = 0;
@@ -239,6 +273,14 @@ const DIR: u64 = 1;
 const SYMLINK: u64 = 2;
 
 impl Entry {
+    /// What a file is by its bytes; nothing for what is empty or no file, since that is like many others.
+    pub fn content(&self) -> Option<FileHash> {
+        match &self.kind {
+            EntryKind::File { size: 1.., hash, .. } => Some(*hash),
+            _ => None,
+        }
+    }
+
     fn encode(&self, fields: &mut Fields) {
         fields.key(key::NAME).bytes(&self.name);
         fields.key(key::KIND).uint(match self.kind {
@@ -270,6 +312,7 @@ impl Entry {
             }
             EntryKind::Symlink { target } => fields.key(key::TARGET).bytes(target),
         }
+        self.meta.encode_end(fields);
     }
 
     fn decode(decoder: &mut Decoder<'_>) -> Result<Self> {
@@ -303,6 +346,19 @@ impl Meta {
                 out.bytes(name);
                 out.bytes(value);
             }
+        }
+    }
+
+    /// The fields whose keys come after those of the content.
+    fn encode_end(&self, fields: &mut Fields) {
+        if let Some(born) = self.born {
+            fields.key(key::BORN).int(born.secs);
+            if born.nanos != 0 {
+                fields.key(key::BORN_NANOS).uint(u64::from(born.nanos));
+            }
+        }
+        if let Some(carried) = self.carried {
+            fields.key(key::CARRIED).uint(carried.number());
         }
     }
 }
@@ -372,6 +428,12 @@ impl Raw {
             key::FILES => self.files = Some(value.uint()?),
             key::BYTES => self.bytes = Some(value.uint()?),
             key::TARGET => self.target = Some(target(value.bytes()?)?),
+            key::BORN => self.meta.born = Some(Time { secs: value.int()?, nanos: 0 }),
+            key::BORN_NANOS => {
+                let born = self.meta.born.as_mut().ok_or_else(|| damaged("nanoseconds of no time"))?;
+                born.nanos = nanos(value)?;
+            }
+            key::CARRIED => self.meta.carried = Some(Carried::from_number(value.uint()?)?),
             _ => return Err(unsupported(format!("an entry has a field {key} that is not known here"))),
         }
         Ok(())

@@ -75,7 +75,6 @@ pub(super) fn source_names(sources: &[(Origin, Vec<u8>)]) -> HashMap<Origin, Vec
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::format::Summary;
     use crate::id::ChunkId;
     use crate::view::Time;
 
@@ -83,19 +82,8 @@ mod tests {
         let snapshot = Snapshot {
             sequence: number.into(),
             time: Time { secs, nanos: 0 },
-            offset_minutes: 0,
             host: host.to_owned(),
-            user: String::new(),
-            sources: Vec::new(),
-            tree: ChunkId::from_bytes([0; 32]),
-            parent: None,
-            tags: Vec::new(),
-            note: None,
-            excludes: Vec::new(),
-            program: String::new(),
-            summary: Summary::default(),
-            unread: Vec::new(),
-            pinned: false,
+            ..Snapshot::of(ChunkId::from_bytes([0; 32]))
         };
         (SnapshotId::from_bytes([number; 32]), snapshot)
     }

@@ -21,13 +21,13 @@ pub struct Diff {
 /// The archive's error.
 pub fn diff(archive: &Archive, old: (&View<'_>, &Node), new: (&View<'_>, &Node)) -> Result<Diff> {
     let found = Comparison::of(archive, b"", Some(&whole(old.0, old.1)), Some(&whole(new.0, new.1)))?;
-    let added: Vec<FileHash> = found.added.iter().filter_map(|place| content(&place.entry)).collect();
+    let added: Vec<FileHash> = found.added.iter().filter_map(|place| place.entry.content()).collect();
     let mut doubles = vec![None; found.added.len()];
     if !added.is_empty() {
         let past = Past::open(archive, &Filter::default())?;
         let mut names = past.with_content(&added)?.into_iter();
         for (place, double) in found.added.iter().zip(&mut doubles) {
-            if content(&place.entry).is_none() {
+            if place.entry.content().is_none() {
                 continue;
             }
             let own = crate::view::join(&new.1.path, &place.path);
@@ -37,13 +37,6 @@ pub fn diff(archive: &Archive, old: (&View<'_>, &Node), new: (&View<'_>, &Node))
         }
     }
     Ok(Diff { found, doubles })
-}
-
-fn content(entry: &Entry) -> Option<FileHash> {
-    match &entry.kind {
-        EntryKind::File { size: 1.., hash, .. } => Some(*hash),
-        _ => None,
-    }
 }
 
 /// A place as an entry, the top among them.

@@ -37,7 +37,7 @@ pub struct Object {
 pub enum Leftovers {
     /// Nothing.
     Leave,
-    /// They are removed, also those that lie beside the folders. Only right while no other process writes.
+    /// They are removed. Only right while no other process writes.
     Remove,
 }
 

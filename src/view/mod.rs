@@ -7,6 +7,7 @@ mod window;
 pub use past::{AlbumChange, Candidate, Episode, History, Past, Span, Spot, Tally};
 pub use window::{Lost, Window};
 
+pub use crate::archive::last_name;
 // What a view speaks of, for those who know nothing of an archive but its views.
 pub use crate::format::{ChunkRef, Content, Entry, EntryKind, Meta, Snapshot, Time};
 
@@ -191,6 +192,16 @@ impl<'a> View<'a> {
 /// How many names a path has.
 pub fn depth(path: &[u8]) -> usize {
     path.split(|byte| *byte == b'/').filter(|name| !name.is_empty()).count()
+}
+
+/// Whether a path lies below a directory.
+pub fn is_below(path: &[u8], dir: &[u8]) -> bool {
+    path.strip_prefix(dir).is_some_and(|rest| rest.starts_with(b"/"))
+}
+
+/// The directory that a path lies in; empty for a single name.
+pub fn above(path: &[u8]) -> &[u8] {
+    path.iter().rposition(|byte| *byte == b'/').map_or(&[], |at| &path[..at])
 }
 
 /// A path and a name below it.

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use snapkeep::archive::{Archive, Packing, Writer, store_entries};
 use snapkeep::chunk::Chunk;
-use snapkeep::format::{ChunkRef, Content, Device, Entry, EntryKind, Hint, Meta, Snapshot, Source, Summary, Time};
+use snapkeep::format::{ChunkRef, Content, Device, Entry, EntryKind, Hint, Meta, Snapshot, Source, Time};
 use snapkeep::id::{ChunkId, ChunkKind, FileHash, SnapshotId};
 use snapkeep::store::Local;
 
@@ -80,19 +80,10 @@ impl Attack {
         let mut snapshot = Snapshot {
             sequence: 1 + archive.snapshots().len() as u64,
             time: Time { secs: 1_700_000_000, nanos: 0 },
-            offset_minutes: 0,
             host: "host".to_owned(),
             user: "user".to_owned(),
             sources: vec![Source { name: b"s".to_vec(), path: b"/s".to_vec(), devices: vec![Device(0)] }],
-            tree,
-            parent: None,
-            tags: Vec::new(),
-            note: None,
-            excludes: Vec::new(),
-            program: String::new(),
-            summary: Summary::default(),
-            unread: Vec::new(),
-            pinned: false,
+            ..Snapshot::of(tree)
         };
         tell(&mut snapshot);
         archive.commit(&snapshot).unwrap()

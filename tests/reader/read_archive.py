@@ -341,7 +341,8 @@ ENTRY_FIELDS = {
     12: ((0, 1, 2), False, number_in(2, 1 << 64)), 13: ((0, 1, 2), False, array_of(is_bytes, is_bytes)),
     14: ((0,), True, ANY), 15: ((0,), True, is_id), 16: ((0,), False, is_bytes), 17: ((0,), False, is_id),
     18: ((0,), False, lambda value: value is True), 19: ((0,), False, lambda value: value is True),
-    20: ((1,), True, is_id), 21: ((1,), True, ANY), 22: ((1,), True, ANY), 23: ((2,), True, is_bytes)}
+    20: ((1,), True, is_id), 21: ((1,), True, ANY), 22: ((1,), True, ANY), 23: ((2,), True, is_bytes),
+    24: ((0, 1, 2), False, TIME), 25: ((0, 1, 2), False, LATER_NANOS), 26: ((0, 1, 2), False, number_in(1, 1 << 64))}
 SNAPSHOT_FIELDS = {
     1: (True, ANY), 2: (True, TIME), 3: (True, NANOS), 4: (True, MINUTES), 5: (True, is_text), 6: (True, is_text),
     7: (True, lambda value: type(value) is list and all(type(item) is list and len(item) == 3 and is_bytes(item[0]) and is_bytes(item[1])
@@ -380,6 +381,10 @@ def check_entry(entry):
     names = entry.get(13, [])[::2]
     if any(a >= b for a, b in zip(names, names[1:])) or any(not 1 <= len(n) <= MAX_NAME or b"\0" in n for n in names):
         raise Refused("the attributes of an entry are not in order or have bad names")
+    if 25 in entry and 24 not in entry:
+        raise Refused("an entry has nanoseconds of no time")
+    if entry.get(26, 1) > 2:
+        raise Newer(f"an entry was not read for the unknown reason {entry[26]}")
     if kind == 2 and (not 1 <= len(entry[23]) <= MAX_TARGET or b"\0" in entry[23]):
         raise Refused("a symbolic link has a bad target")
     if kind == 0:

@@ -21,6 +21,7 @@ use ratatui::crossterm::terminal::{EnterAlternateScreen, LeaveAlternateScreen, d
 use snapkeep::error::{Kind, Result};
 use snapkeep::id::SnapshotId;
 use snapkeep::op::{self, Event, Observer, Overwrite, Restore, RestoreOptions, Selection};
+use snapkeep::view::{above, is_below};
 
 use super::app::App;
 use super::args::Which;
@@ -238,14 +239,14 @@ fn jobs<'a>(held: &Held<'a>, things: &[Thing], target: &Path) -> std::result::Re
     let folders = folders(held, things);
     for Thing { snapshot, path } in things {
         // What lies in a folder that is restored, too, comes with it.
-        let covered = |other: &Thing| other.snapshot == *snapshot && is_below(&other.path, path);
+        let covered = |other: &Thing| other.snapshot == *snapshot && is_below(path, &other.path);
         if things.iter().any(covered) {
             continue;
         }
         let mut place = target.to_owned();
         if things.len() > 1 {
             place.extend(folders.get(snapshot).filter(|_| folders.len() > 1));
-            place.push(relative(state::above(path)));
+            place.push(relative(above(path)));
         }
         let view = held.view(snapshot).map_err(|error| error.to_string())?;
         jobs.push(Job { view, path: path.clone(), target: place });
@@ -261,10 +262,6 @@ fn folders(held: &Held<'_>, things: &[Thing]) -> BTreeMap<SnapshotId, String> {
         None => id.short(),
     };
     things.iter().map(|thing| (thing.snapshot, name(&thing.snapshot))).collect()
-}
-
-fn is_below(folder: &[u8], path: &[u8]) -> bool {
-    path.strip_prefix(folder).is_some_and(|rest| rest.starts_with(b"/"))
 }
 
 /// A path in a snapshot as one below a folder here: whatever it says, it leads nowhere else.
@@ -288,11 +285,7 @@ fn restore(jobs: &[Job<'_>], heard: &Heard) -> std::result::Result<Restore, Stri
             Kind::Interrupted => "stopped; what is there is whole".to_owned(),
             _ => error.to_string(),
         })?;
-        all.files += done.files;
-        all.bytes += done.bytes;
-        all.symlinks += done.symlinks;
-        all.left.extend(done.left);
-        all.failed.extend(done.failed);
+        all.add(done);
     }
     Ok(all)
 }
@@ -368,7 +361,7 @@ mod tests {
 
     #[test]
     fn what_lies_in_a_folder_comes_with_it() {
-        assert!(is_below(b"Pictures", b"Pictures/2019"));
-        assert!(!is_below(b"Pictures", b"Pictures2/a") && !is_below(b"Pictures", b"Pictures"));
+        assert!(is_below(b"Pictures/2019", b"Pictures"));
+        assert!(!is_below(b"Pictures2/a", b"Pictures") && !is_below(b"Pictures", b"Pictures"));
     }
 }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use ratatui::crossterm::event::KeyCode;
 use snapkeep::error::Result;
 use snapkeep::id::SnapshotId;
+use snapkeep::view::above;
 
 use super::super::{dates, names, words};
 use super::shelf::{Row, Shelf, Sort, Thing, Version};
@@ -343,11 +344,6 @@ impl<'a> State<'a> {
     pub fn is_marked(&self, thing: &Thing) -> bool {
         self.marked.contains(thing)
     }
-}
-
-/// The path one level up.
-pub fn above(path: &[u8]) -> &[u8] {
-    path.iter().rposition(|byte| *byte == b'/').map_or(&[], |at| &path[..at])
 }
 
 #[cfg(test)]

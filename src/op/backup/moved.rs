@@ -36,7 +36,7 @@ impl Moved {
             let EntryKind::Dir { tree, .. } = &known.entry.kind else { continue };
             let mut todo: Vec<(ChunkId, Option<&Node>)> = vec![(*tree, Some(&root.scan.node))];
             while let Some((tree, node)) = todo.pop() {
-                for entry in readable(reader.archive(), entries_of(reader, &tree))? {
+                for entry in readable(entries_of(reader, &tree))? {
                     let now = node.and_then(|node| child(node, &entry.name));
                     match (&entry.kind, now.map(|now| now.stat.kind)) {
                         (EntryKind::Dir { tree, .. }, Some(Kind::Dir)) => todo.push((*tree, now)),

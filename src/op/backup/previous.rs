@@ -83,7 +83,7 @@ impl Previous {
 
     /// The entries of a directory, as [`readable`] gives them; kept for [`Previous::take_entries`] as far as memory allows.
     pub(super) fn entries(&self, reader: &Reader<'_>, tree: &ChunkId) -> Result<Arc<Vec<Entry>>> {
-        let entries = Arc::new(readable(reader.archive(), entries_of(reader, tree))?);
+        let entries = Arc::new(readable(entries_of(reader, tree))?);
         let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
         if read.entries + entries.len() <= KEPT {
             read.entries += entries.len();
@@ -95,7 +95,7 @@ impl Previous {
     /// The same, for the last time.
     pub(super) fn take_entries(&self, reader: &Reader<'_>, tree: &ChunkId) -> Result<Arc<Vec<Entry>>> {
         let kept = self.read.lock().unwrap_or_else(PoisonError::into_inner).dirs.remove(tree);
-        kept.map_or_else(|| readable(reader.archive(), entries_of(reader, tree)).map(Arc::new), Ok)
+        kept.map_or_else(|| readable(entries_of(reader, tree)).map(Arc::new), Ok)
     }
 
     pub(super) fn root(&self, number: usize) -> Option<&Known> {
@@ -105,17 +105,17 @@ impl Previous {
 
 /// A source's entry. What is damaged is as good as not there: the source is read again, which mends it.
 fn entry(archive: &Archive, id: &SnapshotId, snapshot: &Snapshot, source: &Source) -> Result<Option<Known>> {
-    let entries = readable(archive, entries_of(&archive.reader(), &snapshot.tree))?;
+    let entries = readable(entries_of(&archive.reader(), &snapshot.tree))?;
     let entry = entries.into_iter().find(|entry| entry.name == source.name);
     let device = |entry: &Entry| source.devices.get(usize::try_from(entry.meta.device).ok()?).map(|device| device.0);
     Ok(entry.map(|entry| Known { device: device(&entry), since: snapshot.time, snapshot: *id, entry }))
 }
 
-/// Entries, or none where they are damaged, missing or on a bad sector; a drive that is gone is an error all the same.
-pub(super) fn readable(archive: &Archive, entries: Result<Vec<Entry>>) -> Result<Vec<Entry>> {
+/// Entries, or none where they are damaged or missing, on a bad sector for instance; an error of the drive is one all the
+/// same.
+pub(super) fn readable(entries: Result<Vec<Entry>>) -> Result<Vec<Entry>> {
     match entries {
         Err(error) if matches!(error.kind(), Kind::Damaged | Kind::Missing) => Ok(Vec::new()),
-        Err(error) if error.kind() == Kind::Store && archive.is_reachable() => Ok(Vec::new()),
         done => done,
     }
 }

@@ -197,6 +197,8 @@ impl<'a> Run<'a> {
         let same = below.len() == before.len() && below.iter().all(|(_, now)| matches!(now, Now::Same));
         if let Some(Entry { kind: kind @ EntryKind::Dir { .. }, .. }) = known
             && same
+            // A directory that could not be read looks as if nothing had been in it.
+            && !before.is_empty()
             && self.held(place)
         {
             return Ok(Found::Other(kind.clone(), meta));
@@ -398,6 +400,8 @@ impl<'a> Run<'a> {
             device: place.root.device(stat.dev),
             links: if stat.kind == source::Kind::Dir { 1 } else { stat.nlink.max(1) },
             xattrs: xattrs(),
+            born: None,
+            carried: None,
         }
     }
 
@@ -459,10 +463,11 @@ enum Found {
 }
 
 fn same_but_xattrs(one: &Meta, other: &Meta) -> bool {
-    let Meta { mode, uid, gid, mtime, ctime, inode, device, links, xattrs: _ } = other;
+    let Meta { mode, uid, gid, mtime, ctime, inode, device, links, xattrs: _, born, carried } = other;
     let owners = (one.mode, one.uid, one.gid) == (*mode, *uid, *gid);
     let times = (one.mtime, one.ctime) == (*mtime, *ctime);
-    owners && times && (one.inode, one.device, one.links) == (*inode, *device, *links)
+    let there = (one.born, one.carried) == (*born, *carried);
+    owners && times && there && (one.inode, one.device, one.links) == (*inode, *device, *links)
 }
 
 /// How many directories lie above a path, its source's own among them.

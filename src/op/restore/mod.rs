@@ -86,6 +86,21 @@ pub struct Restore {
     pub notes: Notes,
 }
 
+impl Restore {
+    /// Adds what came of another restore.
+    pub fn add(&mut self, more: Self) {
+        let Self { files, bytes, dirs, symlinks, left, failed, damaged, notes } = more;
+        self.files += files;
+        self.bytes += bytes;
+        self.dirs += dirs;
+        self.symlinks += symlinks;
+        self.left.extend(left);
+        self.failed.extend(failed);
+        self.damaged |= damaged;
+        self.notes += notes;
+    }
+}
+
 /// Restores what is at `node` into the target, under its own last name; the top's content if it is the top.
 ///
 /// # Errors

@@ -12,7 +12,7 @@ use crate::error::{Error, Kind, Result};
 use crate::format::{Content, Entry, EntryKind, Tree};
 use crate::id::ChunkId;
 use crate::op::{Event, Observer, check_stop};
-use crate::view::{Node, View};
+use crate::view::{Node, View, is_below};
 
 /// Entries that are restored at once; more would not fit into memory.
 const MAX_ENTRIES: u64 = 1 << 24;
@@ -248,10 +248,6 @@ impl Plan {
         }
         names.into_iter().rev().map(std::ffi::OsStr::from_bytes).collect()
     }
-}
-
-fn is_below(path: &[u8], dir: &[u8]) -> bool {
-    path.strip_prefix(dir).is_some_and(|rest| rest.starts_with(b"/"))
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use super::*;
 use crate::archive::{Archive, Packing, Parameters, Writer, store_entries};
 use crate::chunk::Chunk;
 use crate::error::Kind;
-use crate::format::{Content, Device, Hint, Meta, Snapshot, Source, Summary, Time};
+use crate::format::{Content, Device, Hint, Meta, Snapshot, Source};
 use crate::id::{ChunkId, ChunkKind, FileHash};
 use crate::store::Memory;
 
@@ -45,20 +45,8 @@ fn planned(limit: u64, entries: impl FnOnce(&Writer<'_>) -> Vec<Entry>) -> Resul
     writer.finish()?;
     let snapshot = Snapshot {
         sequence: 1,
-        time: Time::default(),
-        offset_minutes: 0,
-        host: String::new(),
-        user: String::new(),
         sources: vec![Source { name: b"s".to_vec(), path: b"/s".to_vec(), devices: vec![Device(0)] }],
-        tree,
-        parent: None,
-        tags: Vec::new(),
-        note: None,
-        excludes: Vec::new(),
-        program: String::new(),
-        summary: Summary::default(),
-        unread: Vec::new(),
-        pinned: false,
+        ..Snapshot::of(tree)
     };
     let id = archive.commit(&snapshot)?;
     let top = Node { path: Vec::new(), entry: None };
