@@ -405,3 +405,95 @@ fn only_the_snapshots_that_were_asked_for_are_shown() {
     assert_eq!(refused.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&refused.stderr).contains("no snapshot to show"));
 }
+
+/// An album that was shared with an ACL looked shared with nobody, and with `--allow-other` open to its whole group.
+#[test]
+fn attributes_and_acls_are_those_that_were_recorded() {
+    if !can_mount() || !has_tool("setfacl") || !has_tool("getfacl") {
+        return;
+    }
+    let archive = TestArchive::on_disk(&SMALL);
+    let photo = archive.source().join("photo.jpg");
+    fs::write(&photo, "x").unwrap();
+    fs::create_dir(archive.source().join("album")).unwrap();
+    run(Command::new("setfacl").args(["-m", "u:1234:rw,g::---,g:4321:r"]).arg(&photo));
+    run(Command::new("setfacl").args(["-d", "-m", "u:1234:rx"]).arg(archive.source().join("album")));
+    let plain = rustix::fs::XattrFlags::empty();
+    let root = rustix::process::geteuid().is_root();
+    rustix::fs::setxattr(&photo, "user.rating", b"five", plain).unwrap();
+    if root {
+        rustix::fs::setxattr(&photo, "trusted.note", b"x", plain).unwrap();
+        // What lets a program bind low ports.
+        let capability = [1, 0, 0, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        rustix::fs::setxattr(&photo, "security.capability", &capability, plain).unwrap();
+    }
+    let acls = |dir: &Path| {
+        let mut getfacl = Command::new("getfacl");
+        getfacl.args(["-n", "-R", "--omit-header", "."]).current_dir(dir);
+        String::from_utf8(run(&mut getfacl)).unwrap()
+    };
+    let before = acls(&archive.source());
+    assert!(before.contains("user:1234:rw-") && before.contains("default:user:1234:r-x"), "{before}");
+    archive.backup();
+    for flags in [&[][..], &["--allow-other"]] {
+        if !flags.is_empty() && !root {
+            eprintln!("SKIPPED: only root may show a mount to others everywhere, so that was NOT tested");
+            continue;
+        }
+        let mount = Mount::with(&archive, flags);
+        let shown = mount.at("latest/source");
+        assert_eq!(acls(&shown), before);
+        let mut names = vec![0; 1000];
+        let len = rustix::fs::listxattr(shown.join("photo.jpg"), &mut names).unwrap();
+        let names = String::from_utf8(names[..len].to_vec()).unwrap();
+        assert!(names.contains("user.rating\0") && names.contains("trusted.note\0") == root, "{names:?}");
+        assert!(!names.contains("security.capability"), "nothing has powers here: {names:?}");
+    }
+}
+
+#[test]
+fn a_folder_that_is_not_there_is_made_and_goes_away_again() {
+    if !can_mount() {
+        return;
+    }
+    let known = Known::new();
+    let snap = |dir: &Path, more: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_snap"));
+        command.arg("mount").arg(dir).arg("-a").arg(known.archive.path());
+        command.arg("--cache-dir").arg(known.archive.cache()).args(more);
+        command.env("TZ", "UTC").env_remove("SNAPKEEP_ARCHIVE").stdin(Stdio::null()).stdout(Stdio::piped());
+        command
+    };
+    for (signal, left) in [(Signal::INT, false), (Signal::TERM, true)] {
+        if left && !rustix::process::geteuid().is_root() {
+            eprintln!("SKIPPED: only root may unmount lazily, so a folder in use was NOT tested");
+            continue;
+        }
+        let dir = known.archive.beside("made for it");
+        let mut program = snap(&dir, &[]).spawn().unwrap();
+        let mut out = BufReader::new(program.stdout.take().unwrap());
+        let mut told = String::new();
+        while !told.contains("to end it") {
+            assert_ne!(out.read_line(&mut told).unwrap(), 0, "it is not mounted: {told}");
+        }
+        assert_eq!(names(&dir), ["deleted", "latest", "snapshots"]);
+        if left {
+            // Somebody unmounts it and uses the folder before it ends: then it stays, with what is in it.
+            let read = fs::File::open(dir.join("latest/source/2020/img0.jpg")).unwrap();
+            run(Command::new("umount").args(["-l"]).arg(&dir));
+            fs::write(dir.join("mine"), "x").unwrap();
+            drop(read);
+        } else {
+            kill(&program, signal);
+        }
+        assert_eq!(program.wait().unwrap().code(), Some(0));
+        assert_eq!(dir.exists(), left);
+    }
+    // Nothing is made for what cannot be shown, nor above the folder.
+    for (dir, more, code) in [("other", &["--host", "nobody"][..], 1), ("not/there", &[], 2)] {
+        let dir = known.archive.beside(dir);
+        let refused = snap(&dir, more).stderr(Stdio::piped()).output().unwrap();
+        assert_eq!(refused.status.code(), Some(code), "{}", String::from_utf8_lossy(&refused.stderr));
+        assert!(!dir.exists() && !known.archive.beside("not").exists());
+    }
+}

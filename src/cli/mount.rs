@@ -13,7 +13,7 @@ use super::exit::{Code, Failure};
 /// shown until Ctrl-C is pressed or the folder is unmounted.
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// An empty folder
+    /// An empty folder, or one that is not there yet: it is made, and removed at the end
     #[arg(value_name = "FOLDER")]
     dir: PathBuf,
     /// Let other users of this machine look, too, as far as the recorded permissions allow
@@ -37,8 +37,8 @@ pub fn run(_: &App, asked: &Arguments) -> Result<Code, Failure> {
     Err(Failure::new(Code::Failed, message).hint("{snap} ls and {snap} restore work everywhere"))
 }
 
-/// Whether something can be shown in this folder; its full path.
-fn usable(dir: &Path) -> Result<PathBuf, Failure> {
+/// Whether something can be shown in this folder; its full path, unless it is still to be made.
+fn usable(dir: &Path) -> Result<Option<PathBuf>, Failure> {
     use std::io::ErrorKind;
     let shown = dir.display();
     let usage = |why: &str| Failure::usage(format!("mounting in {shown}: {why}"));
@@ -48,12 +48,22 @@ fn usable(dir: &Path) -> Result<PathBuf, Failure> {
         Ok((empty, dir.canonicalize()?))
     };
     match look() {
-        Ok((true, path)) => Ok(path),
+        Ok((true, path)) => Ok(Some(path)),
         Ok((false, _)) => {
             Err(usage("the folder is not empty").hint("what is in it would be hidden; give an empty folder"))
         }
         Err(error) => Err(match std::io::Error::kind(&error) {
-            ErrorKind::NotFound => usage("there is no such folder").hint(format!("make it: mkdir -p {quoted}")),
+            // A link that leads nowhere is there. Only the last folder is made: above it, a name is more likely misspelt,
+            // or a drive not connected.
+            ErrorKind::NotFound if std::fs::symlink_metadata(dir).is_err() => {
+                let above = dir.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
+                if above.is_dir() {
+                    return Ok(None);
+                }
+                usage(&format!("there is no folder {}", above.display()))
+                    .hint(format!("is the path right? to make it, run: mkdir -p {}", shell_word(above)))
+            }
+            ErrorKind::NotFound => usage("it is a link to what is not there"),
             ErrorKind::NotADirectory => usage("it is no folder"),
             // What a mount leaves whose program was killed.
             ErrorKind::NotConnected => usage("an earlier mount there has ended without being unmounted")
@@ -72,7 +82,7 @@ fn shell_word(path: &Path) -> String {
 
 #[cfg(target_os = "linux")]
 mod linux {
-    use std::path::Path;
+    use std::path::{Path, PathBuf};
     use std::sync::Arc;
     use std::sync::mpsc::channel;
 
@@ -92,15 +102,39 @@ mod linux {
         Ended,
     }
 
+    /// A folder that was made to mount in. It is removed at the end, unless something else is in it by then.
+    struct Made(Option<PathBuf>);
+
+    impl Drop for Made {
+        fn drop(&mut self) {
+            if let Some(dir) = &self.0 {
+                let _ = std::fs::remove_dir(dir);
+            }
+        }
+    }
+
+    /// The full path of the folder, made if it was not there.
+    fn folder(dir: &Path, found: Option<PathBuf>) -> Result<(PathBuf, Made), Failure> {
+        if let Some(found) = found {
+            return Ok((found, Made(None)));
+        }
+        let made = std::fs::create_dir(dir).and_then(|()| dir.canonicalize());
+        let made = made.map_err(|error| {
+            Failure::new(Code::Failed, format!("making the folder {} to mount in: {error}", dir.display()))
+        })?;
+        Ok((made.clone(), Made(Some(made))))
+    }
+
     pub(super) fn run(app: &App, asked: &Arguments) -> Result<Code, Failure> {
         let filter = asked.which.filter()?;
-        let dir = usable(&asked.dir)?;
+        let found = usable(&asked.dir)?;
         let window = Window::new(Arc::new(app.open()?), filter);
         let count = window.snapshots().len() as u64;
         if count == 0 {
             return Err(Failure::new(Code::Failed, "there is no snapshot to show")
                 .hint("{snap} list shows the snapshots, {snap} create FOLDER makes one"));
         }
+        let (dir, _made) = folder(&asked.dir, found)?;
         let (sender, news) = channel();
         let ended = {
             let sender = sender.clone();
@@ -171,9 +205,17 @@ mod tests {
     #[test]
     fn only_an_empty_folder_is_mounted_in() {
         let dir = tempfile::tempdir().expect("a folder");
-        assert_eq!(usable(dir.path()).ok(), dir.path().canonicalize().ok());
-        let missing = usable(&dir.path().join("it's")).expect_err("it is not there");
-        assert!(missing.hint.is_some_and(|hint| hint.starts_with("make it: mkdir -p '") && hint.contains(r"it'\''s")));
+        assert_eq!(usable(dir.path()).ok(), Some(dir.path().canonicalize().ok()));
+        assert_eq!(usable(&dir.path().join("new")).ok(), Some(None), "it will be made");
+        assert_eq!(usable(Path::new("surely not there")).ok(), Some(None));
+        let missing = usable(&dir.path().join("it's/new")).expect_err("nor is the folder above");
+        assert!(missing.hint.is_some_and(|hint| hint.contains("mkdir -p '") && hint.contains(r"it'\''s'")));
+        #[cfg(unix)]
+        {
+            std::os::unix::fs::symlink("nowhere", dir.path().join("link")).expect("a link");
+            let failure = usable(&dir.path().join("link")).expect_err("it leads nowhere");
+            assert!(failure.message.contains("not there"), "{}", failure.message);
+        }
         std::fs::write(dir.path().join("photo.jpg"), "").expect("a file");
         for (path, why) in [(dir.path().to_owned(), "not empty"), (dir.path().join("photo.jpg"), "no folder")] {
             let failure = usable(&path).expect_err(why);

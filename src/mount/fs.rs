@@ -50,6 +50,8 @@ pub(super) struct Shown {
     told: Mutex<HashSet<u64>>,
     gone: AtomicBool,
     ended: Box<dyn Fn() + Send + Sync>,
+    /// Whether the kernel is to heed permissions, and with them ACLs.
+    guarded: bool,
 }
 
 /// What a handle of the kernel stands for.
@@ -68,7 +70,13 @@ type Answer<T> = std::result::Result<T, Failed>;
 type Xattr = (Vec<u8>, Vec<u8>);
 
 impl Shown {
-    pub(super) fn new(window: Window, clock: Clock<'_>, tell: Tell, ended: Box<dyn Fn() + Send + Sync>) -> Self {
+    pub(super) fn new(
+        window: Window,
+        clock: Clock<'_>,
+        tell: Tell,
+        ended: Box<dyn Fn() + Send + Sync>,
+        guarded: bool,
+    ) -> Self {
         let snapshots = window.snapshots();
         let snapshot_names = snapshot_names(&snapshots, clock);
         let mut sources: Vec<(Origin, usize)> = Vec::new();
@@ -106,6 +114,7 @@ impl Shown {
             told: Mutex::default(),
             gone: AtomicBool::new(false),
             ended,
+            guarded,
         }
     }
 
@@ -284,14 +293,15 @@ impl Shown {
         Ok(self.hold(Open::File(Arc::new(OpenFile::new(ino, chunks)))))
     }
 
-    /// The extended attributes of an inode that are no business of the system's.
+    /// The extended attributes of an inode as they were recorded, ACLs among them. Left out, like the bits that make a
+    /// program run as somebody else, is what would give one powers.
     fn xattrs(&self, ino: u64) -> Answer<Vec<Xattr>> {
         if ino == TOP.ino {
             return Ok(Vec::new());
         }
         let own = |item: &Item| {
             let all = item.entry.meta.xattrs.iter();
-            all.filter(|(name, _)| name.starts_with(b"user.")).cloned().collect()
+            all.filter(|(name, _)| name != b"security.capability").cloned().collect()
         };
         self.with_item(ino, own)
     }
@@ -319,7 +329,9 @@ impl Filesystem for Shown {
             InitFlags::FUSE_PARALLEL_DIROPS,
             InitFlags::FUSE_CACHE_SYMLINKS,
         ];
-        for flag in wanted {
+        // Without it a file's group may do what its ACL allows to anybody named there.
+        let acls = self.guarded.then_some(InitFlags::FUSE_POSIX_ACL);
+        for flag in wanted.into_iter().chain(acls) {
             // An older kernel does without.
             let _ = config.add_capabilities(flag);
         }

@@ -51,7 +51,7 @@ pub fn mount(
     tell: Tell,
     ended: Box<dyn Fn() + Send + Sync>,
 ) -> Result<Mounted, Refused> {
-    let shown = Shown::new(window, clock, tell, ended);
+    let shown = Shown::new(window, clock, tell, ended, access == Access::Everybody);
     let mut config = Config::default();
     config.mount_options = vec![
         MountOption::FSName("snapkeep".to_owned()),
