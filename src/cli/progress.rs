@@ -10,9 +10,10 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use serde_json::json;
 use snapkeep::op::{Action, Event, Observer};
+use unicode_width::UnicodeWidthStr;
 
 use super::places::bytes_of;
-use super::screen::{Screen, Show};
+use super::screen::{self, Screen, Show};
 use super::{names, stop, words};
 
 /// The words for what is being done.
@@ -80,9 +81,9 @@ impl<'a> Progress<'a> {
         if matches!(self.screen.show(), Show::Line(_)) {
             let (counts, things) = (Arc::clone(&self.counts), self.words.things);
             let line = move |state: &ProgressState, out: &mut dyn std::fmt::Write| {
-                let _ = out.write_str(&counts.line(things, state.per_sec(), state.eta()));
+                let _ = out.write_str(&counts.line(things, state.per_sec(), state.eta(), screen::width()));
             };
-            self.bar.set_style(style("[{bar:20}] {line}").with_key("line", line).progress_chars("=> "));
+            self.bar.set_style(style("{line}").with_key("line", line));
             self.bar.set_position(0);
             self.bar.set_length(if bytes > 0 { bytes } else { files });
             self.bar.reset_eta();
@@ -150,18 +151,42 @@ impl<'a> Progress<'a> {
 }
 
 impl Counts {
-    fn line(&self, things: &str, rate: f64, left: Duration) -> String {
+    /// How far it is, in at most so many columns. The time left is in it as long as anything is: what is wanted most
+    /// stays longest.
+    fn line(&self, things: &str, rate: f64, left: Duration, width: usize) -> String {
         let (files, all_files) = (self.files.load(Relaxed), self.all_files.load(Relaxed));
-        let mut line = format!("{} of {} {things}", words::count(files), words::count(all_files));
-        let all_bytes = self.all_bytes.load(Relaxed);
+        let (bytes, all_bytes) = (self.bytes.load(Relaxed), self.all_bytes.load(Relaxed));
+        let (done, all) = if all_bytes > 0 { (bytes, all_bytes) } else { (files, all_files) };
+        let part = (done as f64 / all.max(1) as f64).min(1.0);
+        let counts = format!("{} of {} {things}", words::count(files), words::count(all_files));
+        let (mut sizes, mut speed) = (String::new(), String::new());
         if all_bytes > 0 {
-            let bytes = words::bytes(self.bytes.load(Relaxed));
-            line += &format!(", {bytes} of {}, {}/s", words::bytes(all_bytes), words::bytes(rate as u64));
+            sizes = format!("{} of {}", words::bytes(bytes), words::bytes(all_bytes));
+            speed = format!("{}/s", words::bytes(rate as u64));
         }
+        let mut time = String::new();
         if left > Duration::ZERO {
-            line += &format!(", {} left", words::duration(Duration::from_secs(left.as_secs() + 1)));
+            time = format!("{} left", words::duration(Duration::from_secs(left.as_secs() + 1)));
         }
-        line
+        let percent = format!("{} %", (part * 100.0) as u64);
+        let bar = |columns: usize| {
+            let full = (part * columns as f64) as usize;
+            let head = if full < columns { ">" } else { "" };
+            format!("[{:columns$}] ", "=".repeat(full) + head)
+        };
+        let join =
+            |parts: &[&str]| parts.iter().copied().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ");
+        let whole = join(&[&counts, &sizes, &speed, &time]);
+        let lines = [
+            bar(20) + &whole,
+            bar(10) + &whole,
+            whole,
+            join(&[&counts, &sizes, &time]),
+            bar(10) + &join(&[&percent, &time]),
+            join(&[&percent, &time]),
+            if time.is_empty() { percent } else { time },
+        ];
+        lines.into_iter().find(|line| line.width() <= width).unwrap_or_default()
     }
 }
 
@@ -212,10 +237,41 @@ mod tests {
         let counts = Counts::default();
         counts.files.store(1204, Relaxed);
         counts.all_files.store(4211, Relaxed);
-        assert_eq!(counts.line("packs", 0.0, Duration::ZERO), "1,204 of 4,211 packs");
+        assert_eq!(counts.line("packs", 0.0, Duration::ZERO, 20), "1,204 of 4,211 packs");
         counts.bytes.store(3_100_000_000, Relaxed);
         counts.all_bytes.store(61_200_000_000, Relaxed);
-        let line = counts.line("files", 212e6, Duration::from_millis(242_500));
-        assert_eq!(line, "1,204 of 4,211 files, 3.1 GB of 61.2 GB, 212.0 MB/s, 4 min 3 s left");
+        let line = |width| counts.line("files", 212e6, Duration::from_millis(242_500), width);
+        let whole = "1,204 of 4,211 files, 3.1 GB of 61.2 GB, 212.0 MB/s, 4 min 3 s left";
+        assert_eq!(line(200), format!("[=>                  ] {whole}"));
+        assert_eq!(line(80), format!("[>         ] {whole}"));
+        assert_eq!(line(79), whole);
+        assert_eq!(line(60), "1,204 of 4,211 files, 3.1 GB of 61.2 GB, 4 min 3 s left");
+        assert_eq!(line(40), "[>         ] 5 %, 4 min 3 s left");
+        assert_eq!(line(30), "5 %, 4 min 3 s left");
+        assert_eq!(line(15), "4 min 3 s left");
+        assert_eq!(line(5), "");
+    }
+
+    /// The time left was cut off by the edge of an ordinary terminal, where it is what one looks for.
+    #[test]
+    fn the_time_left_is_in_every_line_that_it_fits_into() {
+        let counts = Counts::default();
+        for (files, bytes) in
+            [(9, 0), (9, 4_000), (817, 1_720_000_000), (499_999, 61_200_000_000), (12_345_678, 1 << 60)]
+        {
+            for part in [0, 1, files / 2, files] {
+                counts.files.store(part, Relaxed);
+                counts.all_files.store(files, Relaxed);
+                counts.bytes.store(bytes / files * part, Relaxed);
+                counts.all_bytes.store(bytes, Relaxed);
+                for seconds in [1, 59, 3_599, 7_300, 400_000] {
+                    for width in 1..200 {
+                        let line = counts.line("photos", 999.9e6, Duration::from_secs(seconds), width);
+                        assert!(line.width() <= width, "{line:?} in {width}");
+                        assert!(line.contains(" left") || width < 20, "{line:?} in {width}");
+                    }
+                }
+            }
+        }
     }
 }

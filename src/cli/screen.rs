@@ -124,6 +124,11 @@ impl Screen {
         }
     }
 
+    /// Whether somebody looks at standard output on a terminal.
+    pub fn is_terminal(&self) -> bool {
+        self.terminal
+    }
+
     /// Whether nothing more can be written to standard output.
     pub fn is_closed(&self) -> bool {
         lock(&self.out).fault.is_some()
@@ -274,6 +279,12 @@ fn show(wishes: Wishes, terminal: bool, fps: Option<f64>) -> Show {
         _ if terminal => Show::Line(fps.unwrap_or(10.0).ceil() as u8),
         _ => Show::Nothing,
     }
+}
+
+/// Columns of the terminal in which a line may stand without being broken.
+pub fn width() -> usize {
+    let columns = ratatui::crossterm::terminal::size().map_or(80, |(columns, _)| columns.into());
+    if columns == 0 { 79 } else { columns - 1 }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
