@@ -33,7 +33,7 @@ pub struct Arguments {
     #[arg(short = 'n', long)]
     dry_run: bool,
     /// Leave out what fits this pattern; may be repeated
-    #[arg(long, value_name = "PATTERN")]
+    #[arg(short, long, value_name = "PATTERN")]
     exclude: Vec<String>,
     /// The same, ignoring upper and lower case
     #[arg(long, value_name = "PATTERN")]

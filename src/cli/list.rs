@@ -1,5 +1,7 @@
 //! `list`: the snapshots, oldest first.
 
+use std::collections::{BTreeSet, HashMap};
+
 use snapkeep::format::Snapshot;
 use snapkeep::id::SnapshotId;
 use unicode_width::UnicodeWidthStr;
@@ -13,6 +15,9 @@ use super::{dates, names, words};
 /// List the snapshots, oldest first
 #[derive(clap::Args)]
 pub struct Arguments {
+    /// Only the newest N of each set of sources of each machine
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    latest: Option<u32>,
     #[command(flatten)]
     which: Which,
 }
@@ -23,7 +28,10 @@ pub fn run(app: &App, asked: &Arguments) -> Result<Code, Failure> {
     let archive = app.open()?;
     let all = archive.snapshots();
     let held = all.len();
-    let snapshots: Vec<_> = all.into_iter().filter(|(_, snapshot)| filter.admits(snapshot)).collect();
+    let mut snapshots: Vec<_> = all.into_iter().filter(|(_, snapshot)| filter.admits(snapshot)).collect();
+    if let Some(number) = asked.latest {
+        keep_newest(&mut snapshots, number);
+    }
     if app.screen.is_json() {
         let objects: Vec<_> = snapshots.iter().map(|(id, snapshot)| SnapshotObject::new(id, snapshot)).collect();
         app.screen.json(&objects);
@@ -42,6 +50,20 @@ pub fn run(app: &App, asked: &Arguments) -> Result<Code, Failure> {
         app.screen.tell(&format!("squeezing has saved {}", words::bytes(saved)));
     }
     Ok(Code::Done)
+}
+
+/// Leaves so many of each machine and set of sources, as restic's `--latest` does.
+fn keep_newest(snapshots: &mut Vec<(SnapshotId, Snapshot)>, number: u32) {
+    let mut seen: HashMap<(String, BTreeSet<Vec<u8>>), u32> = HashMap::new();
+    let mut kept: Vec<bool> = Vec::with_capacity(snapshots.len());
+    for (_, snapshot) in snapshots.iter().rev() {
+        let sources = snapshot.sources.iter().map(|source| source.path.clone()).collect();
+        let count = seen.entry((snapshot.host.clone(), sources)).or_default();
+        *count = count.saturating_add(1);
+        kept.push(*count <= number);
+    }
+    let mut kept = kept.into_iter().rev();
+    snapshots.retain(|_| kept.next().unwrap_or_default());
 }
 
 const HEADINGS: [&str; 13] =

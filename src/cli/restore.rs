@@ -46,13 +46,13 @@ pub struct Arguments {
     #[arg(long, conflicts_with = "overwrite")]
     in_place: bool,
     /// Only what fits this pattern; may be repeated
-    #[arg(long, value_name = "PATTERN")]
+    #[arg(short, long, value_name = "PATTERN")]
     include: Vec<String>,
     /// The same, ignoring upper and lower case
     #[arg(long, value_name = "PATTERN")]
     iinclude: Vec<String>,
     /// Not what fits this pattern; may be repeated
-    #[arg(long, value_name = "PATTERN")]
+    #[arg(short, long, value_name = "PATTERN")]
     exclude: Vec<String>,
     /// The same, ignoring upper and lower case
     #[arg(long, value_name = "PATTERN")]

@@ -71,8 +71,23 @@ impl Asked {
                     .hint(format!("write {year}-12-31 for the date, or more digits of the id")));
             }
         }
-        Ok(archive.find(&self.snapshot, filter)?)
+        archive.find(&self.snapshot, filter).map_err(|error| {
+            let none = error.kind() == Kind::NotFound;
+            match (&self.snapshot, oldest(archive, filter)) {
+                (Selector::AsOf(_), Some((id, snapshot))) if none => {
+                    let (id, when) = (id.short(), dates::minute(snapshot.time));
+                    Failure::new(Code::Failed, format!("looking for the snapshot: the oldest is {id} of {when}"))
+                        .hint("{snap} list shows them all; a date means the newest that is not later")
+                }
+                _ => error.into(),
+            }
+        })
     }
+}
+
+/// The first snapshot that counts.
+fn oldest(archive: &Archive, filter: &Filter) -> Option<(SnapshotId, Snapshot)> {
+    archive.snapshots().into_iter().find(|(_, snapshot)| filter.admits(snapshot))
 }
 
 fn snapshot(text: &str, now: &Zoned) -> Option<Selector> {
@@ -94,7 +109,6 @@ fn snapshot(text: &str, now: &Zoned) -> Option<Selector> {
 mod tests {
     use super::*;
     use snapkeep::archive::Parameters;
-    use snapkeep::format::{Summary, Time};
     use snapkeep::id::ChunkId;
     use snapkeep::store::Memory;
 
@@ -176,6 +190,36 @@ mod tests {
         assert_eq!(find(&format!("{year}-12-31")).map(|(found, _)| found), Ok(id));
         let other = if year == "2010" { "2011" } else { "2010" };
         assert_eq!(find(other).map(|(found, _)| found), Ok(id), "as a date");
+    }
+
+    /// Whoever asks for a date before the first snapshot wants to know how far back there is anything.
+    #[test]
+    fn a_date_before_the_first_snapshot_names_the_oldest() {
+        let store = std::sync::Arc::new(Memory::new());
+        Archive::create(&*store, &Parameters::default(), 0).expect("an archive");
+        let archive = Archive::open(store, None, std::sync::Arc::new(|_| {})).expect("an archive");
+        let find = |filter: &Filter| {
+            let asked = Asked::parse(OsStr::new("2001-02-03"), &now()).expect("a date");
+            asked.find(&archive, filter).expect_err("there is none").message
+        };
+        let everything = Filter::default();
+        assert!(find(&everything).contains("no snapshot yet"), "{}", find(&everything));
+        let mut snapshot = Snapshot { sequence: 1, ..Snapshot::of(ChunkId::from_bytes([0; 32])) };
+        snapshot.time.secs = 1_600_000_000;
+        snapshot.host = "desk".to_owned();
+        archive.commit(&snapshot).expect("committed");
+        snapshot.time.secs += 86_400;
+        snapshot.sequence = 2;
+        snapshot.host = "laptop".to_owned();
+        archive.commit(&snapshot).expect("committed");
+        let laptop = Filter { host: Some("laptop".to_owned()), ..Filter::default() };
+        for (filter, second) in [(&everything, 1_600_000_000), (&laptop, 1_600_086_400)] {
+            let oldest = dates::minute(snapkeep::format::Time { secs: second, nanos: 0 });
+            let said = find(filter);
+            assert!(said.contains("the oldest is ") && said.ends_with(&format!(" of {oldest}")), "{said}");
+        }
+        let nobody = Filter { host: Some("nobody".to_owned()), ..Filter::default() };
+        assert!(find(&nobody).contains("none from then or before"), "{}", find(&nobody));
     }
 
     #[cfg(unix)]
