@@ -9,14 +9,14 @@ use snapkeep::archive::Filter;
 use super::exit::{self, Failure};
 use super::screen::Wishes;
 use super::{
-    browse, cat, create, deleted, diff, duplicates, find, generate, has, history, init, list, ls, mount, places,
-    repair, restore, squeeze, status, verify,
+    browse, cat, create, deleted, diff, duplicates, examples, find, generate, has, history, init, list, ls, mount,
+    places, repair, restore, squeeze, status, verify,
 };
 
 #[derive(Parser)]
 #[command(
     version = concat!(env!("CARGO_PKG_VERSION"), " (snapkeep, an archive for photos)"),
-    about = "Keeps photos in a content-addressed archive: what is deleted, moved or edited stays restorable.",
+    about = "Keeps every state of your photos: what is deleted, moved or edited stays.",
     arg_required_else_help = true,
     disable_help_subcommand = true
 )]
@@ -150,14 +150,15 @@ its end. What is in a snapshot is named after a colon: latest:Pictures/2019.";
 pub fn grammar(name: &'static str) -> clap::Command {
     let snapshots = SNAPSHOTS.replace('\n', " ").replace('`', "");
     let explain = |command: clap::Command| command.after_long_help(snapshots.clone());
-    Cli::command()
+    let grammar = Cli::command()
         .name(name)
         .bin_name(name)
         .after_long_help(format!("{snapshots}\n\n{}\n\n{ENVIRONMENT}", exit::TABLE))
         .mut_subcommand("ls", explain)
         .mut_subcommand("restore", explain)
         .mut_subcommand("cat", explain)
-        .mut_subcommand("diff", explain)
+        .mut_subcommand("diff", explain);
+    examples::explain(grammar, name)
 }
 
 /// Reads a command line.

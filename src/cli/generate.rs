@@ -1,10 +1,12 @@
 //! `completions` and `man`: made from the grammar, so they are never out of date.
 
+use std::io::Write;
 use std::path::PathBuf;
+use std::process::{Command, Stdio};
 
-use super::args;
 use super::exit::{Code, Failure};
 use super::screen::Screen;
+use super::{args, examples};
 
 /// Print a script that completes this command in a shell
 #[derive(clap::Args)]
@@ -13,7 +15,9 @@ pub struct Completions {
     shell: clap_complete::Shell,
 }
 
-/// Print the manual page, or write all of them into a folder
+/// Show the manual page, or write all of them into a folder
+///
+/// On a terminal it is shown as `man` shows it; a pipe gets the page as `man` reads it.
 #[derive(clap::Args)]
 pub struct Man {
     /// The folder, such as ~/.local/share/man/man1
@@ -31,13 +35,21 @@ pub fn completions(screen: &Screen, asked: &Completions) -> Result<Code, Failure
 
 /// Prints or writes the manual.
 pub fn man(screen: &Screen, asked: &Man) -> Result<Code, Failure> {
-    let grammar = args::grammar(screen.name());
+    let grammar = examples::append(args::grammar(screen.name()), screen.name());
     let Some(folder) = &asked.folder else {
         let mut page = Vec::new();
         clap_mangen::Man::new(grammar)
             .render(&mut page)
             .map_err(|error| Failure::new(Code::Failed, format!("making the manual page: {error}")))?;
-        screen.write(&page);
+        if screen.is_terminal() && shown(&page) {
+            return Ok(Code::Done);
+        }
+        if screen.is_terminal() {
+            // Where there is no `man`, this says the same in other words.
+            screen.write(args::grammar(screen.name()).render_long_help().to_string().as_bytes());
+        } else {
+            screen.write(&page);
+        }
         return Ok(Code::Done);
     };
     std::fs::create_dir_all(folder).and_then(|()| clap_mangen::generate_to(grammar, folder)).map_err(|error| {
@@ -45,4 +57,13 @@ pub fn man(screen: &Screen, asked: &Man) -> Result<Code, Failure> {
     })?;
     screen.tell(&format!("wrote the manual pages to {}", super::names::path(folder)));
     Ok(Code::Done)
+}
+
+/// Whether `man` has shown this page. It reads it from its standard input.
+fn shown(page: &[u8]) -> bool {
+    let man = Command::new("man").args(["-l", "-"]).stdin(Stdio::piped()).stderr(Stdio::null()).spawn();
+    let Ok(mut man) = man else { return false };
+    // Whoever leaves it early has seen enough.
+    let _ = man.stdin.take().map(|mut to| to.write_all(page));
+    man.wait().is_ok_and(|status| status.success())
 }

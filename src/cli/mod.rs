@@ -14,6 +14,7 @@ mod deleted;
 mod diff;
 mod duplicates;
 mod episodes;
+mod examples;
 mod exit;
 mod find;
 mod generate;

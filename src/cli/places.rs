@@ -66,6 +66,15 @@ impl Places {
     }
 }
 
+/// A path as it is written, with `~` for the home folder.
+pub fn shortened(path: &Path) -> PathBuf {
+    let home = std::env::home_dir().filter(|home| home.components().count() > 1);
+    match home.and_then(|home| path.strip_prefix(home).ok().map(Path::to_owned)) {
+        Some(rest) => Path::new("~").join(rest),
+        None => path.to_owned(),
+    }
+}
+
 /// The name of this machine.
 pub fn host_name() -> String {
     #[cfg(unix)]
