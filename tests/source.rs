@@ -3,7 +3,7 @@
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, mkdirat, mknodat, openat, symlinkat};
 use snapkeep::error::Kind as ErrorKind;
-use snapkeep::source::{Kind, Node, RuleSpec, Rules, Scan, SourceFile, Time, read_link, scan, xattrs};
+use snapkeep::source::{Kind, Node, PassedOver, RuleSpec, Rules, Scan, SourceFile, Time, read_link, scan, xattrs};
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
@@ -180,7 +180,13 @@ fn pipes_and_sockets_are_passed_over_and_told() {
     let _socket = std::os::unix::net::UnixListener::bind(dir.path().join("socket")).unwrap();
     let found = everything(dir.path());
     assert_eq!(paths(&found.node), ["a"]);
-    assert_eq!(found.passed_over, [(dir.path().join("pipe"), "fifo"), (dir.path().join("socket"), "socket")]);
+    assert_eq!(
+        found.passed_over,
+        [
+            (dir.path().join("pipe"), PassedOver::Special("fifo")),
+            (dir.path().join("socket"), PassedOver::Special("socket"))
+        ]
+    );
 }
 
 #[test]
@@ -396,7 +402,7 @@ fn other_file_systems_are_not_entered_if_so_asked() {
         return;
     };
     let found = walk(Path::new("/dev"), &RuleSpec { one_file_system: true, ..Default::default() });
-    assert!(found.passed_over.contains(&(inner.into(), "another file system")), "{:?}", found.passed_over);
+    assert!(found.passed_over.contains(&(inner.into(), PassedOver::OtherFileSystem)), "{:?}", found.passed_over);
     let node = found.node.children.iter().find(|node| inner.as_bytes().ends_with(&node.name)).unwrap();
     assert_eq!((node.stat.kind, node.children.len()), (Kind::Dir, 0));
 }

@@ -9,7 +9,7 @@ use serde::Serialize;
 use snapkeep::archive::Packing;
 use snapkeep::error::{Error, Kind};
 use snapkeep::op::{self, Backup, BackupOptions};
-use snapkeep::source::RuleSpec;
+use snapkeep::source::{PassedOver, RuleSpec};
 
 use super::app::App;
 use super::args::split_tags;
@@ -130,6 +130,8 @@ fn options(config: &config::Create, host: String, asked: Arguments, begun: &Zone
         exclude_if_present: both(&config.exclude_if_present, asked.exclude_if_present),
         exclude_larger_than: asked.exclude_larger_than.or(limit),
         one_file_system: config.one_file_system || asked.one_file_system,
+        own: Vec::new(),
+        temporary: None,
     };
     let mut sources = asked.sources;
     for list in &asked.files_from {
@@ -262,13 +264,27 @@ fn tell(app: &App, options: &BackupOptions, done: &Backup, begun: &Zoned) {
     }
     sentences(options, done).iter().for_each(|line| screen.tell(line));
     if screen.verbose() > 0 {
-        for (path, what) in &done.passed_over {
-            screen.tell(&format!("passed over {}: it is {what}", names::path(path)));
+        for (path, why) in &done.passed_over {
+            screen.tell(&format!("passed over {}: it is {}", names::path(path), what(*why)));
         }
+    }
+    if done.kept.excluded > 0 {
+        screen.tell(&format!("{} left out by rules now: kept as they were", words::count(done.kept.excluded)));
     }
     let unread = done.unread.len() as u64;
     if unread > 0 {
         screen.warn(&format!("{} could not be read, or not whole; the reasons are above", words::files(unread)));
+    }
+    if done.kept.unread > 0 {
+        screen.warn(&format!("{} could not be read: kept as they were", words::count(done.kept.unread)));
+    }
+}
+
+/// What something is that was passed over.
+fn what(why: PassedOver) -> &'static str {
+    match why {
+        PassedOver::Special(what) | PassedOver::Own(what) => what,
+        PassedOver::OtherFileSystem => "on another file system",
     }
 }
 
@@ -287,10 +303,17 @@ fn sentences(options: &BackupOptions, done: &Backup) -> Vec<String> {
         words::count(summary.gone),
         words::count(summary.unread)
     );
-    if !done.passed_over.is_empty() {
-        let others =
-            words::things(done.passed_over.len() as u64, "socket, pipe or device", "sockets, pipes or devices");
+    let number =
+        |wanted: fn(&PassedOver) -> bool| done.passed_over.iter().filter(|(_, why)| wanted(why)).count() as u64;
+    let special = number(|why| matches!(why, PassedOver::Special(_)));
+    if special > 0 {
+        let others = words::things(special, "socket, pipe or device", "sockets, pipes or devices");
         let _ = write!(counts, ", {others} passed over");
+    }
+    let elsewhere = number(|why| *why == PassedOver::OtherFileSystem);
+    if elsewhere > 0 {
+        let folders = words::things(elsewhere, "folder", "folders");
+        let _ = write!(counts, ", {folders} on another file system not entered");
     }
     let head = match (&done.id, done.parent) {
         (Some(id), _) => format!("snapshot {} saved", id.short()),
@@ -409,8 +432,8 @@ mod tests {
             ..Summary::default()
         };
         let id = SnapshotId::from_bytes([0x1f; 32]);
-        let (unread, passed_over) = (Vec::new(), Vec::new());
-        let mut done = Backup { id: Some(id), summary, parent: None, unread, passed_over, unchanged: false };
+        let (unread, passed_over, kept) = (Vec::new(), Vec::new(), op::Kept::default());
+        let mut done = Backup { id: Some(id), summary, parent: None, unread, kept, passed_over, unchanged: false };
         let expected = [
             "snapshot 1f1f1f1f saved: 4,211 new, 12 changed, 7 no longer in the source (still in the archive), 0 unreadable",
             "18,032 files, 61.2 GB in the source; 1.3 GB new, 1.2 GB stored in 42 s",

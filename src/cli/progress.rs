@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use serde_json::json;
 use snapkeep::op::{Action, Event, Observer};
+use snapkeep::source::Unseen;
 use unicode_width::UnicodeWidthStr;
 
 use super::places::bytes_of;
@@ -132,6 +133,8 @@ impl<'a> Progress<'a> {
             Action::Changed => ("changed", "modified", 1),
             Action::Moved => ("moved", "moved", 1),
             Action::Gone => ("gone", "gone", 1),
+            Action::Carried(Unseen::Unread) => ("kept", "kept_unreadable", 1),
+            Action::Carried(Unseen::Excluded) => ("left out", "kept_excluded", 1),
             Action::PassedOver => ("passed over", "passed_over", 1),
             Action::Restored => (self.words.restored, "restored", 1),
             Action::Left => ("left", "unchanged", 1),

@@ -16,7 +16,7 @@ mod verify;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-pub use backup::{Backup, BackupOptions, backup};
+pub use backup::{Backup, BackupOptions, Kept, backup};
 pub use diff::{Diff, diff};
 pub use duplicates::{Duplicates, duplicates};
 pub use has::{Finding, Has, Verdict, has};
@@ -27,6 +27,7 @@ pub use status::{Status, VERIFIED_DAYS, Verified, status};
 pub use verify::{AffectedFile, Damage, LostChunk, Share, Verify, VerifyOptions, distinct_files, verify};
 
 use crate::error::{Error, Result};
+use crate::source::Unseen;
 
 /// Something that happened on the way. Counts are of files and bytes.
 #[derive(Clone, Copy, Debug)]
@@ -86,6 +87,8 @@ pub enum Action {
     Unchanged,
     /// The previous snapshot had it, and it is no longer in the source.
     Gone,
+    /// It is there and was not read, so the snapshot has it as an earlier one has it.
+    Carried(Unseen),
     /// It is a socket or device and was passed over.
     PassedOver,
     /// It was written.

@@ -8,6 +8,7 @@
 //! failing *destination* can never be booked as an unreadable photo: only this room makes one.
 
 mod failure;
+mod mounts;
 mod pattern;
 mod place;
 mod read;
@@ -20,7 +21,7 @@ mod sys;
 pub use failure::Failure;
 pub use read::{SourceFile, Xattr, read_link, xattrs};
 pub use rules::{RuleSpec, Rules};
-pub use scan::{Node, Scan, scan};
+pub use scan::{Node, PassedOver, Presence, Scan, Unseen, scan};
 pub use selection::Patterns;
 pub use stat::{Kind, Stat, Time};
 pub use sys::name_of;

@@ -1,19 +1,26 @@
-//! What is left out of a backup, and why: patterns, tag files, size, other file systems.
+//! What is left out of a backup, and why: patterns, tag files, size, other file systems, and what belongs to this program.
 //!
 //! Patterns are tried against the full path of a file. A pattern leaves out what it names *below* a root: a root that was
 //! named as source is never left out itself, whatever its own path matches. An excluded directory is not entered, so
 //! nothing below it can be taken back with `!`.
+//!
+//! What belongs to this program is told by what it is and not by its path, so that no link, bind mount or other spelling
+//! leads to it, and no pattern is needed: a folder by device and number, its own and those of a file in it; an archive that
+//! is mounted by its kind of file system; what a killed restore left by its name.
 
+use super::mounts;
 use super::pattern::Pattern;
 use super::place::Place;
 use super::stat::Stat;
 use super::sys;
 use crate::error::{Error, Kind, Result};
 use rustix::fs::OFlags;
+use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::Read;
 use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
@@ -36,6 +43,10 @@ pub struct RuleSpec {
     pub exclude_larger_than: Option<u64>,
     /// Do not enter directories on another file system than the root's. The directory itself stays, empty.
     pub one_file_system: bool,
+    /// Files that lie in folders of this program's own, such as an archive's header. These folders are never entered.
+    pub own: Vec<PathBuf>,
+    /// Which names are those of temporary files of this program.
+    pub temporary: Option<fn(&[u8]) -> bool>,
 }
 
 /// A [`RuleSpec`] that has been understood. The default leaves nothing out.
@@ -46,6 +57,17 @@ pub struct Rules {
     tags: Vec<Tag>,
     larger_than: Option<u64>,
     one_file_system: bool,
+    own: Vec<OwnFolder>,
+    temporary: Option<fn(&[u8]) -> bool>,
+    mounted: HashSet<u64>,
+}
+
+/// A folder of this program: its device and number, and a file in it with its own.
+#[derive(Debug)]
+struct OwnFolder {
+    folder: (u64, u64),
+    name: Vec<u8>,
+    file: (u64, u64),
 }
 
 /// Patterns in the order given. A `!` takes back matches of its own list only.
@@ -78,7 +100,31 @@ impl Rules {
             tags,
             larger_than: spec.exclude_larger_than,
             one_file_system: spec.one_file_system,
+            own: spec.own.iter().filter_map(|file| OwnFolder::with(file)).collect(),
+            temporary: spec.temporary,
+            mounted: mounts::mounted_archives(),
         })
+    }
+
+    /// Whether a directory is a folder of this program, at this path from the directory `at`.
+    pub(super) fn is_own_folder(&self, at: BorrowedFd<'_>, path: &[u8], stat: &Stat) -> bool {
+        let is_there = |own: &OwnFolder| {
+            let file = [path, b"/", &own.name].concat();
+            sys::stat(at, sys::os(&file)).is_ok_and(|file| (file.dev, file.ino) == own.file)
+        };
+        // Where numbers are made up, something else may have the folder's; the file in it settles that.
+        self.own.iter().any(|own| own.folder == (stat.dev, stat.ino) && is_there(own))
+    }
+
+    /// What `name` in the directory `parent`, which is open as `dir`, is to this program, if anything.
+    pub(super) fn own(&self, dir: BorrowedFd<'_>, parent: &Place, name: &[u8], stat: &Stat) -> Option<&'static str> {
+        if stat.kind != super::Kind::Dir {
+            return self.temporary.is_some_and(|is_ours| is_ours(name)).then_some("what an unfinished restore left");
+        }
+        if stat.dev != parent.dev && self.mounted.contains(&stat.dev) {
+            return Some("an archive that is mounted");
+        }
+        self.is_own_folder(dir, name, stat).then_some("a folder of this program")
     }
 
     /// Whether the patterns leave out `name` in the directory `parent`.
@@ -239,6 +285,15 @@ fn ends_at(pattern: &Pattern, parent: &Place, name: &[u8], named: impl Fn(&Place
             Step::Above(place) => place.parent.as_deref().and_then(step),
         },
     )
+}
+
+impl OwnFolder {
+    /// The folder that this file is in. What is not there is nothing to leave out.
+    fn with(file: &Path) -> Option<Self> {
+        let stat = |path: &Path| fs::metadata(path).map(|about| (about.dev(), about.ino()));
+        let folder = stat(file.parent()?).ok()?;
+        Some(Self { folder, name: file.file_name()?.as_bytes().to_vec(), file: stat(file).ok()? })
+    }
 }
 
 impl Tag {

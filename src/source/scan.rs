@@ -6,6 +6,7 @@
 //! meanwhile is reached again from the root, name by name and without following links.
 
 use super::failure::Failure;
+use super::mounts;
 use super::place::Place;
 use super::rules::Rules;
 use super::stat::{Kind, Stat};
@@ -37,6 +38,65 @@ pub struct Node {
     pub stat: Stat,
     /// What a directory holds, sorted by the bytes of the names.
     pub children: Vec<Node>,
+    /// What else it holds; none if that is all.
+    missed: Option<Box<Missed>>,
+}
+
+/// What a directory holds that is not among its children.
+#[derive(Debug, Default)]
+struct Missed {
+    /// Names that a rule leaves out, and names that could not be looked at; each list ascending.
+    excluded: Vec<Box<[u8]>>,
+    unread: Vec<Box<[u8]>>,
+    /// Why there may be more names than all these: it could not be listed to its end, or a rule says not to enter it.
+    closed: Option<Unseen>,
+}
+
+/// Why something of a directory is not among its children although it is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unseen {
+    /// It could not be looked at, or nobody knows whether it is there since the directory could not be listed.
+    Unread,
+    /// A rule leaves it out.
+    Excluded,
+}
+
+/// What is known of a name in a directory.
+#[derive(Debug, Clone, Copy)]
+pub enum Presence<'n> {
+    /// This is there.
+    Here(&'n Node),
+    /// Something is or may be there.
+    Unseen(Unseen),
+    /// It is not there.
+    Gone,
+}
+
+impl Node {
+    fn new(name: Box<[u8]>, stat: Stat) -> Self {
+        Self { name, stat, children: Vec::new(), missed: None }
+    }
+
+    /// What is known of a name in this directory.
+    pub fn below(&self, name: &[u8]) -> Presence<'_> {
+        if let Ok(at) = self.children.binary_search_by(|child| child.name[..].cmp(name)) {
+            return Presence::Here(&self.children[at]);
+        }
+        let Some(missed) = &self.missed else { return Presence::Gone };
+        let is_in = |names: &[Box<[u8]>]| names.binary_search_by(|other| other[..].cmp(name)).is_ok();
+        if is_in(&missed.excluded) {
+            Presence::Unseen(Unseen::Excluded)
+        } else if is_in(&missed.unread) {
+            Presence::Unseen(Unseen::Unread)
+        } else {
+            missed.closed.map_or(Presence::Gone, Presence::Unseen)
+        }
+    }
+
+    /// Why nothing of a directory was seen, if that is so.
+    pub fn unseen(&self) -> Option<Unseen> {
+        self.missed.as_ref().and_then(|missed| missed.closed).filter(|_| self.children.is_empty())
+    }
 }
 
 impl Drop for Node {
@@ -48,6 +108,17 @@ impl Drop for Node {
     }
 }
 
+/// Why something is not backed up although no pattern leaves it out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum PassedOver {
+    /// It is no file, directory or link, but a "socket", "fifo" or what else [`Kind::Other`] says.
+    Special(&'static str),
+    /// A directory on another file system, which is not to be entered.
+    OtherFileSystem,
+    /// It belongs to this program: what it is.
+    Own(&'static str),
+}
+
 /// What a walk found.
 #[derive(Debug)]
 pub struct Scan {
@@ -55,9 +126,8 @@ pub struct Scan {
     pub node: Node,
     /// What could not be read, sorted by path. If there are any, something of the source is missing here.
     pub failures: Vec<Failure>,
-    /// What is never backed up, sorted by path, and what it is: sockets, devices, and directories that were not entered
-    /// because they lie on another file system.
-    pub passed_over: Vec<(PathBuf, &'static str)>,
+    /// What is never backed up, sorted by path, and directories that were not entered.
+    pub passed_over: Vec<(PathBuf, PassedOver)>,
     /// How many names the rules left out; of an excluded directory only its own.
     pub excluded: u64,
     /// How many regular files there are.
@@ -68,6 +138,8 @@ pub struct Scan {
     pub links: u64,
     /// The sum of the files' sizes.
     pub bytes: u64,
+    /// The root's file system makes inode numbers up, so that they mean nothing once it was mounted again.
+    pub numbers_made_up: bool,
 }
 
 /// Walks `root`, a directory or a single file, and leaves out what `rules` say.
@@ -94,6 +166,9 @@ pub fn scan(root: &Path, rules: &Rules, tick: &(dyn Fn(u64, u64) + Sync), stop: 
         Kind::Dir => Some(sys::open(reached.at(), inside.as_os_str(), stat.uid, OFlags::DIRECTORY).map_err(unusable)?),
         _ => None,
     };
+    if rules.is_own_folder(reached.at(), inside.as_os_str().as_bytes(), &stat) {
+        return Err(unusable(io::Error::other("it belongs to this program and is never backed up")));
+    }
     let walk = Walk {
         root,
         root_dev: stat.dev,
@@ -110,16 +185,19 @@ pub fn scan(root: &Path, rules: &Rules, tick: &(dyn Fn(u64, u64) + Sync), stop: 
     if let Some(dir) = walk.root_handle {
         let place = rules.place_of_root(root, &stat).map_err(unusable)?;
         let (names, ended) = sys::list(dir);
-        if let Some(cause) = ended {
-            return Err(unusable(cause));
+        match ended {
+            Some(cause) if names.is_empty() => return Err(unusable(cause)),
+            Some(cause) => walk.close("listing", ROOT, &place, cause),
+            None => {}
         }
-        rayon::scope(|scope| walk.share_out(scope, Owner { part: 0, index: 0 }, Arc::new(place), None, names));
+        rayon::scope(|scope| walk.share_out(scope, ROOT, Arc::new(place), None, names));
     }
     if stop.load(Relaxed) {
         return Err(Error::interrupted());
     }
     let name = root.file_name().map(|name| name.as_bytes().into()).unwrap_or_default();
-    Ok(walk.finish(Node { name, stat, children: Vec::new() }))
+    let numbers_made_up = walk.root_handle.is_some_and(mounts::makes_numbers_up);
+    Ok(Scan { numbers_made_up, ..walk.finish(Node::new(name, stat)) })
 }
 
 /// What the tasks of one walk share.
@@ -149,7 +227,8 @@ struct Totals {
 struct Found {
     parts: Vec<Part>,
     failures: Vec<Failure>,
-    passed_over: Vec<(PathBuf, &'static str)>,
+    passed_over: Vec<(PathBuf, PassedOver)>,
+    closed: Vec<(Owner, Unseen)>,
 }
 
 /// Some of a directory's entries, sorted; each task makes one. Parts are numbered so that those of a directory follow one
@@ -159,6 +238,8 @@ struct Part {
     owner: Owner,
     first: bool,
     nodes: Vec<Node>,
+    excluded: Vec<Box<[u8]>>,
+    unread: Vec<Box<[u8]>>,
 }
 
 /// Where a directory's own node stands; part 0 is the root alone.
@@ -167,6 +248,8 @@ struct Owner {
     part: usize,
     index: usize,
 }
+
+const ROOT: Owner = Owner { part: 0, index: 0 };
 
 /// A directory that is open for the sake of those in it, counted while it is.
 struct Handle<'w> {
@@ -187,7 +270,8 @@ impl<'w> Walk<'w> {
             return;
         }
         if place.is_loop() {
-            return self.fail("entering", &place, None, io::Error::other("the directory contains itself"));
+            let cause = io::Error::other("the directory contains itself");
+            return self.close("entering", owner, &place, cause);
         }
         let opened = match &parent {
             Some(parent) => sys::open(&parent.fd, sys::os(&place.name), uid, OFlags::DIRECTORY),
@@ -196,13 +280,13 @@ impl<'w> Walk<'w> {
         drop(parent);
         let fd = match opened {
             Ok(fd) => fd,
-            Err(cause) => return self.fail("entering", &place, None, cause),
+            Err(cause) => return self.close("entering", owner, &place, cause),
         };
         self.handles.fetch_add(1, Relaxed);
         let handle = Arc::new(Handle { fd, open: &self.handles });
         let (names, ended) = sys::list(handle.fd.as_fd());
         if let Some(cause) = ended {
-            self.fail("listing", &place, None, cause);
+            self.close("listing", owner, &place, cause);
         }
         self.share_out(scope, owner, Arc::new(place), Some(handle), names);
     }
@@ -233,17 +317,18 @@ impl<'w> Walk<'w> {
     ) {
         let Some(dir) = handle.as_ref().map(|handle| handle.fd.as_fd()).or(self.root_handle) else { return };
         let tags = self.rules.tags_of(dir, &names);
+        let mut tagged = Vec::new();
         if !tags.is_empty() {
-            let all = names.len();
-            names.retain(|name| tags.contains(&&**name));
-            self.totals.excluded.fetch_add((all - names.len()) as u64, Relaxed);
+            (names, tagged) = names.into_iter().partition(|name| tags.contains(&&**name));
+            self.totals.excluded.fetch_add(tagged.len() as u64, Relaxed);
         }
         let parts = names.len().div_ceil(NAMES_AT_ONCE);
         let number = self.next_part.fetch_add(parts, Relaxed);
         for part in (0..parts).rev() {
             let names = names.split_off(part * NAMES_AT_ONCE);
             let first = part == 0;
-            let part = Part { number: number + part, owner, first, nodes: Vec::new() };
+            let excluded = if first { std::mem::take(&mut tagged) } else { Vec::new() };
+            let part = Part { number: number + part, owner, first, nodes: Vec::new(), excluded, unread: Vec::new() };
             if first || self.crowded() {
                 self.look(scope, part, &place, handle.clone(), names);
             } else {
@@ -267,23 +352,29 @@ impl<'w> Walk<'w> {
             return;
         }
         let mut gone = Vec::new();
-        let mut excluded = 0;
+        let tagged = part.excluded.len();
         part.nodes.reserve_exact(names.len());
         for name in names {
             if self.rules.exclude_name(place, &name) {
-                excluded += 1;
+                part.excluded.push(name);
                 continue;
             }
             match sys::stat(dir, sys::os(&name)) {
-                Ok(stat) if self.rules.exclude_stat(&stat) => excluded += 1,
-                Ok(Stat { kind: Kind::Other(kind), .. }) => self.pass_over(place, &name, kind),
-                Ok(stat) => part.nodes.push(Node { name, stat, children: Vec::new() }),
+                Ok(stat) if self.rules.exclude_stat(&stat) => part.excluded.push(name),
+                Ok(Stat { kind: Kind::Other(kind), .. }) => self.pass_over(place, &name, PassedOver::Special(kind)),
+                Ok(stat) => match self.rules.own(dir, place, &name, &stat) {
+                    Some(what) => self.pass_over(place, &name, PassedOver::Own(what)),
+                    None => part.nodes.push(Node::new(name, stat)),
+                },
                 Err(cause) if cause.kind() == io::ErrorKind::NotFound => gone.push((name, cause)),
-                Err(cause) => self.fail("looking at", place, Some(&name), cause),
+                Err(cause) => {
+                    self.fail("looking at", place, Some(&name), cause);
+                    part.unread.push(name);
+                }
             }
         }
-        self.still_named(place, dir, gone);
-        self.totals.excluded.fetch_add(excluded, Relaxed);
+        self.still_named(place, dir, gone, &mut part.unread);
+        self.totals.excluded.fetch_add((part.excluded.len() - tagged) as u64, Relaxed);
         part.nodes.iter().for_each(|node| self.totals.count(&node.stat));
         (self.tick)(self.totals.files.load(Relaxed), self.totals.bytes.load(Relaxed));
 
@@ -293,7 +384,8 @@ impl<'w> Walk<'w> {
                 let owner = Owner { part: part.number, index };
                 below.push((owner, self.rules.place_below(place, &node.name, &node.stat), node.stat.uid));
             } else {
-                self.pass_over(place, &node.name, "another file system");
+                self.pass_over(place, &node.name, PassedOver::OtherFileSystem);
+                self.found(|found| found.closed.push((Owner { part: part.number, index }, Unseen::Excluded)));
             }
         }
         let count = below.len();
@@ -307,7 +399,13 @@ impl<'w> Walk<'w> {
 
     /// A file that was deleted between listing and looking is simply not there any more. But one that the directory still
     /// names and the system cannot find is lost to a damaged file system, and that must be said.
-    fn still_named(&self, place: &Place, dir: BorrowedFd<'_>, gone: Vec<(Box<[u8]>, io::Error)>) {
+    fn still_named(
+        &self,
+        place: &Place,
+        dir: BorrowedFd<'_>,
+        gone: Vec<(Box<[u8]>, io::Error)>,
+        unread: &mut Vec<Box<[u8]>>,
+    ) {
         if gone.is_empty() {
             return;
         }
@@ -316,9 +414,13 @@ impl<'w> Walk<'w> {
                 let (names, _) = sys::list(again.as_fd());
                 for (name, cause) in gone.into_iter().filter(|(name, _)| names.binary_search(name).is_ok()) {
                     self.fail("looking at", place, Some(&name), cause);
+                    unread.push(name);
                 }
             }
-            Err(cause) => self.fail("listing", place, None, cause),
+            Err(cause) => {
+                self.fail("listing", place, None, cause);
+                unread.extend(gone.into_iter().map(|(name, _)| name));
+            }
         }
     }
 
@@ -327,7 +429,13 @@ impl<'w> Walk<'w> {
         self.found(|found| found.failures.push(failure));
     }
 
-    fn pass_over(&self, place: &Place, name: &[u8], why: &'static str) {
+    /// A directory of which not everything could be seen.
+    fn close(&self, during: &'static str, owner: Owner, place: &Place, cause: io::Error) {
+        self.fail(during, place, None, cause);
+        self.found(|found| found.closed.push((owner, Unseen::Unread)));
+    }
+
+    fn pass_over(&self, place: &Place, name: &[u8], why: PassedOver) {
         let path = place.path(self.root, Some(name));
         self.found(|found| found.passed_over.push((path, why)));
     }
@@ -338,16 +446,27 @@ impl<'w> Walk<'w> {
 
     /// Puts the parts together under the root, last ones first: when a part is hung up, all that belongs below it is.
     fn finish(self, mut root: Node) -> Scan {
-        let Found { mut parts, mut failures, mut passed_over } =
+        let Found { mut parts, mut failures, mut passed_over, closed } =
             self.found.into_inner().unwrap_or_else(PoisonError::into_inner);
         parts.sort_unstable_by_key(|part| part.number);
+        for (owner, why) in closed {
+            if let Some(dir) = node_of(&mut parts, &mut root, owner) {
+                dir.missed.get_or_insert_default().closed = Some(why);
+            }
+        }
         while let Some(part) = parts.pop() {
-            let Owner { part: number, index } = part.owner;
-            let dir = match parts.binary_search_by_key(&number, |above| above.number) {
-                Ok(at) => parts.get_mut(at).and_then(|above| above.nodes.get_mut(index)),
-                Err(_) => Some(&mut root),
-            };
-            let Some(dir) = dir else { continue };
+            let Some(dir) = node_of(&mut parts, &mut root, part.owner) else { continue };
+            if !part.excluded.is_empty() || !part.unread.is_empty() {
+                dir.missed.get_or_insert_default();
+            }
+            if let Some(missed) = &mut dir.missed {
+                for (names, more) in [(&mut missed.excluded, part.excluded), (&mut missed.unread, part.unread)] {
+                    names.extend(more);
+                    if part.first {
+                        names.sort_unstable();
+                    }
+                }
+            }
             if dir.children.is_empty() {
                 dir.children = part.nodes;
             } else {
@@ -370,7 +489,16 @@ impl<'w> Walk<'w> {
             dirs: dirs.into_inner(),
             links: links.into_inner(),
             bytes: bytes.into_inner(),
+            numbers_made_up: false,
         }
+    }
+}
+
+/// A directory's own node, among parts that are sorted by number.
+fn node_of<'p>(parts: &'p mut [Part], root: &'p mut Node, Owner { part, index }: Owner) -> Option<&'p mut Node> {
+    match parts.binary_search_by_key(&part, |above| above.number) {
+        Ok(at) => parts.get_mut(at)?.nodes.get_mut(index),
+        Err(_) => Some(root),
     }
 }
 

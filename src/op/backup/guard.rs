@@ -16,7 +16,7 @@ use crate::error::{Error, Kind, Result};
 use crate::format::{Entry, EntryKind, Time};
 use crate::id::ChunkId;
 use crate::op::{Observer, check_stop};
-use crate::source::{self, Node};
+use crate::source::{self, Node, Presence};
 
 /// So few files may always be lost or changed.
 const FEW: u64 = 50;
@@ -123,9 +123,10 @@ impl Compare<'_> {
                 _ => self.note_come(child),
             }
         }
-        let each = entries.par_iter().map(|entry| {
-            let now = children.binary_search_by(|child| child.name[..].cmp(&entry.name)).ok().map(|at| &children[at]);
-            self.entry(entry, now)
+        let each = entries.par_iter().map(|entry| match now.map_or(Presence::Gone, |now| now.below(&entry.name)) {
+            Presence::Here(now) => self.entry(entry, Some(now)),
+            Presence::Gone => self.entry(entry, None),
+            Presence::Unseen(_) => Ok(Seen::default()),
         });
         each.try_reduce(Seen::default, |one, other| {
             let (files, lost) = (one.files + other.files, one.lost + other.lost);

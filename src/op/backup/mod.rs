@@ -5,6 +5,7 @@
 //! is told and passed over; an error of the archive ends the run, and then there is no snapshot. Whatever ends it, the
 //! chunks that are durable by then are not stored again by the next run.
 
+mod carry;
 mod guard;
 mod moved;
 mod previous;
@@ -18,8 +19,9 @@ use crate::archive::{Archive, Packing};
 use crate::error::{Error, Kind, Result};
 use crate::format::{Device, Snapshot, Source, Summary, Time, Unread};
 use crate::id::SnapshotId;
-use crate::source::{self, RuleSpec, Rules, Scan};
-use previous::Previous;
+use crate::source::{self, PassedOver, RuleSpec, Rules, Scan};
+pub use carry::Kept;
+use previous::{Known, Previous};
 use run::Run;
 
 /// A thread's stack, in bytes: directories may nest deeply.
@@ -76,8 +78,10 @@ pub struct Backup {
     pub parent: Option<SnapshotId>,
     /// What could not be read.
     pub unread: Vec<Unread>,
-    /// Sockets, pipes and devices, which are never stored, and what each is.
-    pub passed_over: Vec<(PathBuf, &'static str)>,
+    /// What is in the snapshot as an earlier one has it, since it was not read this time.
+    pub kept: Kept,
+    /// What is never stored, such as sockets, and directories that were not entered.
+    pub passed_over: Vec<(PathBuf, PassedOver)>,
     /// Nothing differs from the previous snapshot.
     pub unchanged: bool,
 }
@@ -102,13 +106,15 @@ pub fn backup(archive: &Archive, options: &BackupOptions, observer: &dyn Observe
     let unchanged = done.tree == previous.tree();
     let id = match done.tree {
         Some(tree) if !(unchanged && options.skip_if_unchanged) => {
+            let kept_some = done.kept != Kept::default();
+            let record = |(at, root): (usize, &Root)| root.record(previous.root(at).filter(|_| kept_some));
             let snapshot = Snapshot {
                 sequence: previous.next_sequence(),
                 time: options.time,
                 offset_minutes: options.offset_minutes,
                 host: options.host.clone(),
                 user: options.user.clone(),
-                sources: roots.iter().map(Root::record).collect(),
+                sources: roots.iter().enumerate().map(record).collect(),
                 tree,
                 parent: previous.parent(),
                 tags: options.tags.clone(),
@@ -132,7 +138,8 @@ pub fn backup(archive: &Archive, options: &BackupOptions, observer: &dyn Observe
     let passed_over = roots.into_iter().flat_map(|root| root.scan.passed_over).collect();
     let Summary { new, changed, moved, gone, .. } = done.summary;
     let unchanged = if options.dry_run { new + changed + moved + gone == 0 } else { unchanged };
-    Ok(Backup { id, summary: done.summary, parent: previous.parent(), unread: done.unread, passed_over, unchanged })
+    let (summary, unread, kept) = (done.summary, done.unread, done.kept);
+    Ok(Backup { id, summary, parent: previous.parent(), unread, kept, passed_over, unchanged })
 }
 
 /// One source: its name in the snapshot, where it is, and what is there.
@@ -144,8 +151,10 @@ struct Root {
 }
 
 impl Root {
-    fn record(&self) -> Source {
-        let devices = self.devices.iter().map(|number| Device(*number)).collect();
+    fn record(&self, known: Option<&Known>) -> Source {
+        let mut devices: Vec<Device> = self.devices.iter().map(|number| Device(*number)).collect();
+        // Entries that were not read now say on which of the earlier devices they lie.
+        devices.extend(known.into_iter().flat_map(|known| known.devices.iter().skip(self.devices.len())));
         Source { name: self.name.clone(), path: bytes(&self.path), devices }
     }
 

@@ -15,7 +15,7 @@ use crate::archive::{Reader, entries_of};
 use crate::error::Result;
 use crate::format::{Entry, EntryKind};
 use crate::id::{ChunkId, FileHash};
-use crate::source::{Kind, Node, Stat};
+use crate::source::{Kind, Node, Presence, Stat};
 
 /// Times on FAT and exFAT are multiples of this, in nanoseconds.
 const COARSE: u32 = 10_000_000;
@@ -34,18 +34,25 @@ impl Moved {
         for (number, root) in roots.iter().enumerate() {
             let Some(known) = previous.root(number) else { continue };
             let EntryKind::Dir { tree, .. } = &known.entry.kind else { continue };
-            let mut todo: Vec<(ChunkId, Option<&Node>)> = vec![(*tree, Some(&root.scan.node))];
-            while let Some((tree, node)) = todo.pop() {
+            let carried = known.entry.meta.carried.is_some();
+            let mut todo: Vec<(ChunkId, Option<&Node>, bool)> = vec![(*tree, Some(&root.scan.node), carried)];
+            while let Some((tree, node, carried)) = todo.pop() {
                 for entry in readable(entries_of(reader, &tree))? {
-                    let now = node.and_then(|node| child(node, &entry.name));
+                    // What was not read is not known to be gone.
+                    let now = match node.map_or(Presence::Gone, |node| node.below(&entry.name)) {
+                        Presence::Here(node) => Some(node),
+                        Presence::Unseen(_) => continue,
+                        Presence::Gone => None,
+                    };
+                    let carried = carried || entry.meta.carried.is_some();
                     match (&entry.kind, now.map(|now| now.stat.kind)) {
-                        (EntryKind::Dir { tree, .. }, Some(Kind::Dir)) => todo.push((*tree, now)),
-                        (EntryKind::Dir { tree, .. }, _) => todo.push((*tree, None)),
+                        (EntryKind::Dir { tree, .. }, Some(Kind::Dir)) => todo.push((*tree, now, carried)),
+                        (EntryKind::Dir { tree, .. }, _) => todo.push((*tree, None, carried)),
                         (EntryKind::File { size, hash, .. }, now) if now != Some(Kind::File) => {
                             if *size > 0 {
                                 *gone.entry(*hash).or_default() += 1;
                             }
-                            if is_settled(&entry, known.since) && entry.meta.ctime.nanos % COARSE != 0 {
+                            if !carried && is_settled(&entry, known.since) && entry.meta.ctime.nanos % COARSE != 0 {
                                 files.insert((number, entry.meta.device, entry.meta.inode), entry);
                             }
                         }
@@ -76,8 +83,4 @@ impl Moved {
         let EntryKind::File { size, .. } = entry.kind else { return None };
         (size == stat.size && entry.meta.mtime == time(stat.mtime)).then_some(entry)
     }
-}
-
-fn child<'n>(node: &'n Node, name: &[u8]) -> Option<&'n Node> {
-    node.children.binary_search_by(|child| child.name[..].cmp(name)).ok().map(|at| &node.children[at])
 }

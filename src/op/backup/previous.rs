@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::archive::{Archive, Reader, entries_of};
 use crate::error::{Kind, Result};
-use crate::format::{Entry, EntryKind, Snapshot, Source, Time};
+use crate::format::{Device, Entry, EntryKind, Snapshot, Source, Time};
 use crate::id::{ChunkId, SnapshotId};
 use crate::source::{self, Stat};
 
@@ -44,6 +44,8 @@ pub(super) struct Known {
     pub(super) snapshot: SnapshotId,
     /// The device that it lay on.
     pub(super) device: Option<u64>,
+    /// The devices of its source.
+    pub(super) devices: Vec<Device>,
 }
 
 impl Previous {
@@ -108,7 +110,8 @@ fn entry(archive: &Archive, id: &SnapshotId, snapshot: &Snapshot, source: &Sourc
     let entries = readable(entries_of(&archive.reader(), &snapshot.tree))?;
     let entry = entries.into_iter().find(|entry| entry.name == source.name);
     let device = |entry: &Entry| source.devices.get(usize::try_from(entry.meta.device).ok()?).map(|device| device.0);
-    Ok(entry.map(|entry| Known { device: device(&entry), since: snapshot.time, snapshot: *id, entry }))
+    let devices = source.devices.clone();
+    Ok(entry.map(|entry| Known { device: device(&entry), devices, since: snapshot.time, snapshot: *id, entry }))
 }
 
 /// Entries, or none where they are damaged or missing, on a bad sector for instance; an error of the drive is one all the

@@ -9,6 +9,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 use rayon::prelude::*;
 
+use super::carry::{Below, Keeping, Kept, NEVER, is_of_kind};
 use super::moved::Moved;
 use super::previous::{Known, Previous, is_unchanged, time};
 use super::{BackupOptions, Root, bytes};
@@ -19,13 +20,13 @@ use crate::id::{ChunkId, FileHash};
 use crate::op::capture::MAKER;
 use crate::op::file::{self, Stored};
 use crate::op::{Action, Event, Observer, check_stop};
-use crate::source::{self, Failure, Node, Stat};
+use crate::source::{self, Failure, Node, Presence, Stat, Unseen};
 use crate::store::Lock;
 
 pub(super) struct Run<'a> {
     archive: &'a Archive,
     options: &'a BackupOptions,
-    observer: &'a dyn Observer,
+    pub(super) observer: &'a dyn Observer,
     previous: &'a Previous,
     roots: &'a [Root],
     /// Looked for when the first file is met that has no past under its name.
@@ -33,8 +34,11 @@ pub(super) struct Run<'a> {
     looking: Mutex<()>,
     /// None in a dry run.
     writer: Option<Writer<'a>>,
-    reader: Reader<'a>,
-    counts: Counts,
+    pub(super) reader: Reader<'a>,
+    pub(super) counts: Counts,
+    pub(super) keeping: Keeping,
+    /// Directories that are carried forward, and what is below each.
+    pub(super) counted_trees: Mutex<HashMap<ChunkId, Below>>,
     unread: Mutex<Vec<Unread>>,
     /// What new files tell about their taking.
     facts: Mutex<Vec<(FileHash, CaptureFacts)>>,
@@ -49,6 +53,7 @@ pub(super) struct Done {
     pub(super) tree: Option<ChunkId>,
     pub(super) summary: Summary,
     pub(super) unread: Vec<Unread>,
+    pub(super) kept: Kept,
     /// The archive is held until the snapshot is recorded.
     pub(super) lock: Option<Lock>,
     /// Whether the index knows where all of it lies.
@@ -56,11 +61,11 @@ pub(super) struct Done {
 }
 
 #[derive(Default)]
-struct Counts {
-    files: AtomicU64,
-    dirs: AtomicU64,
-    symlinks: AtomicU64,
-    bytes: AtomicU64,
+pub(super) struct Counts {
+    pub(super) files: AtomicU64,
+    pub(super) dirs: AtomicU64,
+    pub(super) symlinks: AtomicU64,
+    pub(super) bytes: AtomicU64,
     new: AtomicU64,
     changed: AtomicU64,
     moved: AtomicU64,
@@ -87,6 +92,8 @@ impl<'a> Run<'a> {
             writer,
             reader: archive.reader(),
             counts: Counts::default(),
+            keeping: Keeping::default(),
+            counted_trees: Mutex::default(),
             unread: Mutex::default(),
             facts: Mutex::default(),
             lacks_facts: !previous.parent().is_some_and(|parent| archive.facts_are_done(&parent, MAKER)),
@@ -141,7 +148,8 @@ impl<'a> Run<'a> {
             unread: unread.len() as u64,
             millis: 0,
         };
-        Ok(Done { tree: tree?, summary, unread, lock: written.lock, indexed: written.indexed })
+        let kept = self.keeping.kept();
+        Ok(Done { tree: tree?, summary, unread, kept, lock: written.lock, indexed: written.indexed })
     }
 
     fn root(&self, number: usize, root: &Root, known: Option<&Known>) -> Result<Option<Entry>> {
@@ -158,6 +166,15 @@ impl<'a> Run<'a> {
 
     fn entry(&self, place: &Place<'_>, node: &Node, path: &Path, known: Option<&Entry>) -> Result<Option<Now>> {
         check_stop(self.observer)?;
+        let known_of_kind = known.filter(|known| is_of_kind(known, node.stat.kind));
+        if let (Some(why), Some(known @ Entry { kind: EntryKind::Dir { files: 1.., .. }, .. })) =
+            (node.unseen(), known_of_kind)
+        {
+            return self.carry(path, known, why).map(Some);
+        }
+        // What was not read by the run that recorded it last was read at a time that is not known.
+        let unread = Place { since: NEVER, ..*place };
+        let place = if known.is_some_and(|known| known.meta.carried.is_some()) { &unread } else { place };
         let found = match node.stat.kind {
             source::Kind::Dir if depth(&place.root.path, path) >= crate::format::Tree::MAX_DEPTH => {
                 self.trouble(path, "it lies too deep, and nobody could restore it".to_owned());
@@ -168,6 +185,9 @@ impl<'a> Run<'a> {
             source::Kind::Symlink => self.symlink(place, node, path, known),
             source::Kind::Other(_) => None,
         };
+        if let (None, Some(known), Some(_)) = (&found, known_of_kind, &self.writer) {
+            return self.carry(path, known, Unseen::Unread).map(Some);
+        }
         // What is just as it was need not be made once more.
         let same =
             |kind: &EntryKind, meta: &Meta| known.is_some_and(|known| known.kind == *kind && known.meta == *meta);
@@ -191,9 +211,16 @@ impl<'a> Run<'a> {
             let now = self.entry(place, child, &path.join(source::name_of(&child.name)), known)?;
             Ok(now.map(|now| (at, now)))
         });
-        let below = below.filter_map(Result::transpose).collect::<Result<Vec<_>>>()?;
+        let mut below = below.filter_map(Result::transpose).collect::<Result<Vec<_>>>()?;
+        for (at, known) in before.iter().enumerate() {
+            if let Presence::Unseen(why) = node.below(&known.name) {
+                let path = path.join(source::name_of(&known.name));
+                below.push((Some(at), self.carry(&path, known, why)?));
+            }
+        }
         self.counts.dirs.fetch_add(1, Ordering::Relaxed);
-        let meta = self.meta(place, &node.stat, || self.xattrs(path, &node.stat, known));
+        let read_before = known.filter(|_| place.since != NEVER);
+        let meta = self.meta(place, &node.stat, || self.xattrs(path, &node.stat, read_before));
         let same = below.len() == before.len() && below.iter().all(|(_, now)| matches!(now, Now::Same));
         if let Some(Entry { kind: kind @ EntryKind::Dir { .. }, .. }) = known
             && same
@@ -203,13 +230,14 @@ impl<'a> Run<'a> {
         {
             return Ok(Found::Other(kind.clone(), meta));
         }
-        let entries: Vec<Entry> = below
+        let mut entries: Vec<Entry> = below
             .into_iter()
             .filter_map(|(at, now)| match now {
                 Now::Same => at.map(|at| before[at].clone()),
                 Now::Other(entry) => Some(*entry),
             })
             .collect();
+        entries.sort_by(|a, b| a.name.cmp(&b.name));
         let (files, size) = entries.iter().fold((0, 0), |(files, size), entry| match &entry.kind {
             EntryKind::File { size: more, .. } => (files + 1, size + more),
             EntryKind::Dir { files: more, bytes, .. } => (files + more, size + bytes),
@@ -294,7 +322,8 @@ impl<'a> Run<'a> {
             Ok(target) => {
                 self.counts.symlinks.fetch_add(1, Ordering::Relaxed);
                 self.observer.event(Event::Advance { files: 0, bytes: 0 });
-                let meta = self.meta(place, &node.stat, || self.xattrs(path, &node.stat, known));
+                let read_before = known.filter(|_| place.since != NEVER);
+                let meta = self.meta(place, &node.stat, || self.xattrs(path, &node.stat, read_before));
                 Some(Found::Other(EntryKind::Symlink { target }, meta))
             }
             Err(failure) => {
@@ -345,8 +374,11 @@ impl<'a> Run<'a> {
     /// What was in a directory and is no longer, counted in files.
     fn count_gone(&self, node: &Node, path: &Path, before: &[Entry]) {
         for entry in before {
-            let still = node.children.binary_search_by(|child| child.name[..].cmp(&entry.name));
-            let now = still.ok().map(|at| node.children[at].stat.kind);
+            let now = match node.below(&entry.name) {
+                Presence::Here(node) => Some(node.stat.kind),
+                Presence::Unseen(_) => continue,
+                Presence::Gone => None,
+            };
             let (files, size) = match (&entry.kind, now) {
                 (EntryKind::File { size, .. }, None | Some(source::Kind::Dir | source::Kind::Symlink)) => (1, *size),
                 (EntryKind::Dir { files, bytes, .. }, now) if now != Some(source::Kind::Dir) => (*files, *bytes),
@@ -438,6 +470,7 @@ impl<'a> Run<'a> {
 }
 
 /// Where an entry belongs.
+#[derive(Clone, Copy)]
 struct Place<'a> {
     /// Which of the sources.
     number: usize,
@@ -449,7 +482,7 @@ struct Place<'a> {
 }
 
 /// What there is in place of something that is known.
-enum Now {
+pub(super) enum Now {
     /// The same.
     Same,
     Other(Box<Entry>),

@@ -1,0 +1,125 @@
+//! What is in the source and was not read this time: it is carried forward as an earlier snapshot has it.
+//!
+//! A photo that cannot be read, or that a rule leaves out now, is not deleted. Its entry goes into the new snapshot as the
+//! previous one has it, marked so that nobody takes it for what was read now. An entry that is marked is no evidence later
+//! on: what it stands for is read as soon as it can be.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::PoisonError;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::previous::readable;
+use super::run::{Now, Run};
+use crate::archive::entries_of;
+use crate::error::Result;
+use crate::format::{Carried, Entry, EntryKind, Time, Tree};
+use crate::id::ChunkId;
+use crate::op::{Action, Event, check_stop};
+use crate::source::{self, Unseen};
+
+/// When something was read of which that is not known: before everything, so that nothing is settled by it.
+pub(super) const NEVER: Time = Time { secs: i64::MIN, nanos: 0 };
+
+/// Files and links that are in a snapshot as an earlier one has them, by why.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Kept {
+    /// They could not be read.
+    pub unread: u64,
+    /// A rule leaves them out.
+    pub excluded: u64,
+}
+
+/// The same while it is counted.
+#[derive(Default)]
+pub(super) struct Keeping {
+    unread: AtomicU64,
+    excluded: AtomicU64,
+}
+
+impl Keeping {
+    pub(super) fn kept(&self) -> Kept {
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Kept { unread: count(&self.unread), excluded: count(&self.excluded) }
+    }
+}
+
+/// What is below a directory, at any depth.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Below {
+    files: u64,
+    dirs: u64,
+    symlinks: u64,
+    bytes: u64,
+}
+
+impl Below {
+    fn add(&mut self, more: Self) {
+        self.files = self.files.saturating_add(more.files);
+        self.dirs = self.dirs.saturating_add(more.dirs);
+        self.symlinks = self.symlinks.saturating_add(more.symlinks);
+        self.bytes = self.bytes.saturating_add(more.bytes);
+    }
+}
+
+impl Run<'_> {
+    /// An entry that stands for what is there and was not read, and all below it.
+    pub(super) fn carry(&self, path: &Path, known: &Entry, why: Unseen) -> Result<Now> {
+        let below = self.below(known, 0)?;
+        for (counter, number) in [
+            (&self.counts.files, below.files),
+            (&self.counts.dirs, below.dirs),
+            (&self.counts.symlinks, below.symlinks),
+            (&self.counts.bytes, below.bytes),
+        ] {
+            counter.fetch_add(number, Ordering::Relaxed);
+        }
+        let (mark, counter) = match why {
+            Unseen::Unread => (Carried::Unread, &self.keeping.unread),
+            Unseen::Excluded => (Carried::Excluded, &self.keeping.excluded),
+        };
+        counter.fetch_add(below.files.saturating_add(below.symlinks), Ordering::Relaxed);
+        self.observer.event(Event::Item { action: Action::Carried(why), path, size: below.bytes });
+        if known.meta.carried == Some(mark) {
+            return Ok(Now::Same);
+        }
+        let mut entry = known.clone();
+        entry.meta.carried = Some(mark);
+        Ok(Now::Other(Box::new(entry)))
+    }
+
+    /// What an entry is and holds. A directory is read once, however often it is named; of one that is damaged nothing is
+    /// known, and it is counted as an empty one.
+    fn below(&self, entry: &Entry, depth: usize) -> Result<Below> {
+        let tree = match entry.kind {
+            EntryKind::File { size, .. } => return Ok(Below { files: 1, bytes: size, ..Below::default() }),
+            EntryKind::Symlink { .. } => return Ok(Below { symlinks: 1, ..Below::default() }),
+            EntryKind::Dir { tree, .. } => tree,
+        };
+        if let Some(known) = self.counted_trees().get(&tree) {
+            return Ok(*known);
+        }
+        check_stop(self.observer)?;
+        let mut sum = Below { dirs: 1, ..Below::default() };
+        if depth < Tree::MAX_DEPTH {
+            for entry in readable(entries_of(&self.reader, &tree))? {
+                sum.add(self.below(&entry, depth + 1)?);
+            }
+        }
+        self.counted_trees().insert(tree, sum);
+        Ok(sum)
+    }
+
+    fn counted_trees(&self) -> std::sync::MutexGuard<'_, HashMap<ChunkId, Below>> {
+        self.counted_trees.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether what is known of a path is of the kind that is there now: else that is gone, and this is something new.
+pub(super) fn is_of_kind(known: &Entry, kind: source::Kind) -> bool {
+    match known.kind {
+        EntryKind::File { .. } => kind == source::Kind::File,
+        EntryKind::Dir { .. } => kind == source::Kind::Dir,
+        EntryKind::Symlink { .. } => kind == source::Kind::Symlink,
+    }
+}

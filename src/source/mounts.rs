@@ -1,0 +1,63 @@
+//! What is known of file systems apart from their files: which ones make inode numbers up, and which are archives of this
+//! program that are mounted.
+//!
+//! Both are asked of the system once, and an answer that cannot be had counts as "no": then a walk is as careful as it would
+//! be on any other file system.
+
+use std::collections::HashSet;
+use std::os::fd::BorrowedFd;
+
+/// What the system calls the file system of an archive that `snap mount` shows.
+const MOUNTED_ARCHIVE: &[u8] = b"fuse.snapkeep";
+
+/// Whether inode numbers are made up at each mount where this lies: on FAT and exFAT, on FUSE, and on what comes over a
+/// network.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(super) fn makes_numbers_up(dir: BorrowedFd<'_>) -> bool {
+    const FAT: u64 = 0x4D44;
+    const EXFAT: u64 = 0x2011_BAB0;
+    const FUSE: u64 = 0x6573_5546;
+    const NFS: u64 = 0x6969;
+    const SMB: u64 = 0x517B;
+    const CIFS: u64 = 0xFF53_4D42;
+    const SMB2: u64 = 0xFE53_4D42;
+    const PLAN9: u64 = 0x0102_1997;
+    // The width of the field differs between platforms, and its sign with it.
+    let kind = rustix::fs::fstatfs(dir).map(|about| about.f_type as u64 & 0xFFFF_FFFF);
+    kind.is_ok_and(|kind| [FAT, EXFAT, FUSE, NFS, SMB, CIFS, SMB2, PLAN9].contains(&kind))
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub(super) fn makes_numbers_up(_: BorrowedFd<'_>) -> bool {
+    false
+}
+
+/// The device numbers of archives that are mounted.
+pub(super) fn mounted_archives() -> HashSet<u64> {
+    std::fs::read("/proc/self/mountinfo").map(|table| archives_in(&table)).unwrap_or_default()
+}
+
+/// `36 35 0:51 / /mnt rw - fuse.snapkeep snapkeep rw`
+fn archives_in(table: &[u8]) -> HashSet<u64> {
+    let device = |line: &[u8]| {
+        let mut fields = line.split(|byte| *byte == b' ');
+        let device = std::str::from_utf8(fields.nth(2)?).ok()?;
+        let kind = fields.skip_while(|field| *field != b"-").nth(1)?;
+        let (major, minor) = device.split_once(':').filter(|_| kind == MOUNTED_ARCHIVE)?;
+        Some(rustix::fs::makedev(major.parse().ok()?, minor.parse().ok()?))
+    };
+    table.split(|byte| *byte == b'\n').filter_map(device).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn archives_are_told_from_other_mounts() {
+        let table = b"22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw\n\
+            36 22 0:51 / /home/a/Look\\040here rw,nosuid shared:7 master:2 - fuse.snapkeep snapkeep rw,user_id=0\n\
+            37 22 0:52 / /mnt rw - fuse.sshfs - fuse.snapkeep rw\nbroken\n\n36 22 x:y / /m rw - fuse.snapkeep a b\n";
+        assert_eq!(archives_in(table), HashSet::from([rustix::fs::makedev(0, 51)]));
+    }
+}

@@ -1,0 +1,170 @@
+//! What could not be read, and what a rule leaves out now, is neither deleted nor forgotten: the newest snapshot has it as
+//! it last was, and every answer tells it from what is gone.
+
+#[path = "common/user.rs"]
+mod user;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+
+use serde_json::Value;
+use user::{Said, User, said};
+
+const NOBODY: u32 = 65534;
+
+/// A user to whom files can be closed, which they cannot be to root.
+struct Guest {
+    user: User,
+    root: bool,
+}
+
+impl Guest {
+    /// None where this machine does not let anybody be somebody else; that is said.
+    fn new() -> Option<Self> {
+        let root = rustix::process::geteuid().is_root();
+        let user = User { home: tempfile::tempdir().expect("a home") };
+        fs::set_permissions(user.home.path(), fs::Permissions::from_mode(0o777)).expect("open");
+        let guest = Self { user, root };
+        let mut trial = guest.user.command(env!("CARGO_BIN_EXE_snap"), &["--version"]);
+        if root && trial.uid(NOBODY).gid(NOBODY).output().is_err() {
+            assert!(std::env::var_os("CI").is_none(), "nobody cannot run the program");
+            eprintln!("SKIPPED: as root, and nobody else can run the program where it lies");
+            return None;
+        }
+        for album in ["a", "b"] {
+            for number in 0..3 {
+                guest.user.photo(&format!("src/{album}/{number}.jpg"), number + 10 * u32::from(album == "b"));
+            }
+        }
+        guest.settle();
+        Some(guest)
+    }
+
+    /// What was written just before a run may change again within the same tick of the clock, and is read again.
+    fn settle(&self) {
+        if self.root {
+            let mut todo = vec![self.user.path("src")];
+            while let Some(path) = todo.pop() {
+                std::os::unix::fs::lchown(&path, Some(NOBODY), Some(NOBODY)).expect("given away");
+                todo.extend(fs::read_dir(&path).into_iter().flatten().flatten().map(|item| item.path()));
+            }
+        }
+        std::thread::sleep(std::time::Duration::from_millis(60));
+    }
+
+    fn snap(&self, arguments: &[&str]) -> Said {
+        let mut command = self.user.command(env!("CARGO_BIN_EXE_snap"), arguments);
+        if self.root {
+            command.uid(NOBODY).gid(NOBODY);
+        }
+        said(command.output().expect("it runs"))
+    }
+
+    fn code(&self, code: i32, arguments: &[&str]) -> String {
+        let said = self.snap(arguments);
+        assert_eq!(said.code, code, "{arguments:?}: {}{}", said.out, said.err);
+        said.out + &said.err
+    }
+
+    fn json(&self, arguments: &[&str]) -> Vec<Value> {
+        let out = self.snap(&[arguments, &["--json"]].concat()).out;
+        out.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+    }
+
+    fn mode(&self, path: &str, mode: u32) {
+        fs::set_permissions(self.user.path(path), fs::Permissions::from_mode(mode)).expect("closed or opened");
+    }
+
+    fn summary(&self) -> Value {
+        let list = self.json(&["list"]).remove(0);
+        list.as_array().expect("an array").last().expect("a snapshot")["summary"].clone()
+    }
+
+    fn counts(&self) -> [u64; 6] {
+        let summary = self.summary();
+        ["files_new", "files_changed", "files_moved", "files_gone", "files_unreadable", "total_files_processed"]
+            .map(|name| summary[name].as_u64().expect("a number"))
+    }
+
+    fn latest(&self) -> Vec<String> {
+        let out = self.code(0, &["ls", "--recursive", "latest"]);
+        out.lines().filter(|line| line.ends_with(".jpg")).map(|line| line.trim().to_owned()).collect()
+    }
+}
+
+const ALL: [&str; 6] = ["src/a/0.jpg", "src/a/1.jpg", "src/a/2.jpg", "src/b/0.jpg", "src/b/1.jpg", "src/b/2.jpg"];
+
+/// A photo on a bad sector, or closed by mistake, vanished from the newest snapshot and was told as deleted: whoever then
+/// kept only the newest snapshots lost it.
+#[test]
+fn a_file_or_folder_that_cannot_be_read_stays_as_it_was() {
+    let Some(guest) = Guest::new() else { return };
+    guest.code(0, &["create", "src"]);
+    guest.mode("src/a/1.jpg", 0);
+    guest.mode("src/b", 0);
+    let told = guest.code(3, &["create", "src"]);
+    assert!(told.contains("0 new, 0 changed, 0 no longer in the source"), "{told}");
+    assert!(told.contains("4 could not be read: kept as they were"), "{told}");
+    assert_eq!(guest.counts(), [0, 0, 0, 0, 2, 6]);
+    assert_eq!(guest.latest(), ALL);
+    assert_eq!(guest.summary()["total_dirs_processed"], 3);
+
+    // It changes while it cannot be read, in a way that only reading shows.
+    guest.mode("src/a/1.jpg", 0o644);
+    guest.mode("src/b", 0o755);
+    fs::remove_file(guest.user.path("src/b/2.jpg")).expect("removed");
+    guest.user.photo("src/b/1.jpg", 99);
+    guest.settle();
+    let told = guest.code(0, &["create", "src"]);
+    assert!(told.contains("0 new, 1 changed, 1 no longer in the source"), "{told}");
+    assert_eq!(guest.latest(), ALL[..5]);
+    guest.code(0, &["restore", "latest", "-t", "out"]);
+    for path in &ALL[..5] {
+        let restored = fs::read(guest.user.path(&format!("out/{path}"))).expect("restored");
+        assert_eq!(restored, fs::read(guest.user.path(path)).expect("there"), "{path}");
+    }
+}
+
+/// What cannot be read and never was is only named, and what is really gone from beside it is gone.
+#[test]
+fn what_has_no_past_is_only_named_and_what_is_gone_is_gone() {
+    let Some(guest) = Guest::new() else { return };
+    guest.code(0, &["create", "src"]);
+    guest.user.photo("src/a/new.jpg", 77);
+    guest.settle();
+    guest.mode("src/a/new.jpg", 0);
+    guest.mode("src/a/1.jpg", 0);
+    fs::remove_file(guest.user.path("src/a/2.jpg")).expect("removed");
+    guest.code(3, &["create", "src"]);
+    assert_eq!(guest.counts(), [0, 0, 0, 1, 2, 5]);
+    assert_eq!(guest.latest(), [ALL[0], ALL[1], ALL[3], ALL[4], ALL[5]]);
+    // What was carried forward and is really gone then.
+    fs::remove_file(guest.user.path("src/a/1.jpg")).expect("removed");
+    guest.code(3, &["create", "src"]);
+    assert_eq!(guest.counts(), [0, 0, 0, 1, 1, 4]);
+    assert_eq!(guest.latest(), [ALL[0], ALL[3], ALL[4], ALL[5]]);
+}
+
+/// A new pattern made whole albums vanish from the newest snapshot.
+#[test]
+fn what_a_rule_leaves_out_now_stays_as_long_as_it_is_there() {
+    let Some(guest) = Guest::new() else { return };
+    guest.code(0, &["create", "src"]);
+    let less = ["create", "src", "--exclude", "src/b", "--exclude", "a/1.jpg", "--exclude", "never"];
+    let told = guest.code(0, &less);
+    assert!(told.contains("4 left out by rules now: kept as they were"), "{told}");
+    assert_eq!(guest.counts(), [0, 0, 0, 0, 0, 6]);
+    assert_eq!(guest.latest(), ALL);
+    // The same again is no change, and something that was never recorded is not there.
+    guest.user.photo("src/never/1.jpg", 50);
+    guest.settle();
+    guest.code(0, &[&less[..], &["--skip-if-unchanged"]].concat());
+    assert_eq!(guest.latest(), ALL);
+    fs::remove_dir_all(guest.user.path("src/b")).expect("removed");
+    guest.code(0, &less);
+    assert_eq!(guest.counts(), [0, 0, 0, 3, 0, 3]);
+    assert_eq!(guest.latest(), ALL[..3]);
+    guest.code(0, &["create", "src"]);
+    assert_eq!(guest.latest(), [ALL[0], ALL[1], ALL[2], "src/never/1.jpg"]);
+}
