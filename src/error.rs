@@ -21,6 +21,8 @@ pub enum Kind {
     Exists,
     /// Another process holds the archive.
     InUse,
+    /// The place of the archive has no locks, so nobody can tell whether another process is at work.
+    NoLocks,
     /// A stored object is not what its name or its checks say.
     Damaged,
     /// An object that should be in the archive is not there.

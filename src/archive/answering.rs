@@ -115,6 +115,10 @@ impl Store for Answering {
         self.0.lock(name, mode)
     }
 
+    fn identity(&self, name: &str) -> Option<Vec<u8>> {
+        self.0.identity(name)
+    }
+
     fn place(&self) -> String {
         self.0.place()
     }

@@ -25,6 +25,7 @@ mod writer;
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 pub use compare::{Altered, Comparison, Moved, Place, last_name};
@@ -101,6 +102,8 @@ pub struct Archive {
     /// Packs in which a frame was found damaged: a writer does not count on them.
     distrusted: Mutex<HashSet<PackId>>,
     mender: Mutex<mend::Mender>,
+    /// Somebody vouches that no other process is at work on it.
+    vouched: AtomicBool,
 }
 
 /// The segments that were there when the index was last brought up to date or filled from nothing because a chunk was
@@ -141,7 +144,8 @@ impl Archive {
             }
         };
         let (looked, distrusted, mender) = (Mutex::default(), Mutex::default(), Mutex::default());
-        let archive = Self { store, headers, index, notify, looked, distrusted, mender };
+        let vouched = AtomicBool::new(false);
+        let archive = Self { store, headers, index, notify, looked, distrusted, mender, vouched };
         archive.refresh()?;
         Ok(archive)
     }
@@ -187,23 +191,41 @@ impl Archive {
     /// Holds the archive alone, as whoever removes objects must.
     ///
     /// # Errors
-    /// [`Kind::InUse`] while any other process writes to it.
+    /// [`Kind::InUse`] while any other process writes to it, [`Kind::NoLocks`] where nobody can tell.
     pub fn lock_alone(&self) -> Result<Lock> {
-        self.lock(LockMode::Exclusive)
+        self.hold_alone(self.held_by()?)
     }
 
-    /// Holds the archive together with others who add.
+    /// Holds the archive together with others who add. Where the place has no locks nobody is kept out by that, and whoever
+    /// only adds needs nobody kept out.
     ///
     /// # Errors
     /// [`Kind::InUse`] while another process holds it alone.
     pub fn lock_shared(&self) -> Result<Lock> {
-        self.lock(LockMode::Shared)
+        self.store.lock(self.held_by()?, LockMode::Shared)
     }
 
-    fn lock(&self, mode: LockMode) -> Result<Lock> {
+    /// From now on this process is taken for the only one at work, where the place has no locks to tell by. Only for
+    /// whoever was told so by a person.
+    pub fn vouch_alone(&self) {
+        self.vouched.store(true, Ordering::Relaxed);
+    }
+
+    /// The copy of the header that the archive is held by.
+    fn held_by(&self) -> Result<&'static str> {
         let [first, copy] = names::HEADERS;
         let there = self.store.len(first)?.is_some_and(|len| len > 0);
-        self.store.lock(if there { first } else { copy }, mode)
+        Ok(if there { first } else { copy })
+    }
+
+    /// Holds this copy of the header alone.
+    pub(crate) fn hold_alone(&self, header: &str) -> Result<Lock> {
+        let lock = self.store.lock(header, LockMode::Exclusive)?;
+        if lock.is_certain() || self.vouched.load(Ordering::Relaxed) {
+            return Ok(lock);
+        }
+        let why = "its file system has no locks, so nobody can tell whether another process is using it";
+        Err(Error::new(Kind::NoLocks, format!("locking the archive {}", self.store.place()), why))
     }
 
     /// Tells whoever listens.

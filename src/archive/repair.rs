@@ -15,13 +15,14 @@ use crate::chunk::Chunk;
 use crate::error::{Error, Kind, Result};
 use crate::format::{Hint, PackContent, SegmentPack, Snapshot, names, pack_content};
 use crate::id::{PackId, SegmentId};
-use crate::store::{Leftovers, Lock, LockMode};
+use crate::store::{Leftovers, Lock};
 use std::collections::HashSet;
+use std::sync::{Mutex, PoisonError};
 
 /// Writes anew what is damaged. Nobody else writes meanwhile.
 pub struct Repairer<'a> {
     archive: &'a Archive,
-    _alone: Vec<Lock>,
+    alone: Mutex<Vec<Lock>>,
 }
 
 /// What became of a damaged object before something takes its place.
@@ -44,16 +45,16 @@ impl Archive {
     /// Holds the archive alone, against those who store chunks anew as well, and sweeps what interrupted writes left.
     ///
     /// # Errors
-    /// [`Kind::InUse`] while any other process writes to it.
+    /// [`Kind::InUse`] while any other process writes to it, [`Kind::NoLocks`] where nobody can tell.
     pub fn repairer(&self) -> Result<Repairer<'_>> {
         let mut alone = Vec::new();
         for name in names::HEADERS {
             if self.store().len(name)?.is_some() {
-                alone.push(self.store().lock(name, LockMode::Exclusive)?);
+                alone.push(self.hold_alone(name)?);
             }
         }
         self.sweep()?;
-        Ok(Repairer { archive: self, _alone: alone })
+        Ok(Repairer { archive: self, alone: Mutex::new(alone) })
     }
 }
 
@@ -65,13 +66,22 @@ impl<'a> Repairer<'a> {
     pub fn put_in_place(&self, name: &str, bytes: &[u8]) -> Result<()> {
         let store = &**self.archive.store();
         match self.keep(name, Some(bytes))? {
-            Kept::Copied => store.replace(name, &[bytes]),
+            Kept::Copied => store.replace(name, &[bytes])?,
             Kept::Unreadable => {
                 self.move_aside(name)?;
-                put_or_replace(store, name, bytes)
+                put_or_replace(store, name, bytes)?;
             }
-            Kept::Nothing => put_or_replace(store, name, bytes),
+            Kept::Nothing => put_or_replace(store, name, bytes)?,
         }
+        if names::HEADERS.contains(&name) {
+            // Others hold the archive by the file that has this name now. Whoever came in between only adds.
+            match self.archive.hold_alone(name) {
+                Ok(lock) => self.alone.lock().unwrap_or_else(PoisonError::into_inner).push(lock),
+                Err(error) if error.kind() == Kind::InUse => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
     /// Moves an object into quarantine, unless it is a whole pack: the rescue of its chunks may have made it so.

@@ -4,6 +4,12 @@
 //! from the store and found whole. A snapshot names chunks and not packs, so it never notices; a reader that looks for a
 //! removed pack looks again and finds the new one; and a run that counted on the old pack finds its chunks all the same.
 //! So others may read and add meanwhile, and only one process at a time rewrites. A crash anywhere leaves a chunk twice.
+//!
+//! A repair must not run meanwhile, since each of the two removes a pack because the other one's pack has its chunks: a
+//! rewriter that held `header.copy` only, while that file was lost or replaced, left `header` free between two groups of
+//! packs; a repair took it, found the new pack damaged and gave it up, because the old one was whole; and the rewriter, which
+//! had read the new one back before, removed the old one. So a rewriter holds `header` together with others as well, from its
+//! first look to its last removal, and a repair holds every copy of the header alone.
 
 use rayon::prelude::*;
 
@@ -13,7 +19,7 @@ use super::{Archive, Change, MAX_PACK_LEN, PackInfo, Packing, check_hash, read_d
 use crate::error::{Error, Kind, Result};
 use crate::format::{FRAME_HEADER_LEN, FrameHeader, Hint, SegmentPack, names};
 use crate::id::PackId;
-use crate::store::{Leftovers, Lock, LockMode};
+use crate::store::{Leftovers, Lock};
 
 /// A pack is rewritten only if that saves at least one part in so many.
 const WORTH_ONE_IN: u64 = 100;
@@ -46,23 +52,34 @@ impl std::ops::AddAssign for Recompressed {
 /// Rewrites packs. There is one at a time in an archive.
 pub struct Rewriter<'a> {
     archive: &'a Archive,
-    _lock: Lock,
+    /// Keeps those out who need the archive alone.
+    _among: Lock,
+    /// Keeps other rewriters out.
+    _only: Lock,
 }
 
 impl Archive {
     /// The only rewriter. Others may read and add meanwhile.
     ///
     /// # Errors
-    /// [`Kind::InUse`] if another process is rewriting.
+    /// [`Kind::InUse`] if another process is rewriting or holds the archive alone, [`Kind::NoLocks`] where nobody can tell.
     pub fn rewriter(&self) -> Result<Rewriter<'_>> {
-        match self.lock_alone() {
-            // Without both copies of the header this process would be in its own way.
-            Ok(_alone) => drop(self.complete()?),
-            Err(error) if error.kind() == Kind::InUse => {}
+        self.headers.agree()?;
+        let among = match self.lock_alone() {
+            Ok(alone) => {
+                if self.complete()? {
+                    drop(alone);
+                    return self.rewriter(); // it is held by the first copy of its header
+                }
+                self.sweep()?;
+                alone.share()?;
+                alone
+            }
+            Err(error) if error.kind() == Kind::InUse => self.lock_shared()?,
             Err(error) => return Err(error),
-        }
-        let lock = self.store().lock(names::HEADERS[1], LockMode::Exclusive)?;
-        Ok(Rewriter { archive: self, _lock: lock })
+        };
+        let only = self.hold_alone(names::HEADERS[1])?;
+        Ok(Rewriter { archive: self, _among: among, _only: only })
     }
 }
 

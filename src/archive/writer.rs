@@ -396,7 +396,8 @@ fn try_to_begin(archive: &Archive) -> Result<(Lock, HashMap<PackId, u64>)> {
             lock.share()?;
             Ok((lock, present))
         }
-        Err(error) if error.kind() == Kind::InUse => {
+        // Where nobody can tell who else is at work, whoever writes only adds.
+        Err(error) if matches!(error.kind(), Kind::InUse | Kind::NoLocks) => {
             let lock = archive.lock_shared()?;
             Ok((lock, archive.present_packs(Leftovers::Leave)?))
         }

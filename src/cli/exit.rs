@@ -110,6 +110,10 @@ fn hint(error: &Error) -> Option<&'static str> {
         Kind::Target if is_full => "the drive that is restored to is full: make room and run the same again",
         Kind::NoArchive => "is the drive connected? a new archive is made with: {snap} init FOLDER",
         Kind::InUse => "another run is at work on this archive; try again when it has ended",
+        Kind::NoLocks => {
+            "close every other snap that may be at work on this archive, on every computer; only if you are sure that there is \
+             none, run the same with --no-lock"
+        }
         Kind::Damaged | Kind::Missing => {
             "{snap} verify --read-data lists every file that is affected, {snap} repair mends what can be mended"
         }
@@ -135,6 +139,7 @@ mod tests {
             (Kind::NoArchive, 10),
             (Kind::Exists, 1),
             (Kind::InUse, 11),
+            (Kind::NoLocks, 1),
             (Kind::Damaged, 14),
             (Kind::Missing, 14),
             (Kind::NotFound, 1),

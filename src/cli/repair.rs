@@ -27,11 +27,17 @@ pub struct Arguments {
     /// Look for what is lost in the files at the source
     #[arg(long)]
     source: bool,
+    /// Go on where the file system has no locks; only if surely no other snap is at work on this archive
+    #[arg(long)]
+    no_lock: bool,
 }
 
 /// Repairs it.
 pub fn run(app: &App, asked: &Arguments) -> Result<Code, Failure> {
     let archive = app.open()?;
+    if asked.no_lock {
+        archive.vouch_alone();
+    }
     let from = asked.from.as_ref().map(|name| app.open_other(name)).transpose()?;
     let words =
         Words { during: "repair", things: "packs", restored: "restored", finishing: "looking at the snapshots" };

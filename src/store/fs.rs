@@ -19,6 +19,17 @@ pub struct FsItem {
     pub len: u64,
 }
 
+/// What came of trying to lock a file.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Tried {
+    /// It is held, and nobody else can hold it in a way that does not go together.
+    Held,
+    /// Another process holds it.
+    InUse,
+    /// The file system has no locks, so nobody can tell who else is at work.
+    CannotTell,
+}
+
 /// File calls on paths.
 pub trait Fs: Send + Sync {
     /// Creates a file that must not exist yet, for writing.
@@ -37,6 +48,11 @@ pub trait Fs: Send + Sync {
     fn remove(&self, path: &Path) -> io::Result<()>;
     /// What lies in a folder.
     fn list(&self, path: &Path) -> io::Result<Vec<FsItem>>;
+    /// What tells this file or folder from every other, a copy of it among them, for as long as it lies there; none if
+    /// that cannot be told.
+    fn identity(&self, _: &Path) -> Option<Vec<u8>> {
+        None
+    }
 }
 
 /// Calls on an open file.
@@ -51,8 +67,12 @@ pub trait FsFile: Send + Sync {
     fn forget(&self) {}
     /// Makes content and length durable.
     fn sync(&self) -> io::Result<()>;
-    /// Locks the file against other processes without waiting; `false` if another holds it.
-    fn try_lock(&self, mode: LockMode) -> io::Result<bool>;
+    /// Locks the file against other processes without waiting.
+    fn try_lock(&self, mode: LockMode) -> io::Result<Tried>;
+    /// What tells this open file from another one that is open now; none if that cannot be told.
+    fn number(&self) -> Option<(u64, u64)> {
+        None
+    }
 }
 
 /// The real operating system. Long writes go past the page cache where the drive allows it.
@@ -101,6 +121,10 @@ impl Fs for Os {
         }
         Ok(items)
     }
+
+    fn identity(&self, path: &Path) -> Option<Vec<u8>> {
+        super::identity::of(path)
+    }
 }
 
 struct OsFile {
@@ -133,19 +157,34 @@ impl FsFile for OsFile {
         platform::sync(&self.file)
     }
 
-    fn try_lock(&self, mode: LockMode) -> io::Result<bool> {
+    fn try_lock(&self, mode: LockMode) -> io::Result<Tried> {
         let tried = match mode {
             LockMode::Shared => self.file.try_lock_shared(),
             LockMode::Exclusive => self.file.try_lock(),
         };
         match tried {
-            Ok(()) => Ok(true),
-            Err(TryLockError::WouldBlock) => Ok(false),
-            // A place without locks (some network drives): writers there only add, and each to names of its own.
-            Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => Ok(true),
+            Ok(()) => Ok(Tried::Held),
+            Err(TryLockError::WouldBlock) => Ok(Tried::InUse),
+            // A place without locks, as some network drives are.
+            Err(TryLockError::Error(error)) if has_no_locks(&error) => Ok(Tried::CannotTell),
             Err(TryLockError::Error(error)) => Err(error),
         }
     }
+
+    #[cfg(unix)]
+    fn number(&self) -> Option<(u64, u64)> {
+        use std::os::unix::fs::MetadataExt;
+        self.file.metadata().ok().map(|meta| (meta.dev(), meta.ino()))
+    }
+}
+
+/// Whether this is what a file system answers that cannot lock; some say of a file that is open for reading only that it
+/// is the wrong one for it.
+fn has_no_locks(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let code = error.raw_os_error().map(Errno::from_raw_os_error);
+    let known = [Errno::NOSYS, Errno::NOTSUP, Errno::OPNOTSUPP, Errno::INVAL, Errno::NOLCK, Errno::BADF];
+    error.kind() == io::ErrorKind::Unsupported || code.is_some_and(|code| known.contains(&code))
 }
 
 /// Reads a whole file that is not an archive's object and may be longer than `limit`.
@@ -223,5 +262,18 @@ mod platform {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
         std::fs::rename(from, to)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_without_locks_are_known_by_their_answers() {
+        use rustix::io::Errno;
+        let answers = |code: Errno| has_no_locks(&io::Error::from_raw_os_error(code.raw_os_error()));
+        assert!([Errno::NOSYS, Errno::OPNOTSUPP, Errno::INVAL, Errno::NOLCK, Errno::BADF].into_iter().all(answers));
+        assert!(!answers(Errno::IO) && !answers(Errno::ACCESS) && !answers(Errno::AGAIN));
     }
 }

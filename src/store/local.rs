@@ -12,9 +12,13 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use super::fs::{Fs, FsFile, Os, read_limited};
+use super::fs::{Fs, FsFile, Os, Tried, read_limited};
 use super::{Leftovers, Lock, LockMode, Object, Put, Store, check_name};
 use crate::error::{Error, Kind, Result};
+
+/// How often a lock is tried whose file is replaced meanwhile. Where a file never is the one that its name leads to, nobody
+/// can tell who holds what.
+const TURNS: usize = 8;
 
 /// Names beginning so are of writes under way or interrupted.
 const TEMPORARY: &str = ".tmp-";
@@ -279,12 +283,31 @@ impl Store for Local {
     }
 
     fn lock(&self, name: &str, mode: LockMode) -> Result<Lock> {
-        let file = self.fs.open(&self.path(name)?).map_err(|error| failed("locking", name, error))?;
-        if file.try_lock(mode).map_err(|error| failed("locking", name, error))? {
-            Ok(Lock { held: Some(file) })
-        } else {
-            Err(Error::new(Kind::InUse, format!("locking the archive {}", self.place()), "another process is using it"))
+        let path = self.path(name)?;
+        let open = || self.fs.open(&path).map_err(|error| failed("locking", name, error));
+        let mut file = open()?;
+        for _ in 0..TURNS {
+            match file.try_lock(mode).map_err(|error| failed("locking", name, error))? {
+                Tried::Held => {}
+                Tried::InUse => {
+                    let doing = format!("locking the archive {}", self.place());
+                    return Err(Error::new(Kind::InUse, doing, "another process is using it"));
+                }
+                Tried::CannotTell => break,
+            }
+            // Somebody may have put another file under this name after it was opened, and others would lock that one.
+            let named = open()?;
+            if named.number() == file.number() {
+                return Ok(Lock { held: Some(file), certain: true });
+            }
+            file = named;
         }
+        Ok(Lock { held: Some(file), certain: false })
+    }
+
+    fn identity(&self, name: &str) -> Option<Vec<u8>> {
+        let path = if name.is_empty() { self.root.clone() } else { self.path(name).ok()? };
+        self.fs.identity(&path)
     }
 
     fn place(&self) -> String {
@@ -299,7 +322,13 @@ impl Store for Local {
 impl Lock {
     /// A lock on a place that no other process can reach.
     pub(super) fn of_nothing() -> Self {
-        Self { held: None }
+        Self { held: None, certain: true }
+    }
+
+    /// Whether it keeps others out. Where the place has no locks it does not, and whoever holds it must not believe to be
+    /// alone.
+    pub fn is_certain(&self) -> bool {
+        self.certain
     }
 
     /// Lets others in who only add. Whoever held it alone must have done by then what needed that.
@@ -307,10 +336,10 @@ impl Lock {
     /// # Errors
     /// [`Kind::InUse`] if another process came in between and holds it alone.
     pub fn share(&self) -> Result<()> {
-        let shared = self.held.as_ref().map_or(Ok(true), |file| file.try_lock(LockMode::Shared));
+        let shared = self.held.as_ref().map_or(Ok(Tried::Held), |file| file.try_lock(LockMode::Shared));
         match shared {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(Error::new(Kind::InUse, "locking the archive", "another process is using it")),
+            Ok(Tried::Held | Tried::CannotTell) => Ok(()),
+            Ok(Tried::InUse) => Err(Error::new(Kind::InUse, "locking the archive", "another process is using it")),
             Err(error) => Err(Error::caused(Kind::Store, "locking the archive", error)),
         }
     }

@@ -5,10 +5,11 @@
 //! asks every store the same questions.
 
 mod fs;
+mod identity;
 mod local;
 mod memory;
 
-pub use fs::{Fs, FsFile, FsItem, Os};
+pub use fs::{Fs, FsFile, FsItem, Os, Tried};
 pub use local::Local;
 pub use memory::Memory;
 
@@ -50,9 +51,10 @@ pub enum LockMode {
     Exclusive,
 }
 
-/// Holds a store until it is dropped or the process ends, however it ends.
+/// Holds a store until it is dropped or the process ends, however it ends; or, where the place has no locks, only says so.
 pub struct Lock {
     held: Option<Box<dyn FsFile>>,
+    certain: bool,
 }
 
 /// A place for objects. Every error is of kind [`Kind::Store`] or [`Kind::Missing`] and names the object.
@@ -116,11 +118,19 @@ pub trait Store: Send + Sync {
     /// Removes an object, durably.
     fn delete(&self, name: &str) -> Result<()>;
 
-    /// Holds the store, if that is possible at once; `name` is an object that is always there.
+    /// Holds the store, if that is possible at once; `name` is an object that is always there. Where the place has no locks
+    /// nobody is kept out, and the lock says so ([`Lock::is_certain`]).
     ///
     /// # Errors
     /// [`Kind::InUse`] if another process holds it in a way that does not go together.
     fn lock(&self, name: &str, mode: LockMode) -> Result<Lock>;
+
+    /// What tells the object of this name from every other, a copy of it in another place among them, and stays the same
+    /// for as long as it lies here, also while the drive is away for a time. The name of nothing means the place itself.
+    /// None where that cannot be told.
+    fn identity(&self, _: &str) -> Option<Vec<u8>> {
+        None
+    }
 
     /// Where it is, for people.
     fn place(&self) -> String;

@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use snapkeep::store::{Fs, FsFile, FsItem, Local, LockMode, Os};
+use snapkeep::store::{Fs, FsFile, FsItem, Local, LockMode, Os, Tried};
 
 /// A call, before it is made.
 pub enum At<'a> {
@@ -14,6 +14,8 @@ pub enum At<'a> {
     Read(&'a Path, Range<u64>),
     /// A file is to be given another name: from, to.
     Name(&'a Path, &'a Path),
+    /// A file is to be locked.
+    Lock(&'a Path),
     /// Any other.
     Other(&'a Path),
 }
@@ -82,6 +84,10 @@ impl Fs for Hooked {
         self.other(path)?;
         Os.list(path)
     }
+
+    fn identity(&self, path: &Path) -> Option<Vec<u8>> {
+        Os.identity(path)
+    }
 }
 
 struct HookedFile {
@@ -110,7 +116,14 @@ impl FsFile for HookedFile {
         (self.hook)(&At::Other(&self.path))
     }
 
-    fn try_lock(&self, mode: LockMode) -> io::Result<bool> {
-        self.file.try_lock(mode)
+    fn try_lock(&self, mode: LockMode) -> io::Result<Tried> {
+        match (self.hook)(&At::Lock(&self.path)) {
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => Ok(Tried::CannotTell),
+            done => done.and_then(|()| self.file.try_lock(mode)),
+        }
+    }
+
+    fn number(&self) -> Option<(u64, u64)> {
+        self.file.number()
     }
 }

@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use snapkeep::store::{Fs, FsFile, FsItem, Local, LockMode, Os};
+use snapkeep::store::{Fs, FsFile, FsItem, Local, LockMode, Os, Tried};
 
 /// One call. Open files have numbers; a call that failed is followed by `!`.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -145,6 +145,10 @@ impl Fs for Watched {
     fn list(&self, path: &Path) -> io::Result<Vec<FsItem>> {
         self.0.call(Call::List(path.to_owned()), || {}, || Os.list(path))
     }
+
+    fn identity(&self, path: &Path) -> Option<Vec<u8>> {
+        Os.identity(path)
+    }
 }
 
 struct WatchedFile {
@@ -173,7 +177,11 @@ impl FsFile for WatchedFile {
         self.record.call(Call::Sync(self.number), || {}, || Ok(()))
     }
 
-    fn try_lock(&self, mode: LockMode) -> io::Result<bool> {
+    fn try_lock(&self, mode: LockMode) -> io::Result<Tried> {
         self.record.call(Call::Lock(self.number), || {}, || self.file.lock().unwrap().try_lock(mode))
+    }
+
+    fn number(&self) -> Option<(u64, u64)> {
+        self.file.lock().unwrap().number()
     }
 }

@@ -13,7 +13,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use snapkeep::error::Result;
-use snapkeep::store::{Fs, FsFile, FsItem, Leftovers, Local, Lock, LockMode, Object, Put, Store};
+use snapkeep::store::{Fs, FsFile, FsItem, Leftovers, Local, Lock, LockMode, Object, Put, Store, Tried};
 
 /// Where the archive is, and what surrounds it.
 pub const ROOT: &str = "/drive/archive";
@@ -385,16 +385,20 @@ impl FsFile for SimFile {
         Ok(())
     }
 
-    fn try_lock(&self, mode: LockMode) -> io::Result<bool> {
+    fn try_lock(&self, mode: LockMode) -> io::Result<Tried> {
         let mut live = self.fs.live();
         let holders = live.locks.entry(self.ino).or_default();
         let alone = |mode: LockMode| mode == LockMode::Exclusive;
         if holders.iter().any(|(handle, held)| *handle != self.handle && (alone(*held) || alone(mode))) {
-            return Ok(false);
+            return Ok(Tried::InUse);
         }
         holders.retain(|(handle, _)| *handle != self.handle);
         holders.push((self.handle, mode));
-        Ok(true)
+        Ok(Tried::Held)
+    }
+
+    fn number(&self) -> Option<(u64, u64)> {
+        Some((0, self.ino as u64))
     }
 }
 
