@@ -187,7 +187,7 @@ impl<'w> Walk<'w> {
             return;
         }
         if place.is_loop() {
-            return self.fail("entering", &place, None, io::Error::other("the directory contains itself"));
+            return self.fail("entering", &place, None, io::Error::other("its folders go on without end"));
         }
         let opened = match &parent {
             Some(parent) => sys::open(&parent.fd, sys::os(&place.name), uid, OFlags::DIRECTORY),

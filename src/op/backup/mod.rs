@@ -5,6 +5,7 @@
 //! is told and passed over; an error of the archive ends the run, and then there is no snapshot. Whatever ends it, the
 //! chunks that are durable by then are not stored again by the next run.
 
+mod evidence;
 mod guard;
 mod moved;
 mod previous;
@@ -56,7 +57,7 @@ pub struct BackupOptions {
     pub skip_if_unchanged: bool,
     /// How chunks are packed.
     pub packing: Packing,
-    /// Read every file, also those that look unchanged.
+    /// Read every file, whatever the evidence says.
     pub force: bool,
     /// Keep the snapshot for ever.
     pub pinned: bool,
