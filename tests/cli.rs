@@ -495,6 +495,7 @@ fn help_names_the_flags() {
         "--host",
         "--note",
         "--skip-if-unchanged",
+        "--reread",
         "--force",
         "--compression",
     ];

@@ -83,9 +83,9 @@ pub struct Arguments {
     /// Make no snapshot if nothing has changed
     #[arg(long)]
     skip_if_unchanged: bool,
-    /// Read every file, also those that look unchanged
-    #[arg(short, long)]
-    force: bool,
+    /// Read every file, whatever the evidence that it is unchanged
+    #[arg(short = 'f', long, visible_alias = "force")]
+    reread: bool,
     /// How hard to compress what can be compressed, 1 to 19 [default: 3]
     #[arg(long, value_name = "LEVEL", value_parser = clap::value_parser!(i32).range(1..=19))]
     compression: Option<i32>,
@@ -167,7 +167,7 @@ fn options(config: &config::Create, host: String, asked: Arguments, begun: &Zone
             level: asked.compression.or(config.compression).unwrap_or(3),
             images: asked.squeeze || config.squeeze,
         },
-        force: asked.force,
+        force: asked.reread,
         pinned: asked.keep_forever,
         max_loss: if asked.accept_loss { None } else { Some(asked.max_loss.or(config.max_loss).unwrap_or(25)) },
     })

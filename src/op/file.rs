@@ -1,8 +1,9 @@
 //! One file of the source: read once, cut, hashed, and stored or only looked at.
 //!
-//! The whole file's hash is made from the bytes as they were read, apart from cutting and storing. A file that changes
-//! while it is read is read again, and if it never rests it is stored and marked. A short or failed read is a failure of
-//! that file; an error of the archive ends the run.
+//! The whole file's hash is made from the bytes as they were read, apart from cutting and storing. A file is read to its
+//! end, whatever length the file system says it has, and what was read is its length. A file that changes while it is
+//! read is read again, and if it never rests it is stored and marked. A short or failed read is a failure of that file;
+//! attributes that cannot be read cost the attributes; an error of the archive ends the run.
 
 use std::cell::RefCell;
 use std::io;
@@ -16,7 +17,7 @@ use crate::format::{CaptureFacts, ChunkRef, EntryKind, Hint};
 use crate::id::{ChunkKind, FileHash, PictureHash};
 use crate::media::{self, ReadAt, Region, RegionKind};
 use crate::op::{Event, Observer, check_stop};
-use crate::source::{Failure, SourceFile, Stat, Xattr};
+use crate::source::{Failure, SourceFile, Stat, Xattrs};
 
 /// How often a file is read that changes meanwhile.
 const ATTEMPTS: u32 = 3;
@@ -34,15 +35,19 @@ pub(super) struct Stored {
     pub(super) kind: EntryKind,
     /// As it was before it was read.
     pub(super) stat: Stat,
-    pub(super) xattrs: Vec<Xattr>,
+    /// How many bytes were read.
+    pub(super) size: u64,
+    pub(super) xattrs: Xattrs,
     /// What it tells about its taking.
     pub(super) facts: Option<CaptureFacts>,
 }
 
 /// A file that was only looked at.
 pub(super) struct Looked {
-    /// Its length in bytes.
+    /// How many bytes were read.
     pub(super) size: u64,
+    /// How many bytes it has, as its file system says.
+    pub(super) said: u64,
     pub(super) hash: FileHash,
     /// What it is without its tags.
     pub(super) picture: Option<PictureHash>,
@@ -60,16 +65,15 @@ pub(super) fn store(
         Ok(read) => read,
         Err(failure) => return Ok(Err(failure)),
     };
-    let xattrs = match read.file.xattrs() {
-        Ok(xattrs) => xattrs,
-        Err(failure) => return Ok(Err(failure)),
-    };
-    let (stat, unsettled, mut content) = (read.stat, !read.settled, read.content);
+    let xattrs = read.file.xattrs();
+    let (stat, size, unsettled, mut content) = (read.stat, read.size, !read.settled, read.content);
     let facts = content.facts.take().map(|facts| CaptureFacts { picture: content.picture(), ..facts });
-    let hash = content.hash(stat.size);
+    let hash = content.hash(size);
     let content = store_content(writer, content.chunks)?;
-    let kind = EntryKind::File { size: stat.size, hash, content, sparse: stat.sparse, unsettled };
-    Ok(Ok(Stored { kind, stat, xattrs, facts }))
+    // Who does not know how long a file is knows nothing of its holes either.
+    let sparse = stat.sparse && size == stat.size;
+    let kind = EntryKind::File { size, hash, content, sparse, unsettled };
+    Ok(Ok(Stored { kind, stat, size, xattrs, facts }))
 }
 
 /// Reads the file that the walk found at `path` and stores nothing.
@@ -80,9 +84,9 @@ pub(super) fn look(
     observer: &dyn Observer,
 ) -> Result<std::result::Result<Looked, Failure>> {
     let read = read(archive, None, path, found, observer)?;
-    Ok(read.map(|Read { stat, content, .. }| {
+    Ok(read.map(|Read { stat, size, content, .. }| {
         let picture = content.facts.as_ref().and_then(|_| content.picture());
-        Looked { size: stat.size, hash: content.hash(stat.size), picture }
+        Looked { size, said: stat.size, hash: content.hash(size), picture }
     }))
 }
 
@@ -91,6 +95,8 @@ struct Read<'a> {
     file: SourceFile,
     /// As it was before it was read.
     stat: Stat,
+    /// How many bytes it has.
+    size: u64,
     /// It did not change while it was read.
     settled: bool,
     content: Content<'a>,
@@ -111,13 +117,13 @@ fn read<'a>(
         };
         let last = attempt == ATTEMPTS;
         let mut content = Content::new(archive, writer, observer);
-        match content.read(&file, stat.size)? {
+        match content.read(&file, &stat)? {
             Err(failure) if last || file.unchanged_since(&stat) => return Ok(Err(failure)),
             Err(_) => {}
-            Ok(()) => {
+            Ok(size) => {
                 let settled = file.unchanged_since(&stat);
                 if settled || last {
-                    return Ok(Ok(Read { file, stat, settled, content }));
+                    return Ok(Ok(Read { file, stat, size, settled, content }));
                 }
             }
         }
@@ -134,7 +140,8 @@ fn open(path: &Path, found: &Stat) -> std::result::Result<(SourceFile, Stat), Fa
 /// What the file at `path` tells about its taking, for one that is stored already, as these chunks.
 pub(super) fn facts(path: &Path, found: &Stat, chunks: &[ChunkRef]) -> Option<CaptureFacts> {
     let file = SourceFile::open(path, found).ok()?;
-    let seen = Seen { file: &file, size: found.size };
+    let size = chunks.iter().map(|chunk| u64::from(chunk.len)).sum();
+    let seen = Seen { file: &file, size };
     let facts = capture(&seen)?;
     let regions = media::regions(&seen).ok().flatten().unwrap_or_default();
     Some(CaptureFacts { picture: picture(&regions, chunks), ..facts })
@@ -177,29 +184,24 @@ impl<'a> Content<'a> {
         Self { writer, observer, cutter, hasher: blake3::Hasher::new(), chunks, regions, facts }
     }
 
-    fn read(&mut self, file: &SourceFile, size: u64) -> Result<std::result::Result<(), Failure>> {
+    /// Reads the file that was `stat` when it was opened, to its end, and says where that is.
+    fn read(&mut self, file: &SourceFile, stat: &Stat) -> Result<std::result::Result<u64, Failure>> {
         BUFFER.with_borrow_mut(|buffer| {
-            if size <= WHOLE { self.read_whole(file, size, buffer) } else { self.read_long(file, size, buffer) }
+            match at_once(file, stat, buffer) {
+                Ok(Some(size)) => return self.read_whole(size, &buffer[..size as usize]).map(Ok),
+                Ok(None) => {}
+                Err(failure) => return Ok(Err(failure)),
+            }
+            let size = match file.length(stat, self.observer.stop()) {
+                Ok(size) => size,
+                Err(failure) => return Ok(Err(failure)),
+            };
+            check_stop(self.observer)?;
+            Ok(self.read_long(file, size, buffer)?.map(|()| size))
         })
     }
 
-    fn read_whole(
-        &mut self,
-        file: &SourceFile,
-        size: u64,
-        buffer: &mut Vec<u8>,
-    ) -> Result<std::result::Result<(), Failure>> {
-        let len = size as usize;
-        if buffer.len() < len {
-            buffer.resize(len, 0);
-        }
-        let bytes = &mut buffer[..len];
-        if len > 0
-            && let Err(failure) = file.read_at(0, bytes)
-        {
-            return Ok(Err(failure));
-        }
-        let bytes = &bytes[..];
+    fn read_whole(&mut self, size: u64, bytes: &[u8]) -> Result<u64> {
         self.facts = capture(&bytes);
         self.regions = media::regions(&bytes).ok().flatten().unwrap_or_default();
         for region in runs(&self.regions, size) {
@@ -211,7 +213,7 @@ impl<'a> Content<'a> {
             self.hasher.update(bytes);
         }
         self.observer.event(Event::Advance { files: 0, bytes: size });
-        Ok(Ok(()))
+        Ok(size)
     }
 
     fn store_region(&mut self, mut bytes: &[u8], kind: RegionKind) -> Result<()> {
@@ -290,6 +292,33 @@ impl<'a> Content<'a> {
 
     fn picture(&self) -> Option<PictureHash> {
         picture(&self.regions, &self.chunks)
+    }
+}
+
+/// Reads a file that is not long into the buffer, and says where it ends; none of a long one.
+fn at_once(file: &SourceFile, stat: &Stat, buffer: &mut Vec<u8>) -> std::result::Result<Option<u64>, Failure> {
+    if stat.size > WHOLE {
+        return Ok(None);
+    }
+    // One byte more than there should be: where it is found, the file goes on.
+    let mut room = stat.size as usize + 1;
+    let mut held = 0;
+    loop {
+        if buffer.len() < room {
+            buffer.resize(room, 0);
+        }
+        held += file.fill_at(held as u64, &mut buffer[held..room])?;
+        if held < room {
+            return Ok(Some(held as u64));
+        }
+        if !file.unchanged_since(stat) {
+            // It grows; the next attempt has all of it.
+            return Ok(Some(stat.size));
+        }
+        if held > WHOLE as usize {
+            return Ok(None);
+        }
+        room = (2 * room).clamp(4096, WHOLE as usize + 1);
     }
 }
 

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
+use super::file::Looked;
 use super::{Event, Observer, check_stop, file};
 use crate::archive::{Archive, Filter, chunks_of};
 use crate::error::Result;
@@ -87,7 +88,16 @@ pub fn has(archive: &Archive, paths: &[PathBuf], filter: &Filter, observer: &dyn
     let mut read = Vec::new();
     for ((path, _), looked) in files.into_iter().zip(looked) {
         match looked {
-            Ok(looked) => read.push((path, looked)),
+            Ok(looked) if looked.size == looked.said => read.push((path, looked)),
+            // Where nobody knows how long a file is, a reading that was cut off looks as one that came to the end.
+            Ok(Looked { size, said, .. }) => {
+                let why = format!(
+                    "its file system says that it has {said} bytes, and {size} could be read; \
+                     whether that is all of it cannot be said"
+                );
+                observer.event(Event::Trouble { path: &path, why: &why });
+                has.unread.push((path, why));
+            }
             Err(failure) => {
                 let (path, why) = told(&failure);
                 observer.event(Event::Trouble { path: &path, why: &why });

@@ -17,11 +17,13 @@ mod scan;
 mod selection;
 mod stat;
 mod sys;
+mod trust;
 
 pub use failure::Failure;
-pub use read::{SourceFile, Xattr, read_link, xattrs};
+pub use read::{SourceFile, Xattr, Xattrs, read_link, xattrs};
 pub use rules::{RuleSpec, Rules};
 pub use scan::{Node, PassedOver, Presence, Scan, Unseen, scan};
 pub use selection::Patterns;
 pub use stat::{Kind, Stat, Time};
 pub use sys::name_of;
+pub use trust::{Trust, trust};

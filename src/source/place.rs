@@ -7,6 +7,12 @@ use super::sys;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+/// So often a walk comes to the same name and number before it is believed to go round. Each round is walked, so nothing is
+/// lost of a chain of folders that only looks like one.
+const ROUNDS: usize = 32;
+/// No directory is entered that lies deeper below the walk's root.
+const BOTTOM: usize = 1 << 14;
+
 /// A directory, by way of those above it.
 #[derive(Debug, Default)]
 pub(super) struct Place {
@@ -38,9 +44,15 @@ impl Place {
         names
     }
 
-    /// Whether this very directory is among those above it, which only a broken or malicious file system shows.
+    /// Whether this lies in a loop, so that going on would never end.
+    ///
+    /// Linux makes no endless folders; a server or a program behind a file system may. A number that a directory above
+    /// has as well proves nothing: pooled file systems give one to several directories. Only a walk that comes again and
+    /// again to the same name with the same number is going round, and only a chain that no photo library has is cut off
+    /// as bottomless.
     pub(super) fn is_loop(&self) -> bool {
-        self.ino != 0 && self.upwards().skip(1).any(|above| above.ino == self.ino && above.dev == self.dev)
+        let same = |above: &&Place| above.ino == self.ino && above.dev == self.dev && above.name == self.name;
+        self.depth > BOTTOM || (self.depth >= ROUNDS && self.upwards().skip(1).filter(same).nth(ROUNDS - 1).is_some())
     }
 
     fn upwards(&self) -> impl Iterator<Item = &Place> {
@@ -55,5 +67,42 @@ impl Drop for Place {
         while let Some(mut above) = next.and_then(Arc::into_inner) {
             next = above.parent.take();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A chain of directories, each with this name and number.
+    fn chain(each: impl Fn(usize) -> (u64, String), length: usize) -> Place {
+        let mut place = Place::default();
+        for depth in 1..=length {
+            let (ino, name) = each(depth);
+            place = Place {
+                parent: Some(Arc::new(place)),
+                name: name.into_bytes().into(),
+                lower: Box::default(),
+                hits: Vec::new(),
+                ino,
+                dev: 7,
+                depth,
+            };
+        }
+        place
+    }
+
+    /// Pooled file systems give one number to several folders: a whole disk of photos was left out for that.
+    #[test]
+    fn a_number_that_a_folder_above_has_is_no_loop_and_going_round_is() {
+        assert!(!chain(|_| (2, "pool".to_owned()), 3).is_loop(), "mounted twice below itself");
+        assert!(!chain(|depth| (2, depth.to_string()), 5_000).is_loop(), "all have one number");
+        assert!(!chain(|depth| (depth as u64, "further".to_owned()), 5_000).is_loop(), "all have one name");
+        assert!(!chain(|_| (2, "again".to_owned()), ROUNDS).is_loop());
+        assert!(chain(|_| (2, "again".to_owned()), ROUNDS + 1).is_loop());
+        let round = |depth: usize| (depth as u64 % 3, format!("{}", depth % 3));
+        assert!(!chain(round, 3 * ROUNDS).is_loop() && chain(round, 3 * ROUNDS + 3).is_loop(), "three go round");
+        assert!(!chain(|depth| (depth as u64, depth.to_string()), BOTTOM).is_loop());
+        assert!(chain(|depth| (depth as u64, depth.to_string()), BOTTOM + 1).is_loop(), "bottomless");
     }
 }

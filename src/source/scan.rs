@@ -270,7 +270,7 @@ impl<'w> Walk<'w> {
             return;
         }
         if place.is_loop() {
-            let cause = io::Error::other("the directory contains itself");
+            let cause = io::Error::other("its folders go on without end");
             return self.close("entering", owner, &place, cause);
         }
         let opened = match &parent {

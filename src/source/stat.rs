@@ -40,6 +40,8 @@ pub struct Stat {
     pub mtime: Time,
     /// When content or metadata last changed.
     pub ctime: Time,
+    /// When it was made; none where the file system does not say.
+    pub born: Option<Time>,
     /// The device it lies on.
     pub dev: u64,
     /// Its number on that device.
@@ -53,23 +55,37 @@ pub struct Stat {
 
 impl Stat {
     /// Whether this is the same file with the same content as `earlier`, as far as the file system can say: kind, size,
-    /// mtime, ctime, device and inode are equal.
+    /// mtime, ctime, time of birth, device and inode are equal.
     pub fn same_as(&self, earlier: &Stat) -> bool {
         self.kind == earlier.kind
             && self.size == earlier.size
             && self.mtime == earlier.mtime
             && self.ctime == earlier.ctime
+            && self.born == earlier.born
             && self.dev == earlier.dev
             && self.ino == earlier.ino
     }
 }
 
-// The fields of the system's structure differ in width between platforms, so some casts are needed only on some.
-#[allow(clippy::unnecessary_cast)]
-impl From<rustix::fs::Stat> for Stat {
-    fn from(raw: rustix::fs::Stat) -> Self {
+/// What both of the system's calls say, by which this is known of a file.
+struct Raw {
+    mode: u32,
+    uid: u32,
+    gid: u32,
+    size: u64,
+    blocks: u64,
+    mtime: Time,
+    ctime: Time,
+    born: Option<Time>,
+    dev: u64,
+    ino: u64,
+    nlink: u64,
+}
+
+impl From<Raw> for Stat {
+    fn from(raw: Raw) -> Self {
         use rustix::fs::FileType;
-        let kind = match FileType::from_raw_mode(raw.st_mode) {
+        let kind = match FileType::from_raw_mode(raw.mode) {
             FileType::RegularFile => Kind::File,
             FileType::Directory => Kind::Dir,
             FileType::Symlink => Kind::Symlink,
@@ -79,21 +95,52 @@ impl From<rustix::fs::Stat> for Stat {
             FileType::CharacterDevice => Kind::Other("character device"),
             _ => Kind::Other("unknown kind"),
         };
-        let size = u64::try_from(raw.st_size).unwrap_or(0);
-        let allocated = u64::try_from(raw.st_blocks).unwrap_or(0).saturating_mul(512);
-        Self {
-            kind,
-            mode: raw.st_mode as u32 & 0o7777,
+        let Raw { mode, uid, gid, size, blocks, mtime, ctime, born, dev, ino, nlink } = raw;
+        let sparse = kind == Kind::File && blocks.saturating_mul(512) < size;
+        Self { kind, mode: mode & 0o7777, uid, gid, size, mtime, ctime, born, dev, ino, nlink, sparse }
+    }
+}
+
+impl From<rustix::fs::Statx> for Stat {
+    fn from(raw: rustix::fs::Statx) -> Self {
+        use rustix::fs::{StatxFlags, StatxTimestamp, makedev};
+        let time = |time: StatxTimestamp| Time { secs: time.tv_sec, nanos: nanos(time.tv_nsec.into()) };
+        // The very beginning of time is what a file system says that has the field and nothing in it.
+        let told = StatxFlags::from_bits_retain(raw.stx_mask).contains(StatxFlags::BTIME)
+            && (raw.stx_btime.tv_sec, raw.stx_btime.tv_nsec) != (0, 0);
+        Self::from(Raw {
+            mode: raw.stx_mode.into(),
+            uid: raw.stx_uid,
+            gid: raw.stx_gid,
+            size: raw.stx_size,
+            blocks: raw.stx_blocks,
+            mtime: time(raw.stx_mtime),
+            ctime: time(raw.stx_ctime),
+            born: told.then(|| time(raw.stx_btime)),
+            dev: makedev(raw.stx_dev_major, raw.stx_dev_minor),
+            ino: raw.stx_ino,
+            nlink: raw.stx_nlink.into(),
+        })
+    }
+}
+
+// The fields of the system's structure differ in width between platforms, so some casts are needed only on some.
+#[allow(clippy::unnecessary_cast)]
+impl From<rustix::fs::Stat> for Stat {
+    fn from(raw: rustix::fs::Stat) -> Self {
+        Self::from(Raw {
+            mode: raw.st_mode as u32,
             uid: raw.st_uid,
             gid: raw.st_gid,
-            size,
+            size: u64::try_from(raw.st_size).unwrap_or(0),
+            blocks: u64::try_from(raw.st_blocks).unwrap_or(0),
             mtime: Time { secs: raw.st_mtime as i64, nanos: nanos(raw.st_mtime_nsec as i64) },
             ctime: Time { secs: raw.st_ctime as i64, nanos: nanos(raw.st_ctime_nsec as i64) },
+            born: None,
             dev: raw.st_dev as u64,
             ino: raw.st_ino as u64,
             nlink: raw.st_nlink as u64,
-            sparse: kind == Kind::File && allocated < size,
-        }
+        })
     }
 }
 

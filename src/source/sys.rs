@@ -3,7 +3,8 @@
 //! Every call is relative to an open directory, so no path is resolved twice and no length of path is too long.
 
 use super::stat::Stat;
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, RawDir, ResolveFlags, openat, openat2, statat};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, RawDir, ResolveFlags, StatxFlags};
+use rustix::fs::{fstat, fstatfs, openat, openat2, statat, statx};
 use rustix::io::Errno;
 use std::borrow::Cow;
 use std::ffi::OsStr;
@@ -40,9 +41,35 @@ pub(super) fn open(at: impl AsFd, path: &OsStr, uid: u32, more: OFlags) -> io::R
     Ok(openat(&at, path, flags, Mode::empty())?)
 }
 
-/// What lies under `path`; a link is not followed.
+/// What is asked of each file: all that a plain `stat` tells, and when it was made.
+const ASKED: StatxFlags = StatxFlags::BASIC_STATS.union(StatxFlags::BTIME);
+
+/// What lies under `path`; a link is not followed, and nothing is mounted by the question.
 pub(super) fn stat(at: impl AsFd, path: &OsStr) -> io::Result<Stat> {
-    Ok(statat(at, path, AtFlags::SYMLINK_NOFOLLOW)?.into())
+    match statx(&at, path, AtFlags::SYMLINK_NOFOLLOW.union(AtFlags::NO_AUTOMOUNT), ASKED) {
+        // An older kernel, or a sandbox that knows only what that one knew: there no time of birth is told.
+        Err(Errno::NOSYS | Errno::PERM) => Ok(statat(at, path, AtFlags::SYMLINK_NOFOLLOW)?.into()),
+        stat => Ok(stat?.into()),
+    }
+}
+
+/// What is open as `file`.
+pub(super) fn stat_open(file: impl AsFd) -> io::Result<Stat> {
+    match statx(&file, "", AtFlags::EMPTY_PATH, ASKED) {
+        Err(Errno::NOSYS | Errno::PERM) => Ok(fstat(file)?.into()),
+        stat => Ok(stat?.into()),
+    }
+}
+
+/// The number of the sort of file system on which `path` lies, which is not followed if it is a link, and the device that
+/// was asked.
+pub(super) fn sort_of_file_system(path: &Path) -> io::Result<(u64, u64)> {
+    let reached = reach(path)?;
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let there = openat(reached.at(), reached.rest, flags, Mode::empty())?;
+    // The number is one of 32 bits, whatever the width of the field, and whatever sign that gives it.
+    let sort = fstatfs(&there)?.f_type as u64 & 0xFFFF_FFFF;
+    Ok((sort, stat_open(&there)?.dev))
 }
 
 /// The names in an open directory, without "." and "..", sorted by their bytes; and the error that ended the listing

@@ -13,13 +13,10 @@ use super::previous::readable;
 use super::run::{Now, Run};
 use crate::archive::entries_of;
 use crate::error::Result;
-use crate::format::{Carried, Entry, EntryKind, Time, Tree};
+use crate::format::{Carried, Entry, EntryKind, Tree};
 use crate::id::ChunkId;
 use crate::op::{Action, Event, check_stop};
 use crate::source::{self, Unseen};
-
-/// When something was read of which that is not known: before everything, so that nothing is settled by it.
-pub(super) const NEVER: Time = Time { secs: i64::MIN, nanos: 0 };
 
 /// Files and links that are in a snapshot as an earlier one has them, by why.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

@@ -6,6 +6,7 @@
 //! chunks that are durable by then are not stored again by the next run.
 
 mod carry;
+mod evidence;
 mod guard;
 mod moved;
 mod previous;
@@ -58,7 +59,7 @@ pub struct BackupOptions {
     pub skip_if_unchanged: bool,
     /// How chunks are packed.
     pub packing: Packing,
-    /// Read every file, also those that look unchanged.
+    /// Read every file, whatever the evidence says.
     pub force: bool,
     /// Keep the snapshot for ever.
     pub pinned: bool,
@@ -154,7 +155,11 @@ impl Root {
     fn record(&self, known: Option<&Known>) -> Source {
         let mut devices: Vec<Device> = self.devices.iter().map(|number| Device(*number)).collect();
         // Entries that were not read now say on which of the earlier devices they lie.
-        devices.extend(known.into_iter().flat_map(|known| known.devices.iter().skip(self.devices.len())));
+        devices.extend(
+            known
+                .into_iter()
+                .flat_map(|known| known.devices.iter().skip(self.devices.len()).map(|number| Device(*number))),
+        );
         Source { name: self.name.clone(), path: bytes(&self.path), devices }
     }
 

@@ -1,24 +1,20 @@
 //! Files that have another name now: what the previous snapshot had and the source no longer has under that name.
 //!
-//! A file is taken for one of them, without being read, if it lies on the same device of the source under the same inode
-//! number and has the same length and modification time. That is sound only where inode numbers stay with their files. FAT
-//! and exFAT make them up, and give themselves away by times that are whole hundredths of a second; a file whose last
-//! change of metadata was recorded so is read again instead, and its chunks are found to be known. Either way a file whose
-//! bytes are those of one that is gone counts as moved, and each that is gone counts once.
+//! A file that lay in a folder that has another name now is taken for the one that it was, without being read, where the
+//! evidence says so. Any other file is read, and its chunks are found to be known. Either way a file whose bytes are those
+//! of one that is gone counts as moved, and each that is gone counts once.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-use super::previous::{is_settled, readable, time};
+use super::evidence::Grounds;
+use super::previous::readable;
 use super::{Previous, Root};
 use crate::archive::{Reader, entries_of};
 use crate::error::Result;
 use crate::format::{Entry, EntryKind};
 use crate::id::{ChunkId, FileHash};
 use crate::source::{Kind, Node, Presence, Stat};
-
-/// Times on FAT and exFAT are multiples of this, in nanoseconds.
-const COARSE: u32 = 10_000_000;
 
 /// Files that are gone from where they were, by source, device and inode number.
 pub(super) struct Moved {
@@ -52,7 +48,8 @@ impl Moved {
                             if *size > 0 {
                                 *gone.entry(*hash).or_default() += 1;
                             }
-                            if !carried && is_settled(&entry, known.since) && entry.meta.ctime.nanos % COARSE != 0 {
+                            // What an earlier run recorded is older than the start of the one that is compared with.
+                            if !carried {
                                 files.insert((number, entry.meta.device, entry.meta.inode), entry);
                             }
                         }
@@ -77,10 +74,9 @@ impl Moved {
         }
     }
 
-    /// The file that this one was, if it was one.
-    pub(super) fn origin(&self, root: usize, device: u64, stat: &Stat) -> Option<&Entry> {
-        let entry = self.files.get(&(root, device, stat.ino))?;
-        let EntryKind::File { size, .. } = entry.kind else { return None };
-        (size == stat.size && entry.meta.mtime == time(stat.mtime)).then_some(entry)
+    /// The file that this one was, if it surely was one.
+    pub(super) fn origin(&self, root: usize, grounds: &Grounds, stat: &Stat) -> Option<&Entry> {
+        let entry = self.files.get(&(root, grounds.of(stat.dev).device?, stat.ino))?;
+        grounds.evidence(entry, stat).is_moved().then_some(entry)
     }
 }

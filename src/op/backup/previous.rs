@@ -1,19 +1,14 @@
 //! What the snapshots so far say of the same sources: by it unchanged files are recognised, without reading them.
 
 use super::{BackupOptions, Root, bytes};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::archive::{Archive, Reader, entries_of};
 use crate::error::{Kind, Result};
-use crate::format::{Device, Entry, EntryKind, Snapshot, Source, Time};
+use crate::format::{Entry, Snapshot, Source, Time};
 use crate::id::{ChunkId, SnapshotId};
-use crate::source::{self, Stat};
-
-/// A file whose times are this close to the start of the run that recorded it may have changed again within the same
-/// tick of the clock, in nanoseconds: where times have fractions, and where they do not (FAT counts in two seconds).
-const TICK_FINE: i128 = 50_000_000;
-const TICK_COARSE: i128 = 2_000_000_000;
+use crate::source;
 
 /// So many entries of earlier snapshots are kept in memory between being compared and being used.
 const KEPT: usize = 150_000;
@@ -44,8 +39,10 @@ pub(super) struct Known {
     pub(super) snapshot: SnapshotId,
     /// The device that it lay on.
     pub(super) device: Option<u64>,
-    /// The devices of its source.
-    pub(super) devices: Vec<Device>,
+    /// All devices of its source.
+    pub(super) devices: Vec<u64>,
+    /// The paths that the snapshot names as not read, or not wholly; none if it does not name all of them.
+    pub(super) doubted: Option<HashSet<Vec<u8>>>,
 }
 
 impl Previous {
@@ -109,9 +106,13 @@ impl Previous {
 fn entry(archive: &Archive, id: &SnapshotId, snapshot: &Snapshot, source: &Source) -> Result<Option<Known>> {
     let entries = readable(entries_of(&archive.reader(), &snapshot.tree))?;
     let entry = entries.into_iter().find(|entry| entry.name == source.name);
-    let device = |entry: &Entry| source.devices.get(usize::try_from(entry.meta.device).ok()?).map(|device| device.0);
-    let devices = source.devices.clone();
-    Ok(entry.map(|entry| Known { device: device(&entry), devices, since: snapshot.time, snapshot: *id, entry }))
+    let devices: Vec<u64> = source.devices.iter().map(|device| device.0).collect();
+    let named = snapshot.unread.len() as u64 == snapshot.summary.unread;
+    let doubted = named.then(|| snapshot.unread.iter().map(|unread| unread.path.clone()).collect());
+    Ok(entry.map(|entry| {
+        let device = usize::try_from(entry.meta.device).ok().and_then(|at| devices.get(at).copied());
+        Known { device, devices, doubted, since: snapshot.time, snapshot: *id, entry }
+    }))
 }
 
 /// Entries, or none where they are damaged or missing, on a bad sector for instance; an error of the drive is one all the
@@ -121,31 +122,6 @@ pub(super) fn readable(entries: Result<Vec<Entry>>) -> Result<Vec<Entry>> {
         Err(error) if matches!(error.kind(), Kind::Damaged | Kind::Missing) => Ok(Vec::new()),
         done => done,
     }
-}
-
-/// Whether a file is surely as it was recorded: same kind, length, times and number, and settled when it was recorded.
-pub(super) fn is_unchanged(known: &Entry, since: Time, stat: &Stat) -> bool {
-    let EntryKind::File { size, .. } = known.kind else { return false };
-    let meta = &known.meta;
-    let same = stat.kind == source::Kind::File
-        && size == stat.size
-        && meta.mtime == time(stat.mtime)
-        && meta.ctime == time(stat.ctime)
-        && meta.inode == stat.ino;
-    same && is_settled(known, since)
-}
-
-/// Whether what was recorded of a file is surely all of it: it did not change while it was read, and none of its times is
-/// so late that it could have changed within the same tick afterwards.
-pub(super) fn is_settled(known: &Entry, since: Time) -> bool {
-    let EntryKind::File { unsettled: false, .. } = known.kind else { return false };
-    let meta = &known.meta;
-    let tick = if meta.ctime.nanos == 0 && meta.mtime.nanos == 0 { TICK_COARSE } else { TICK_FINE };
-    nanos(meta.mtime.max(meta.ctime)) + tick < nanos(since)
-}
-
-fn nanos(time: Time) -> i128 {
-    i128::from(time.secs) * 1_000_000_000 + i128::from(time.nanos)
 }
 
 pub(super) fn time(time: source::Time) -> Time {

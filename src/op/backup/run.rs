@@ -9,9 +9,10 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 use rayon::prelude::*;
 
-use super::carry::{Below, Keeping, Kept, NEVER, is_of_kind};
+use super::carry::{Below, Keeping, Kept, is_of_kind};
+use super::evidence::{Grounds, is_one_file};
 use super::moved::Moved;
-use super::previous::{Known, Previous, is_unchanged, time};
+use super::previous::{Known, Previous, time};
 use super::{BackupOptions, Root, bytes};
 use crate::archive::{Archive, Reader, Writer, chunks_of, store_entries};
 use crate::error::{Kind, Result};
@@ -29,6 +30,8 @@ pub(super) struct Run<'a> {
     pub(super) observer: &'a dyn Observer,
     previous: &'a Previous,
     roots: &'a [Root],
+    /// What may be believed of what was recorded of each source.
+    grounds: Vec<Grounds>,
     /// Looked for when the first file is met that has no past under its name.
     moved: OnceLock<Moved>,
     looking: Mutex<()>,
@@ -44,8 +47,8 @@ pub(super) struct Run<'a> {
     facts: Mutex<Vec<(FileHash, CaptureFacts)>>,
     /// Whether files that are unchanged may lack facts.
     lacks_facts: bool,
-    /// Content of files that have several names, by device and number, so that it is read once.
-    linked: Mutex<HashMap<(u64, u64), EntryKind>>,
+    /// Files that have several names as they were when they were read, by device and number, so that each is read once.
+    linked: Mutex<HashMap<(u64, u64), (Stat, EntryKind)>>,
 }
 
 /// What a run has done when it ends well.
@@ -80,6 +83,10 @@ impl<'a> Run<'a> {
         previous: &'a Previous,
         roots: &'a [Root],
     ) -> Result<Self> {
+        let reader = archive.reader();
+        let grounds = roots.iter().enumerate();
+        let grounds = grounds.map(|(at, root)| Grounds::find(&reader, root, previous.root(at), options.time));
+        let grounds = grounds.collect::<Result<_>>()?;
         let writer = if options.dry_run { None } else { Some(archive.writer(options.packing)?) };
         Ok(Self {
             archive,
@@ -87,10 +94,11 @@ impl<'a> Run<'a> {
             observer,
             previous,
             roots,
+            grounds,
             moved: OnceLock::new(),
             looking: Mutex::default(),
             writer,
-            reader: archive.reader(),
+            reader,
             counts: Counts::default(),
             keeping: Keeping::default(),
             counted_trees: Mutex::default(),
@@ -154,7 +162,7 @@ impl<'a> Run<'a> {
 
     fn root(&self, number: usize, root: &Root, known: Option<&Known>) -> Result<Option<Entry>> {
         let held = known.zip(self.writer.as_ref()).is_some_and(|(known, writer)| writer.holds_all_of(&known.snapshot));
-        let place = Place { number, root, since: known.map(|known| known.since).unwrap_or_default(), held };
+        let place = Place { number, root, grounds: &self.grounds[number], held, carried: false };
         let entry = self.entry(&place, &root.scan.node, &root.path, known.map(|known| &known.entry))?;
         let entry = match (entry, known) {
             (Some(Now::Same), Some(known)) => Some(known.entry.clone()),
@@ -172,9 +180,6 @@ impl<'a> Run<'a> {
         {
             return self.carry(path, known, why).map(Some);
         }
-        // What was not read by the run that recorded it last was read at a time that is not known.
-        let unread = Place { since: NEVER, ..*place };
-        let place = if known.is_some_and(|known| known.meta.carried.is_some()) { &unread } else { place };
         let found = match node.stat.kind {
             source::Kind::Dir if depth(&place.root.path, path) >= crate::format::Tree::MAX_DEPTH => {
                 self.trouble(path, "it lies too deep, and nobody could restore it".to_owned());
@@ -205,10 +210,11 @@ impl<'a> Run<'a> {
         };
         let find = |name: &[u8]| before.binary_search_by(|entry| entry.name.as_slice().cmp(name)).ok();
         self.count_gone(node, path, &before);
+        let inside = place.inside(known);
         let below = node.children.par_iter().map(|child| {
             let at = find(&child.name);
             let known = at.map(|at| &before[at]);
-            let now = self.entry(place, child, &path.join(source::name_of(&child.name)), known)?;
+            let now = self.entry(&inside, child, &path.join(source::name_of(&child.name)), known)?;
             Ok(now.map(|now| (at, now)))
         });
         let mut below = below.filter_map(Result::transpose).collect::<Result<Vec<_>>>()?;
@@ -219,8 +225,7 @@ impl<'a> Run<'a> {
             }
         }
         self.counts.dirs.fetch_add(1, Ordering::Relaxed);
-        let read_before = known.filter(|_| place.since != NEVER);
-        let meta = self.meta(place, &node.stat, || self.xattrs(path, &node.stat, read_before));
+        let meta = self.meta(place, &node.stat, || self.xattrs(place, path, &node.stat, known));
         let same = below.len() == before.len() && below.iter().all(|(_, now)| matches!(now, Now::Same));
         if let Some(Entry { kind: kind @ EntryKind::Dir { .. }, .. }) = known
             && same
@@ -254,52 +259,51 @@ impl<'a> Run<'a> {
         let known = known.filter(|known| matches!(known.kind, EntryKind::File { .. }));
         if let Some(known) = known
             && !self.options.force
-            && is_unchanged(known, place.since, &node.stat)
+            && !place.carried
+            && place.grounds.evidence(known, &node.stat).is_unchanged()
             && self.holds(place, known)?
         {
             self.counted(Action::Unchanged, path, node.stat.size, false);
             if self.lacks_facts && self.writer.is_some() {
                 self.note_facts(&known.kind, || self.facts(path, &node.stat, &known.kind));
             }
-            let mut meta = self.meta(place, &node.stat, Vec::new);
-            if same_but_xattrs(&known.meta, &meta) {
+            let meta = self.meta(place, &node.stat, || self.xattrs(place, path, &node.stat, Some(known)));
+            if known.meta == meta {
                 return Ok(Some(Found::Same));
             }
-            meta.xattrs.clone_from(&known.meta.xattrs);
             return Ok(Some(Found::Other(known.kind.clone(), meta)));
         }
         if known.is_none()
             && !self.options.force
-            && let Some(origin) = self.moved()?.origin(place.number, place.root.device(node.stat.dev), &node.stat)
+            && let Some(origin) = self.moved()?.origin(place.number, place.grounds, &node.stat)
             && self.holds(place, origin)?
         {
             let moved = node.stat.size == 0 || self.moved()?.claim(&origin.kind);
             self.counted(if moved { Action::Moved } else { Action::New }, path, node.stat.size, false);
-            let meta = self.meta(place, &node.stat, || self.xattrs(path, &node.stat, None));
+            let meta = self.meta(place, &node.stat, || self.xattrs(place, path, &node.stat, None));
             return Ok(Some(Found::Other(origin.kind.clone(), meta)));
         }
         let Some(writer) = &self.writer else {
             self.counted(if known.is_some() { Action::Changed } else { Action::New }, path, node.stat.size, true);
             return Ok(None);
         };
-        let link = (node.stat.nlink > 1).then_some((node.stat.dev, node.stat.ino));
-        let stored = match link.and_then(|link| self.linked().get(&link).cloned()) {
+        let stored = match self.read_already(place, &node.stat) {
             Some(kind) => {
-                self.observer.event(Event::Advance { files: 0, bytes: node.stat.size });
-                let xattrs = self.xattrs(path, &node.stat, None);
-                Ok(Stored { kind, stat: node.stat, xattrs, facts: None })
+                let size = node.stat.size;
+                self.observer.event(Event::Advance { files: 0, bytes: size });
+                Ok(Stored { kind, stat: node.stat, size, xattrs: source::xattrs(path), facts: None })
             }
             None => file::store(self.archive, writer, path, &node.stat, self.observer)?,
         };
-        let Stored { kind, stat, xattrs, facts } = match stored {
+        let Stored { kind, stat, size, xattrs, facts } = match stored {
             Ok(stored) => stored,
             Err(failure) => {
                 self.failed(&failure);
                 return Ok(None);
             }
         };
-        if let Some(link) = link {
-            self.linked().insert(link, kind.clone());
+        if stat.nlink > 1 && !matches!(kind, EntryKind::File { unsettled: true, .. }) {
+            self.linked().insert((stat.dev, stat.ino), (stat, kind.clone()));
         }
         self.note_facts(&kind, || facts);
         let same = known.is_some_and(|known| content(&known.kind) == content(&kind));
@@ -309,12 +313,12 @@ impl<'a> Run<'a> {
             (Some(_), true) => Action::Unchanged,
             (Some(_), false) => Action::Changed,
         };
-        self.counted(action, path, stat.size, true);
+        self.counted(action, path, size, true);
         if let EntryKind::File { unsettled: true, .. } = kind {
             let why = "it changed each time it was read; what was stored may be of several moments";
             self.trouble(path, why.to_owned());
         }
-        Ok(Some(Found::Other(kind, self.meta(place, &stat, || xattrs))))
+        Ok(Some(Found::Other(kind, self.meta(place, &stat, || self.readable_of(xattrs)))))
     }
 
     fn symlink(&self, place: &Place<'_>, node: &Node, path: &Path, known: Option<&Entry>) -> Option<Found> {
@@ -322,8 +326,7 @@ impl<'a> Run<'a> {
             Ok(target) => {
                 self.counts.symlinks.fetch_add(1, Ordering::Relaxed);
                 self.observer.event(Event::Advance { files: 0, bytes: 0 });
-                let read_before = known.filter(|_| place.since != NEVER);
-                let meta = self.meta(place, &node.stat, || self.xattrs(path, &node.stat, read_before));
+                let meta = self.meta(place, &node.stat, || self.xattrs(place, path, &node.stat, known));
                 Some(Found::Other(EntryKind::Symlink { target }, meta))
             }
             Err(failure) => {
@@ -408,16 +411,28 @@ impl<'a> Run<'a> {
         self.observer.event(Event::Advance { files: 1, bytes: unread });
     }
 
-    /// Extended attributes. A change of them changes the entry's ctime, so an entry with the same one keeps them.
-    fn xattrs(&self, path: &Path, stat: &Stat, known: Option<&Entry>) -> Vec<source::Xattr> {
-        if let Some(known) = known.filter(|known| known.meta.ctime == time(stat.ctime) && known.meta.inode == stat.ino)
-        {
-            return known.meta.xattrs.clone();
+    /// The content of a file that was read under another of its names.
+    fn read_already(&self, place: &Place<'_>, stat: &Stat) -> Option<EntryKind> {
+        let linked = self.linked();
+        let (read, kind) = linked.get(&(stat.dev, stat.ino))?;
+        (!self.options.force && is_one_file(place.grounds.of(stat.dev).trust, read, stat)).then(|| kind.clone())
+    }
+
+    /// Extended attributes: those that are known where the evidence says so, unless some could not be read then.
+    fn xattrs(&self, place: &Place<'_>, path: &Path, stat: &Stat, known: Option<&Entry>) -> Vec<source::Xattr> {
+        let known = known.filter(|_| !self.options.force && !place.carried && !place.grounds.doubts(path));
+        match known.filter(|known| place.grounds.evidence(known, stat).has_its_attributes()) {
+            Some(known) => known.meta.xattrs.clone(),
+            None => self.readable_of(source::xattrs(path)),
         }
-        source::xattrs(path).unwrap_or_else(|failure| {
-            self.failed(&failure);
-            Vec::new()
-        })
+    }
+
+    /// What could be read of attributes; what could not is told.
+    fn readable_of(&self, xattrs: source::Xattrs) -> Vec<source::Xattr> {
+        if let Some(failure) = &xattrs.failure {
+            self.failed(failure);
+        }
+        xattrs.values
     }
 
     fn meta(&self, place: &Place<'_>, stat: &Stat, xattrs: impl FnOnce() -> Vec<source::Xattr>) -> Meta {
@@ -432,7 +447,7 @@ impl<'a> Run<'a> {
             device: place.root.device(stat.dev),
             links: if stat.kind == source::Kind::Dir { 1 } else { stat.nlink.max(1) },
             xattrs: xattrs(),
-            born: None,
+            born: stat.born.map(time),
             carried: None,
         }
     }
@@ -464,7 +479,7 @@ impl<'a> Run<'a> {
         unread.push(Unread { path: bytes(path), why });
     }
 
-    fn linked(&self) -> std::sync::MutexGuard<'_, HashMap<(u64, u64), EntryKind>> {
+    fn linked(&self) -> std::sync::MutexGuard<'_, HashMap<(u64, u64), (Stat, EntryKind)>> {
         self.linked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -475,10 +490,19 @@ struct Place<'a> {
     /// Which of the sources.
     number: usize,
     root: &'a Root,
-    /// When the run began that recorded what is known.
-    since: crate::format::Time,
+    grounds: &'a Grounds,
     /// Everything that is known was in the archive when this run began.
     held: bool,
+    /// What is known was recorded by an earlier run than the one that is compared with.
+    carried: bool,
+}
+
+impl Place<'_> {
+    /// The place of what lies in a directory.
+    fn inside(&self, dir: Option<&Entry>) -> Self {
+        let carried = self.carried || dir.is_some_and(|dir| dir.meta.carried.is_some());
+        Place { number: self.number, root: self.root, grounds: self.grounds, held: self.held, carried }
+    }
 }
 
 /// What there is in place of something that is known.
@@ -493,14 +517,6 @@ pub(super) enum Now {
 enum Found {
     Same,
     Other(EntryKind, Meta),
-}
-
-fn same_but_xattrs(one: &Meta, other: &Meta) -> bool {
-    let Meta { mode, uid, gid, mtime, ctime, inode, device, links, xattrs: _, born, carried } = other;
-    let owners = (one.mode, one.uid, one.gid) == (*mode, *uid, *gid);
-    let times = (one.mtime, one.ctime) == (*mtime, *ctime);
-    let there = (one.born, one.carried) == (*born, *carried);
-    owners && times && there && (one.inode, one.device, one.links) == (*inode, *device, *links)
 }
 
 /// How many directories lie above a path, its source's own among them.

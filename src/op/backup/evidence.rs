@@ -1,0 +1,296 @@
+//! The evidence rule: when bytes that are in the archive are recorded for a file that is not read.
+//!
+//! That is done only where what the file system says leaves no other explanation. Every caller asks here, and nothing
+//! else decides it. Each line below is one check, and each is there for an accident that it alone gives away; which of
+//! them are asked depends on how far the word of the file system goes ([`Trust`]).
+//!
+//! | check | it alone gives away |
+//! |---|---|
+//! | `read`: the entry was read whole in the run that recorded it, and did not change meanwhile | what was recorded of several moments, or stands in from an earlier run |
+//! | `clock`: this run does not begin before that one did | the clock was set back between them: times repeat |
+//! | `tick`: the times are older than that run, by more than a tick of the file system's clock | an edit after the reading, within the tick of the edit before it; times later than the run |
+//! | `length` | an append where times repeat |
+//! | `mtime` | an ordinary edit where times of change are not kept or repeat |
+//! | `ctime`: the kernel alone sets it | an edit in place, or a rename and an edit, with the date put back |
+//! | `born` | a new file that got the number of a deleted one, with its length and date |
+//! | `inode` | two folders that changed names, with files made in the same tick |
+//! | `device` | another drive at the same place, filled by the same program |
+//! | `names`: as many as when it was read | a name more or less between reading one name of a file and meeting the other |
+//!
+//! | what it is | file system | asked | else |
+//! |---|---|---|---|
+//! | a file where it was | [`Trust::Whole`]: ext, XFS, btrfs, F2FS, tmpfs, ZFS | `read clock tick length mtime ctime born inode device` | read |
+//! | a file where it was | [`Trust::Place`]: NFS, SMB, 9p, overlay, kernel NTFS, whatever is not known | the same without `device`: anonymous numbers, and no birth to know the folder by | read |
+//! | a file where it was | [`Trust::Name`]: FAT, exFAT, FUSE | the same without `device` and `inode`, which are made up when it is mounted | read |
+//! | a file that a renamed folder took along | Whole, and a time of birth is told | as for a file where it was | read; its chunks are known then, and it counts as moved |
+//! | a file that was itself renamed, linked or edited | any | its `ctime` is another | read |
+//! | a second name of a file read in this run | Whole, and a time of birth is told | `length mtime ctime born inode device names` | read |
+//! | moved files and second names | Place, Name: pooled file systems give one number to several files | | read |
+//! | attributes where they were | Whole | `read clock tick ctime born inode device` | read |
+//! | attributes | Place, Name | | read |
+//!
+//! `born` is equal if neither time is told; told by one alone, as by an entry of an older snapshot, it is not.
+//!
+//! **Ticks.** A file that changed within a tick of being read may change again without another time. So a time counts
+//! only if it lies before the start of the run that recorded it, by more than its tick: 2 s where it has no fraction (FAT,
+//! ext3, old servers), else 50 ms (the kernel's clock for times goes in steps of 1 to 10 ms). On Whole this is asked of
+//! `ctime` alone, which nobody can set; elsewhere of `mtime` as well, since `ctime` may be its copy. A time later than the
+//! run is never old enough: such a file is read each time until the clock has passed it.
+//!
+//! **Clocks.** Where the clock was set back between two runs, nothing is taken over, once; the run after that has a start
+//! to compare with again. A clock that was wrong and right again between two runs shows in no run: then an edit that
+//! put everything else back would also have to hit the very tick of the recorded time.
+//!
+//! **Devices** get other numbers at each start of the computer, and two drives may change theirs. The folder by which the
+//! walk came onto a device (the source itself, or where something is mounted) tells which one it is, if its inode number and time
+//! of birth are as recorded; only where no birth is told, the device's number does.
+//!
+//! **What no evidence shows.** FAT and exFAT keep no time of change: after mounting anew it is the modification time. So
+//! an edit in place there (and on FUSE file systems that do as they) that keeps length and date looks like nothing; reading
+//! every file of a drive at each run would be the only remedy, and `--reread` is there for it. On any file system, a program that keeps a file mapped may
+//! write to a page again, before the system has written that page out, without another time; tmpfs gives such writes none.
+
+use std::collections::{HashMap, HashSet};
+
+use super::previous::{Known, readable, time};
+use super::{Root, bytes};
+use crate::archive::{Reader, entries_of};
+use crate::error::Result;
+use crate::format::{Entry, EntryKind, Time};
+use crate::source::{self, Node, Stat, Trust, trust};
+
+/// How long the clock of a file system may stand still, in nanoseconds: where times have fractions, and where not.
+const TICK_FINE: i128 = 50_000_000;
+const TICK_COARSE: i128 = 2_000_000_000;
+
+/// What is known of a file, and what the file system says of it now.
+pub(super) struct Evidence<'a> {
+    /// As it was recorded.
+    pub(super) entry: &'a Entry,
+    /// As it is.
+    pub(super) stat: &'a Stat,
+    /// When the run began that recorded it.
+    pub(super) since: Time,
+    /// When this one began.
+    pub(super) now: Time,
+    pub(super) ground: Ground,
+}
+
+/// A check of the rule.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Check {
+    Read,
+    Clock,
+    Tick,
+    Length,
+    Mtime,
+    Ctime,
+    Born,
+    Inode,
+    Device,
+    Names,
+}
+
+/// What is asked of a file where it was, if all that the file system says is good.
+const SAME: &[Check] = {
+    use Check::*;
+    &[Read, Clock, Tick, Length, Mtime, Ctime, Born, Inode, Device]
+};
+/// The same, if it is good at one place.
+const SAME_PLACE: &[Check] = {
+    use Check::*;
+    &[Read, Clock, Tick, Length, Mtime, Ctime, Born, Inode]
+};
+/// The same, if the numbers are made up.
+const SAME_NAME: &[Check] = {
+    use Check::*;
+    &[Read, Clock, Tick, Length, Mtime, Ctime, Born]
+};
+/// What is asked before attributes are taken over.
+const ATTRIBUTES: &[Check] = {
+    use Check::*;
+    &[Read, Clock, Tick, Ctime, Born, Inode, Device]
+};
+/// What makes two names of this run those of one file.
+const LINKED: &[Check] = {
+    use Check::*;
+    &[Length, Mtime, Ctime, Born, Inode, Device, Names]
+};
+
+impl Evidence<'_> {
+    /// Whether a file is surely as it was recorded under the same name.
+    pub(super) fn is_unchanged(&self) -> bool {
+        let asked = match self.ground.trust {
+            Trust::Whole => SAME,
+            Trust::Place => SAME_PLACE,
+            Trust::Name => SAME_NAME,
+        };
+        self.is_file() && self.all(asked)
+    }
+
+    /// Whether a file is surely one that was recorded under another name.
+    pub(super) fn is_moved(&self) -> bool {
+        self.ground.trust == Trust::Whole && self.stat.born.is_some() && self.is_file() && self.all(SAME)
+    }
+
+    /// Whether the attributes of anything are surely as they were recorded under the same name.
+    pub(super) fn has_its_attributes(&self) -> bool {
+        self.ground.trust == Trust::Whole && self.all(ATTRIBUTES)
+    }
+
+    fn is_file(&self) -> bool {
+        self.stat.kind == source::Kind::File && matches!(self.entry.kind, EntryKind::File { .. })
+    }
+
+    fn all(&self, asked: &[Check]) -> bool {
+        asked.iter().all(|check| is_left_out(*check) || self.holds(*check))
+    }
+
+    fn holds(&self, check: Check) -> bool {
+        let (meta, stat) = (&self.entry.meta, self.stat);
+        match check {
+            Check::Read => {
+                meta.carried.is_none() && !matches!(self.entry.kind, EntryKind::File { unsettled: true, .. })
+            }
+            Check::Clock => self.since <= self.now,
+            Check::Tick => self.is_settled(),
+            Check::Length => matches!(self.entry.kind, EntryKind::File { size, .. } if size == stat.size),
+            Check::Mtime => meta.mtime == time(stat.mtime),
+            Check::Ctime => meta.ctime == time(stat.ctime),
+            Check::Born => meta.born == stat.born.map(time),
+            Check::Inode => meta.inode == stat.ino,
+            Check::Device => self.ground.device == Some(meta.device),
+            Check::Names => meta.links == stat.nlink,
+        }
+    }
+
+    /// Whether a change after the reading would have another time.
+    fn is_settled(&self) -> bool {
+        let meta = &self.entry.meta;
+        let (newest, fine) = match self.ground.trust {
+            Trust::Whole => (meta.ctime, meta.ctime.nanos != 0),
+            _ => (meta.ctime.max(meta.mtime), meta.ctime.nanos != 0 && meta.mtime.nanos != 0),
+        };
+        nanos(newest) + if fine { TICK_FINE } else { TICK_COARSE } < nanos(self.since)
+    }
+}
+
+/// Whether two names that were met in this run, the first of them read, are surely names of one file.
+pub(super) fn is_one_file(trust: Trust, read: &Stat, met: &Stat) -> bool {
+    let holds = |check: &Check| match check {
+        Check::Length => read.size == met.size,
+        Check::Mtime => read.mtime == met.mtime,
+        Check::Ctime => read.ctime == met.ctime,
+        Check::Born => read.born.is_some() && read.born == met.born,
+        Check::Inode => read.ino == met.ino,
+        Check::Device => read.dev == met.dev,
+        Check::Names => read.nlink == met.nlink,
+        Check::Read | Check::Clock | Check::Tick => true,
+    };
+    let files = read.kind == source::Kind::File && met.kind == source::Kind::File && met.nlink > 1;
+    trust == Trust::Whole && files && LINKED.iter().all(|check| is_left_out(*check) || holds(check))
+}
+
+fn nanos(time: Time) -> i128 {
+    i128::from(time.secs) * 1_000_000_000 + i128::from(time.nanos)
+}
+
+/// What a device is worth as a witness.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ground {
+    /// How far its word goes.
+    pub(super) trust: Trust,
+    /// Which of the recorded source's devices it is, if it is surely one of them.
+    pub(super) device: Option<u64>,
+}
+
+/// The devices of a source, and what may be believed of what was recorded of it.
+pub(super) struct Grounds {
+    devices: HashMap<u64, Ground>,
+    since: Time,
+    now: Time,
+    /// Paths that the recording run could not read, or not wholly; none if it did not name all of them.
+    doubted: Option<HashSet<Vec<u8>>>,
+}
+
+impl Grounds {
+    /// Looks at the devices of a source, in a run that begins now.
+    pub(super) fn find(reader: &Reader<'_>, root: &Root, known: Option<&Known>, now: Time) -> Result<Self> {
+        let mut devices = HashMap::new();
+        for (node, names) in landings(&root.scan.node) {
+            let path = names.iter().fold(root.path.clone(), |path, name| path.join(source::name_of(name)));
+            let device = known.map(|known| recorded(reader, known, node, &names)).transpose()?.flatten();
+            devices.insert(node.stat.dev, Ground { trust: trust(&path, node.stat.dev), device });
+        }
+        let doubted = known.map_or(Some(HashSet::new()), |known| known.doubted.clone());
+        Ok(Self { devices, since: known.map(|known| known.since).unwrap_or_default(), now, doubted })
+    }
+
+    /// What is known of something, beside what the file system says of it now.
+    pub(super) fn evidence<'a>(&self, entry: &'a Entry, stat: &'a Stat) -> Evidence<'a> {
+        Evidence { entry, stat, since: self.since, now: self.now, ground: self.of(stat.dev) }
+    }
+
+    /// What this device is worth.
+    pub(super) fn of(&self, device: u64) -> Ground {
+        self.devices.get(&device).copied().unwrap_or(Ground { trust: Trust::Place, device: None })
+    }
+
+    /// Whether something at this path may be missing from what was recorded of it.
+    pub(super) fn doubts(&self, path: &std::path::Path) -> bool {
+        self.doubted.as_ref().is_none_or(|doubted| !doubted.is_empty() && doubted.contains(&bytes(path)))
+    }
+}
+
+/// Where the walk came onto each device, and the names that lead there from the source.
+fn landings(root: &Node) -> Vec<(&Node, Vec<&[u8]>)> {
+    let mut found: Vec<(&Node, Vec<&[u8]>)> = vec![(root, Vec::new())];
+    // Names are gathered only where a device was left: almost every folder lies on the one of the folder above.
+    let mut todo: Vec<(&Node, usize)> = vec![(root, 0)];
+    let mut above: Vec<&[u8]> = Vec::new();
+    while let Some((node, depth)) = todo.pop() {
+        above.truncate(depth.saturating_sub(1));
+        if depth > 0 {
+            above.push(&node.name);
+        }
+        if !found.iter().any(|(known, _)| known.stat.dev == node.stat.dev) {
+            found.push((node, above.clone()));
+        }
+        let strange = |child: &&Node| child.stat.kind == source::Kind::Dir || child.stat.dev != node.stat.dev;
+        todo.extend(node.children.iter().filter(strange).rev().map(|child| (child, depth + 1)));
+    }
+    found
+}
+
+/// Which of the recorded devices the one is onto which the walk came at `node`.
+fn recorded(reader: &Reader<'_>, known: &Known, node: &Node, names: &[&[u8]]) -> Result<Option<u64>> {
+    let mut entry = known.entry.clone();
+    for name in names {
+        let EntryKind::Dir { tree, .. } = &entry.kind else { return Ok(by_number(known, node)) };
+        let found = readable(entries_of(reader, tree))?.into_iter().find(|entry| entry.name == *name);
+        let Some(found) = found else { return Ok(by_number(known, node)) };
+        entry = found;
+    }
+    match (entry.meta.born, node.stat.born) {
+        (Some(then), Some(now)) => {
+            Ok((then == time(now) && entry.meta.inode == node.stat.ino).then_some(entry.meta.device))
+        }
+        _ => Ok(by_number(known, node)),
+    }
+}
+
+fn by_number(known: &Known, node: &Node) -> Option<u64> {
+    known.devices.iter().position(|device| *device == node.stat.dev).map(|at| at as u64)
+}
+
+/// Whether a check is left out, which tests do to see that it is needed.
+#[cfg(not(test))]
+fn is_left_out(_: Check) -> bool {
+    false
+}
+
+#[cfg(test)]
+use tests::is_left_out;
+
+#[cfg(test)]
+mod tests;
