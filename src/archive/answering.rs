@@ -115,6 +115,10 @@ impl Store for Answering {
         self.0.lock(name, mode)
     }
 
+    fn free(&self) -> Option<u64> {
+        self.0.free()
+    }
+
     fn place(&self) -> String {
         self.0.place()
     }

@@ -287,6 +287,11 @@ impl Store for Local {
         }
     }
 
+    fn free(&self) -> Option<u64> {
+        let about = rustix::fs::statvfs(&self.root).ok()?;
+        about.f_bavail.checked_mul(about.f_frsize)
+    }
+
     fn place(&self) -> String {
         self.root.display().to_string()
     }
