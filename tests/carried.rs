@@ -126,6 +126,96 @@ fn a_file_or_folder_that_cannot_be_read_stays_as_it_was() {
     }
 }
 
+/// Every answer told what could not be read as deleted, and nothing said that the snapshot lacked anything.
+#[test]
+fn every_answer_tells_the_three_apart() {
+    let Some(guest) = Guest::new() else { return };
+    guest.user.photo("src/c/0.jpg", 100);
+    guest.user.photo("src/c/1.jpg", 101);
+    guest.settle();
+    guest.code(0, &["create", "src"]);
+    assert_eq!(guest.json(&["list"])[0][0]["incomplete"], false);
+    guest.mode("src/a", 0);
+    fs::remove_file(guest.user.path("src/c/1.jpg")).expect("removed");
+    guest.code(3, &["create", "src", "--exclude", "src/b"]);
+
+    let told = guest.code(0, &["deleted", "-v"]);
+    assert!(told.contains("src/c/1.jpg") && told.contains("1 file in 1 folder"), "{told}");
+    assert!(!told.contains("src/a") && !told.contains("src/b"), "{told}");
+    for (path, what, json) in [
+        ("src/a/1.jpg", "added; could not be read since", Some("unreadable")),
+        ("src/b/1.jpg", "added; left out by rules since", Some("excluded")),
+        ("src/c/1.jpg", "added; then deleted", None),
+        ("src/c/0.jpg", "still there", None),
+    ] {
+        let told = guest.code(0, &["history", path]);
+        assert!(told.contains(what), "{what:?} is not in {told}");
+        assert_eq!(told.contains("deleted"), path == "src/c/1.jpg", "{told}");
+        assert_eq!(told.contains("still there"), path == "src/c/0.jpg", "{told}");
+        assert_eq!(guest.json(&["history", path])[0]["not_read"].as_str(), json, "{path}");
+    }
+    let told = guest.code(0, &["history", "src/a"]);
+    assert!(told.contains("3 could not be read") && !told.contains("deleted"), "{told}");
+    let told = guest.code(0, &["history", "src"]);
+    assert!(told.contains("3 could not be read, 3 left out by rules, 1 deleted"), "{told}");
+
+    let told = guest.code(0, &["diff"]);
+    for line in ["?  src/a/  (3 files", "X  src/b/  (3 files", "-  src/c/1.jpg", "1 gone (", "3 could not be read and"]
+    {
+        assert!(told.contains(line), "{line:?} is not in {told}");
+    }
+    let told = guest.json(&["diff"]);
+    let with = |modifier: &str| told.iter().filter(|line| line["modifier"] == modifier).count();
+    assert_eq!([with("?"), with("X"), with("-"), with("M"), with("+")], [3, 3, 1, 0, 0]);
+    assert!(guest.code(0, &["list"]).contains("incomplete: 1 could not be read"));
+    assert_eq!(guest.json(&["list"])[0][1]["incomplete"], true);
+    let told = guest.code(0, &["ls", "-l", "latest:src/a"]);
+    assert_eq!(told.matches("(could not be read: as it was)").count(), 3, "{told}");
+    assert!(guest.code(0, &["ls", "-l", "latest:src"]).contains("b/  (left out by rules: as it was)"));
+
+    // All of it comes back, and what is not of this time is said.
+    let told = guest.code(3, &["restore", "latest", "-t", "all"]);
+    assert!(told.contains("3 files could not be read when this snapshot was taken"), "{told}");
+    let told = guest.code(3, &["restore", "latest:src/a/2.jpg", "-t", "one"]);
+    assert!(told.contains("1 file could not be read when this snapshot was taken"), "{told}");
+    guest.code(0, &["restore", "latest:src/b", "-t", "other"]);
+    let photo = |path: &str| fs::read(guest.user.path(path)).expect("a photo");
+    assert_eq!(photo("one/2.jpg"), photo("all/src/a/2.jpg"));
+    assert_eq!(photo("other/b/1.jpg"), photo("src/b/1.jpg"));
+
+    // Once it can be read again, it never was away.
+    guest.mode("src/a", 0o755);
+    guest.code(0, &["create", "src"]);
+    assert_eq!(guest.counts(), [0, 0, 0, 0, 0, 7]);
+    assert!(guest.code(0, &["history", "src/a/1.jpg"]).contains("still there"));
+    assert!(guest.code(0, &["diff"]).contains("no file differs"));
+    guest.code(0, &["restore", "latest", "-t", "again"]);
+    // A past that is told from the beginning says the same as one that was followed.
+    let followed = guest.json(&["history", "src"]);
+    fs::remove_dir_all(guest.user.path(".cache")).expect("forgotten");
+    assert_eq!(guest.json(&["history", "src"]), followed);
+}
+
+/// A drive that fails in most places is no source that lost most of its photos, but no source to go on with either.
+#[test]
+fn too_much_that_cannot_be_read_is_refused_in_its_own_words() {
+    let Some(guest) = Guest::new() else { return };
+    for number in 0..60 {
+        guest.user.photo(&format!("src/many/{number}.jpg"), 1000 + number);
+    }
+    guest.settle();
+    guest.code(0, &["create", "src"]);
+    // A rule is a wish.
+    guest.code(0, &["create", "src", "--exclude", "many"]);
+    guest.code(0, &["create", "src"]);
+    guest.mode("src/many", 0);
+    let told = guest.code(13, &["create", "src"]);
+    assert!(told.contains("60 of the 66 files that snapshot") && told.contains("could not be read"), "{told}");
+    assert!(!told.contains("lost"), "{told}");
+    guest.code(3, &["create", "src", "--accept-loss"]);
+    assert_eq!(guest.counts(), [0, 0, 0, 0, 1, 66]);
+}
+
 /// What cannot be read and never was is only named, and what is really gone from beside it is gone.
 #[test]
 fn what_has_no_past_is_only_named_and_what_is_gone_is_gone() {

@@ -147,6 +147,43 @@ fn a_file_that_never_rests_is_stored_and_marked() {
     }
 }
 
+/// What an earlier run carried forward counted as read by it, so that a photo that was still changing when it was read last
+/// was never read again.
+#[test]
+fn what_was_carried_forward_is_read_as_soon_as_it_can_be() {
+    let archive = TestArchive::new(&SMALL);
+    fs::create_dir(archive.source().join("album")).unwrap();
+    let names = ["one", "album/two", "album/three"];
+    for (seed, name) in (0..).zip(names) {
+        fs::write(archive.source().join(name), Random(seed).bytes(3000)).unwrap();
+    }
+    let run = |exclude: &[&str], time: i64| {
+        let (read, seen) = (std::sync::Arc::new(AtomicUsize::new(0)), std::sync::Arc::new(AtomicUsize::new(0)));
+        let (more, files) = (read.clone(), seen.clone());
+        let heard = Heard::calling(move |event, _| match event {
+            Event::Advance { files: 0, bytes: 3000 } => drop(more.fetch_add(1, Ordering::Relaxed)),
+            Event::Advance { files: 1, .. } => drop(files.fetch_add(1, Ordering::Relaxed)),
+            _ => {}
+        });
+        let mut options = options(&[&archive.source()]);
+        options.rules.exclude = exclude.iter().map(|&pattern| pattern.to_owned()).collect();
+        options.time.secs += time;
+        let done = backup(&archive.open(), &options, &heard).unwrap();
+        assert_eq!(done.summary.files, 3);
+        (read.load(Ordering::Relaxed), seen.load(Ordering::Relaxed), done.kept.excluded)
+    };
+    // The first run begins so early that each file may have changed after it was read.
+    assert_eq!(run(&[], -1000), (3, 3, 0));
+    for exclude in [&["one", "three"][..], &["one", "album"]] {
+        let (_, _, kept) = run(exclude, 1000);
+        assert_eq!(kept, exclude.len() as u64 + u64::from(exclude[1] == "album"));
+        let (read, seen, kept) = run(&[], 2000);
+        assert_eq!((seen, kept), (3, 0));
+        assert!(read >= 2, "what was not read last time was taken over unread: {read}");
+    }
+    assert_eq!(run(&[], 3000), (0, 3, 0), "and then it is known");
+}
+
 #[test]
 fn a_file_that_keeps_shrinking_is_told_and_passed_over() {
     let (archive, long) = source();

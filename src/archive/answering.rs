@@ -119,6 +119,10 @@ impl Store for Answering {
         self.0.identity(name)
     }
 
+    fn free(&self) -> Option<u64> {
+        self.0.free()
+    }
+
     fn place(&self) -> String {
         self.0.place()
     }

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use super::{Archive, Reader, entries_of};
 use crate::error::{Error, Kind, Result};
-use crate::format::{Entry, EntryKind, Tree};
+use crate::format::{Carried, Entry, EntryKind, Meta, Tree};
 use crate::id::{ChunkId, FileHash};
 
 /// More differences than this would not fit into memory.
@@ -41,6 +41,11 @@ pub struct Comparison {
     pub touched: Vec<Altered>,
     /// Files that have another path now.
     pub moved: Vec<Moved>,
+    /// Files and links that are as before, but were not read when the newer state was recorded, or not for the same reason,
+    /// or were read again.
+    pub marked: Vec<Altered>,
+    /// Directories that were not read when the newer state was recorded, if that is new. What is in them is told apart.
+    pub marked_dirs: Vec<Place>,
 }
 
 /// Something that is where it was, and is not as it was.
@@ -88,8 +93,13 @@ impl Comparison {
     }
 
     fn len(&self) -> usize {
-        let dirs = self.new_dirs.len() + self.gone_dirs.len();
-        dirs + self.added.len() + self.removed.len() + self.replaced.len() + self.changed.len() + self.moved.len()
+        let dirs = self.new_dirs.len() + self.gone_dirs.len() + self.marked_dirs.len();
+        dirs + self.marked.len()
+            + self.added.len()
+            + self.removed.len()
+            + self.replaced.len()
+            + self.changed.len()
+            + self.moved.len()
     }
 
     /// Finds out what has moved, and what became of the rest.
@@ -135,11 +145,11 @@ impl Comparison {
     }
 
     fn sort(&mut self) {
-        for places in [&mut self.new_dirs, &mut self.gone_dirs, &mut self.added, &mut self.removed, &mut self.replaced]
-        {
+        let dirs = [&mut self.new_dirs, &mut self.gone_dirs, &mut self.marked_dirs];
+        for places in dirs.into_iter().chain([&mut self.added, &mut self.removed, &mut self.replaced]) {
             places.sort_unstable_by(|a, b| a.path.cmp(&b.path));
         }
-        for altered in [&mut self.changed, &mut self.touched] {
+        for altered in [&mut self.changed, &mut self.touched, &mut self.marked] {
             altered.sort_unstable_by(|a, b| a.path.cmp(&b.path));
         }
         self.moved.sort_unstable_by(|a, b| a.to.path.cmp(&b.to.path));
@@ -187,24 +197,30 @@ pub fn last_name(path: &[u8]) -> &[u8] {
     path.rsplit(|byte| *byte == b'/').next().unwrap_or_default()
 }
 
+/// A directory, and why it was not read when its state was recorded.
+type Dir = (ChunkId, Option<Carried>);
+
 /// Directories that are yet to be compared, and what was found so far.
 struct Walk<'a> {
     reader: &'a Reader<'a>,
-    todo: Vec<(Vec<u8>, Option<ChunkId>, Option<ChunkId>)>,
+    todo: Vec<(Vec<u8>, Option<Dir>, Option<Dir>)>,
     found: Comparison,
     /// Files and links with other content.
     altered: Vec<Altered>,
 }
 
 impl Walk<'_> {
-    fn dirs(&mut self, path: &[u8], old: Option<ChunkId>, new: Option<ChunkId>) -> Result<()> {
+    fn dirs(&mut self, path: &[u8], old: Option<Dir>, new: Option<Dir>) -> Result<()> {
         let depth = path.iter().filter(|byte| **byte == b'/').count();
         if depth > Tree::MAX_DEPTH || self.found.len() + self.altered.len() + self.todo.len() > MAX_DIFFERENCES {
             let doing = format!("comparing \"{}\"", String::from_utf8_lossy(path));
             return Err(Error::new(Kind::Unsupported, doing, "there is more below it than can be compared at once"));
         }
-        let entries = |tree: Option<ChunkId>| tree.map_or(Ok(Vec::new()), |tree| entries_of(self.reader, &tree));
-        let (mut old, mut new) = (entries(old)?.into_iter().peekable(), entries(new)?.into_iter().peekable());
+        let entries = |dir: Option<Dir>| dir.map_or(Ok(Vec::new()), |(tree, _)| entries_of(self.reader, &tree));
+        let why = |dir: Option<Dir>| dir.and_then(|(_, why)| why);
+        let (why_old, why_new) = (why(old), why(new));
+        let mut old = entries(old)?.into_iter().map(|entry| entry.below(why_old)).peekable();
+        let mut new = entries(new)?.into_iter().map(|entry| entry.below(why_new)).peekable();
         loop {
             let (first, second) = match (old.peek(), new.peek()) {
                 (None, None) => return Ok(()),
@@ -222,20 +238,25 @@ impl Walk<'_> {
     }
 
     fn pair(&mut self, path: Vec<u8>, old: Option<Entry>, new: Option<Entry>) {
-        let tree = |entry: &Option<Entry>| match entry.as_ref().map(|entry| &entry.kind) {
-            Some(EntryKind::Dir { tree, .. }) => Some(*tree),
+        let dir = |entry: &Option<Entry>| match entry.as_ref().map(|entry| (&entry.kind, entry.meta.carried)) {
+            Some((EntryKind::Dir { tree, .. }, why)) => Some((*tree, why)),
             _ => None,
         };
-        let (old_tree, new_tree) = (tree(&old), tree(&new));
+        let (old_tree, new_tree) = (dir(&old), dir(&new));
         if old_tree != new_tree {
             self.todo.push((path.clone(), old_tree, new_tree));
         }
         match (old, new) {
             (Some(old), Some(new)) if old_tree.is_some() == new_tree.is_some() => {
+                let marked = old.meta.carried != new.meta.carried;
                 // A directory's tree and counts are told of below it.
                 if old_tree.is_none() && what(&old) != what(&new) {
                     self.altered.push(Altered { path, old, new, tags: false });
-                } else if old.meta != new.meta {
+                } else if marked && old_tree.is_none() {
+                    self.found.marked.push(Altered { path, old, new, tags: false });
+                } else if marked && new.meta.carried.is_some() {
+                    self.found.marked_dirs.push(Place { path, entry: new });
+                } else if old.meta != (Meta { carried: old.meta.carried, ..new.meta.clone() }) {
                     self.found.touched.push(Altered { path, old, new, tags: false });
                 }
             }

@@ -29,7 +29,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 pub use compare::{Altered, Comparison, Moved, Place, last_name};
-pub use index::{Began, Change, Ended, Index, Location, PackInfo, PastRow, PastState, Sizes, Track};
+pub use index::{Began, CACHE_TAG, Change, Ended, Index, Location, PackInfo, PastRow, PastState, Sizes, Track};
 pub use mend::{Restored, readable, restored};
 pub use packs::{MAX_PACK_LEN, directory_of, find_frames, read_directory, read_pack};
 pub use reader::{Reader, unpack_frame};

@@ -260,6 +260,9 @@ impl Archive {
         for moved in &found.moved {
             end(moved.from.path.clone(), Ended::Moved(moved.to.path.clone()));
         }
+        for altered in found.marked {
+            steps.push(PastStep::Mark(altered.path, position, altered.new.meta.carried));
+        }
         let mut begin = |path, entry: &Entry, began| steps.extend(state(path, entry, position, began));
         for Place { path, entry } in found.added {
             begin(path, &entry, Began::Added);
@@ -280,5 +283,6 @@ fn state(path: Vec<u8>, entry: &Entry, from: u32, began: Began) -> Option<PastSt
         EntryKind::Dir { .. } => return None,
     };
     let mtime = entry.meta.mtime.secs;
-    Some(PastStep::Begin(PastState { path, from, began, ended: None, symlink, size, mtime, hash }))
+    let carried = entry.meta.carried.map(|why| (from, why));
+    Some(PastStep::Begin(PastState { path, from, began, ended: None, carried, symlink, size, mtime, hash }))
 }

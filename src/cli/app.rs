@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use snapkeep::archive::{Archive, Notice, Notify, Parameters};
+use snapkeep::archive::{Archive, CACHE_TAG, Notice, Notify, Parameters};
 use snapkeep::error::Kind;
+use snapkeep::format::names;
 use snapkeep::store::Local;
 
 use super::args::Global;
@@ -133,6 +134,18 @@ impl App {
     /// As [`App::open`].
     pub fn open_for_dry_run(&self) -> Result<(Archive, PathBuf), Failure> {
         Ok((self.open()?, self.place()?.path))
+    }
+
+    /// A file in each folder that is this program's own: in the archive here and in what is kept of archives on this
+    /// computer.
+    pub fn own_files(&self, archive: &Path) -> Vec<PathBuf> {
+        let mut own: Vec<PathBuf> = names::HEADERS.iter().map(|header| archive.join(header)).collect();
+        let given = variable("SNAPKEEP_CACHE_DIR").map(PathBuf::from);
+        for cache in [&self.cache, &given, &self.places.cache].into_iter().flatten() {
+            let folders = std::fs::read_dir(cache).into_iter().flatten().flatten();
+            own.extend(folders.map(|folder| folder.path().join(CACHE_TAG)).filter(|tag| tag.is_file()));
+        }
+        own
     }
 
     fn open_at(&self, path: &Path) -> Result<Archive, Failure> {

@@ -1,5 +1,6 @@
 //! `create`: a new snapshot.
 
+use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -99,7 +100,8 @@ pub fn run(app: &App, asked: Arguments) -> Result<Code, Failure> {
     let begun = Zoned::now();
     let mut options = options(&app.config.create, app.host(), asked, &begun)?;
     let (archive, place) = if options.dry_run { app.open_for_dry_run()? } else { app.open_or_make()? };
-    leave_out(&place, &mut options)?;
+    refuse_inside(&place, &options.sources)?;
+    options.rules.own = app.own_files(&place);
 
     let words = Words {
         during: "archival",
@@ -130,8 +132,7 @@ fn options(config: &config::Create, host: String, asked: Arguments, begun: &Zone
         exclude_if_present: both(&config.exclude_if_present, asked.exclude_if_present),
         exclude_larger_than: asked.exclude_larger_than.or(limit),
         one_file_system: config.one_file_system || asked.one_file_system,
-        own: Vec::new(),
-        temporary: None,
+        ..RuleSpec::default()
     };
     let mut sources = asked.sources;
     for list in &asked.files_from {
@@ -194,36 +195,26 @@ fn named<'a>(names: impl Iterator<Item = &'a [u8]>) -> Vec<PathBuf> {
     names.filter(|name| !name.is_empty()).map(|name| places::path_of(name.to_vec())).collect()
 }
 
-/// Keeps an archive out of itself when it lies in a source: else each run would store what the one before has stored.
-fn leave_out(archive: &Path, options: &mut BackupOptions) -> Result<(), Failure> {
+/// An archive cannot be a source of itself: each run would store what the one before has stored. One that only lies in a
+/// source is left out by the walk.
+fn refuse_inside(archive: &Path, sources: &[PathBuf]) -> Result<(), Failure> {
     let Ok(archive) = archive.canonicalize() else { return Ok(()) };
-    for source in &options.sources {
-        let whole = std::path::absolute(source).ok().zip(source.canonicalize().ok());
-        let Some((named, real)) = whole else { continue };
-        if real == archive || real.starts_with(&archive) {
+    // Many sources lie in few folders, and where those are is asked once.
+    let mut folders: HashMap<PathBuf, Option<PathBuf>> = HashMap::new();
+    for source in sources {
+        let Ok(whole) = std::path::absolute(source) else { continue };
+        let real = match (whole.parent(), whole.file_name()) {
+            (Some(parent), Some(name)) if !whole.is_symlink() => {
+                let folder = folders.entry(parent.to_owned()).or_insert_with(|| parent.canonicalize().ok());
+                folder.as_ref().map(|folder| folder.join(name))
+            }
+            _ => whole.canonicalize().ok(),
+        };
+        if real.is_some_and(|real| real.starts_with(&archive)) {
             return Err(Failure::usage(format!("{} is in the archive itself", source.display())));
         }
-        let Ok(rest) = archive.strip_prefix(&real) else { continue };
-        let path = named.join(rest);
-        let Some(path) = path.to_str() else {
-            return Err(Failure::usage("the archive lies in the source, and its name is no UTF-8")
-                .hint("use an archive that lies elsewhere"));
-        };
-        options.rules.exclude.push(literal(path));
     }
     Ok(())
-}
-
-/// A pattern that fits just this path.
-fn literal(path: &str) -> String {
-    let mut pattern = String::with_capacity(path.len());
-    for char in path.chars() {
-        if matches!(char, '\\' | '*' | '?' | '[' | ']') {
-            pattern.push('\\');
-        }
-        pattern.push(char);
-    }
-    pattern
 }
 
 fn explain(error: Error) -> Failure {
@@ -239,6 +230,9 @@ struct SummaryMessage {
     message_type: &'static str,
     #[serde(flatten)]
     summary: SummaryObject,
+    files_kept_unreadable: u64,
+    files_kept_excluded: u64,
+    data_read: u64,
     backup_start: String,
     backup_end: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -255,6 +249,9 @@ fn tell(app: &App, options: &BackupOptions, done: &Backup, begun: &Zoned) {
         return screen.json(&SummaryMessage {
             message_type: "summary",
             summary: SummaryObject::new(&done.summary),
+            files_kept_unreadable: done.kept.unread,
+            files_kept_excluded: done.kept.excluded,
+            data_read: done.read,
             backup_start: dates::rfc3339_local(options.time),
             backup_end: dates::rfc3339_local(dates::stored(end.timestamp().max(begun.timestamp()))),
             snapshot_id: done.id.map(|id| id.to_hex()),
@@ -324,7 +321,9 @@ fn sentences(options: &BackupOptions, done: &Backup) -> Vec<String> {
         (None, None) => "there is no new snapshot".to_owned(),
     };
     let mut size = format!("{}, {} in the source", words::files(summary.files), words::bytes(summary.bytes));
-    if !options.dry_run {
+    if options.dry_run {
+        let _ = write!(size, "; {} in new and changed files would be read", words::bytes(done.read));
+    } else {
         let took = words::duration(std::time::Duration::from_millis(summary.millis));
         let (added, stored) = (words::bytes(summary.added), words::bytes(summary.stored));
         let _ = write!(size, "; {added} new, {stored} stored in {took}");
@@ -403,18 +402,16 @@ mod tests {
     }
 
     #[test]
-    fn an_archive_is_kept_out_of_itself() {
+    fn an_archive_is_no_source_of_itself() {
         let dir = tempfile::tempdir().expect("a folder");
         let archive = dir.path().join("photos [1]/archive");
-        std::fs::create_dir_all(&archive).expect("a folder");
-        let source = dir.path().to_str().expect("text");
-        let mut options = understood(&config::Create::default(), &[source]).expect("options");
-        assert_eq!(leave_out(&archive, &mut options), Ok(()));
-        let real = dir.path().to_str().expect("text");
-        assert_eq!(options.rules.exclude, [format!("{real}/photos \\[1\\]/archive")]);
-        let inside = archive.to_str().expect("text");
-        let mut options = understood(&config::Create::default(), &[inside]).expect("options");
-        assert!(leave_out(&archive, &mut options).is_err());
+        std::fs::create_dir_all(archive.join("packs")).expect("a folder");
+        std::os::unix::fs::symlink(&archive, dir.path().join("link")).expect("a link");
+        let refused = |path: &str| refuse_inside(&archive, &[dir.path().join(path)]).is_err();
+        assert!(!refused("") && !refused("photos [1]") && !refused("photos [1]/other") && !refused("nothing"));
+        for inside in ["photos [1]/archive", "photos [1]/archive/packs", "link", "link/packs", "link/."] {
+            assert!(refused(inside), "{inside}");
+        }
     }
 
     #[test]
@@ -433,7 +430,8 @@ mod tests {
         };
         let id = SnapshotId::from_bytes([0x1f; 32]);
         let (unread, passed_over, kept) = (Vec::new(), Vec::new(), op::Kept::default());
-        let mut done = Backup { id: Some(id), summary, parent: None, unread, kept, passed_over, unchanged: false };
+        let mut done =
+            Backup { id: Some(id), summary, parent: None, read: 0, unread, kept, passed_over, unchanged: false };
         let expected = [
             "snapshot 1f1f1f1f saved: 4,211 new, 12 changed, 7 no longer in the source (still in the archive), 0 unreadable",
             "18,032 files, 61.2 GB in the source; 1.3 GB new, 1.2 GB stored in 42 s",

@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use jiff::Zoned;
 use serde_json::{Value, json};
 use snapkeep::archive::{Altered, Comparison, Place};
-use snapkeep::format::{Entry, EntryKind};
+use snapkeep::format::{Carried, Entry, EntryKind};
 use snapkeep::op::{self, Diff};
 use snapkeep::view::{Node, Tally, View, above, is_below, join, last_name};
 
@@ -21,7 +21,8 @@ use super::words;
 ///
 /// A new file is marked +, a file that is gone -, one that has changed M, a photo that differs only in its tags T, one that
 /// has moved R (old → new), a new double of another file C, and with --metadata U is one with other permissions, times or
-/// owner. Folders that are new, gone or have moved as a whole are one line, unless -v is given.
+/// owner. What could not be read any more is marked ?, what a rule leaves out now X; the newer snapshot has both as they
+/// were. Folders that are new, gone or have moved as a whole are one line, unless -v is given.
 #[derive(clap::Args)]
 pub struct Arguments {
     /// The older snapshot, and perhaps what in it
@@ -122,6 +123,18 @@ impl Lines<'_> {
         for altered in &found.changed {
             lines.push((join(self.new, &altered.path), if altered.tags { "T" } else { "M" }, Vec::new()));
         }
+        let marked_dirs = tops(&found.marked_dirs);
+        let mut marked: BTreeMap<(Vec<u8>, &str), Tally> = BTreeMap::new();
+        for altered in &found.marked {
+            let Some(mark) = altered.new.meta.carried.map(mark) else { continue };
+            match whole(&altered.path, &marked_dirs) {
+                Some(dir) if !each => count(marked.entry((dir, mark)).or_default(), &altered.new),
+                _ => lines.push((join(self.new, &altered.path), mark, Vec::new())),
+            }
+        }
+        for ((dir, mark), tally) in marked {
+            lines.push((join(self.new, &dir), mark, told(tally)));
+        }
         if metadata {
             lines.extend(found.touched.iter().map(|altered| (join(self.new, &altered.path), "U", Vec::new())));
         }
@@ -161,6 +174,11 @@ impl Lines<'_> {
             let from = join(self.old, &one.from.path);
             say("R", &join(self.new, &one.to.path), &one.to.entry, &[("moved_from", text(&from).into())]);
         }
+        for altered in &found.marked {
+            if let Some(why) = altered.new.meta.carried {
+                say(mark(why), &join(self.new, &altered.path), &altered.new, &[]);
+            }
+        }
         for altered in found.touched.iter().filter(|_| metadata) {
             say("U", &join(self.new, &altered.path), &altered.new, &[]);
         }
@@ -169,7 +187,7 @@ impl Lines<'_> {
         self.app.screen.json(&json!({
             "message_type": "statistics", "added": tally(sums.added), "removed": tally(sums.removed),
             "changed": tally(sums.changed), "tags": tally(sums.tags), "moved": tally(sums.moved),
-            "doubles": tally(sums.doubles),
+            "doubles": tally(sums.doubles), "unreadable": tally(sums.unread), "excluded": tally(sums.excluded),
         }));
     }
 }
@@ -183,6 +201,8 @@ struct Sums {
     changed: Tally,
     tags: Tally,
     moved: Tally,
+    unread: Tally,
+    excluded: Tally,
 }
 
 fn sums(Diff { found, doubles }: &Diff) -> Sums {
@@ -199,6 +219,13 @@ fn sums(Diff { found, doubles }: &Diff) -> Sums {
     for one in &found.moved {
         count(&mut sums.moved, &one.to.entry);
     }
+    for Altered { new, .. } in &found.marked {
+        match new.meta.carried {
+            Some(Carried::Unread) => count(&mut sums.unread, new),
+            Some(Carried::Excluded) => count(&mut sums.excluded, new),
+            None => {}
+        }
+    }
     sums
 }
 
@@ -211,12 +238,22 @@ fn sum(diff: &Diff) -> String {
         (sums.changed, "changed"),
         (sums.tags, "with other tags"),
         (sums.moved, "moved"),
+        (sums.unread, "could not be read and stay as they were"),
+        (sums.excluded, "left out by rules now and stay as they were"),
     ];
     let told = parts.iter().filter(|(tally, _)| tally.files > 0);
     let told: Vec<String> = told
         .map(|(tally, what)| format!("{} {what} ({})", words::count(tally.files), words::bytes(tally.bytes)))
         .collect();
     if told.is_empty() { "no file differs".to_owned() } else { told.join(", ") }
+}
+
+/// The mark of what was not read.
+fn mark(why: Carried) -> &'static str {
+    match why {
+        Carried::Unread => "?",
+        Carried::Excluded => "X",
+    }
 }
 
 fn count(tally: &mut Tally, entry: &Entry) {

@@ -6,7 +6,7 @@ use serde::Serialize;
 use snapkeep::archive::{Began, Ended};
 use snapkeep::error::Kind;
 use snapkeep::format::CaptureFacts;
-use snapkeep::view::{Episode, Past, Spot, join};
+use snapkeep::view::{Carried, Episode, Past, Spot, join};
 
 use super::exit::Failure;
 use super::json::{PhotoObject, text, unless_text};
@@ -54,6 +54,10 @@ pub struct EpisodeObject {
     #[serde(skip_serializing_if = "Option::is_none")]
     last_seen: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    not_read: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    not_read_since: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     ended: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     moved_to: Option<String>,
@@ -79,7 +83,7 @@ impl EpisodeObject {
             Some((_, Ended::Changed)) => (Some("changed"), None),
             Some((_, Ended::Moved(went))) => (Some("moved"), Some(elsewhere(went))),
         };
-        let (since, last) = (past.since(episode), past.last(episode));
+        let (since, last, unread) = (past.since(episode), past.last(episode), past.unread_since(episode));
         Self {
             message_type,
             path: text(&episode.path),
@@ -94,10 +98,20 @@ impl EpisodeObject {
             first_seen: since.map(|(_, snapshot)| dates::rfc3339(snapshot.time, snapshot.offset_minutes)),
             last_snapshot: last.map(|(id, _)| id.to_hex()),
             last_seen: last.map(|(_, snapshot)| dates::rfc3339(snapshot.time, snapshot.offset_minutes)),
+            not_read: unread.map(|(why, _, _)| not_read(why)),
+            not_read_since: unread.map(|(_, _, snapshot)| dates::rfc3339(snapshot.time, snapshot.offset_minutes)),
             ended,
             moved_to,
             photo: facts.map(PhotoObject::new),
         }
+    }
+}
+
+/// Why something was not read, for programs.
+pub fn not_read(why: Carried) -> &'static str {
+    match why {
+        Carried::Unread => "unreadable",
+        Carried::Excluded => "excluded",
     }
 }
 
@@ -113,21 +127,30 @@ pub fn first_seen(past: &Past<'_>, episode: &Episode) -> String {
     past.since(episode).map(|(_, snapshot)| dates::minute(snapshot.time)).unwrap_or_default()
 }
 
-/// When a state was seen last; nothing if it is there still.
+/// When a state was seen last; nothing if it is there still, as far as could be seen.
 pub fn last_seen(past: &Past<'_>, episode: &Episode) -> Option<String> {
-    episode.state.ended.as_ref()?;
-    Some(past.last(episode).map(|(_, snapshot)| dates::minute(snapshot.time)).unwrap_or_default())
+    if episode.state.ended.is_none() && episode.state.carried.is_none() {
+        return None;
+    }
+    Some(past.last_read(episode).map(|(_, snapshot)| dates::minute(snapshot.time)).unwrap_or_default())
 }
 
 /// What happened, in words.
-pub fn happened(episode: &Episode) -> String {
+pub fn happened(past: &Past<'_>, episode: &Episode) -> String {
     let elsewhere = |below: &[u8]| names::escape(&join(root(episode), below));
-    let began = match &episode.state.began {
+    let mut began = match &episode.state.began {
         Began::Added => "added".to_owned(),
         Began::Changed => "changed".to_owned(),
         Began::Tags => "only its tags changed".to_owned(),
         Began::Moved(origin) => format!("moved here from {}", elsewhere(origin)),
     };
+    if let Some((why, id, snapshot)) = past.unread_since(episode) {
+        let what = match why {
+            Carried::Unread => "could not be read",
+            Carried::Excluded => "left out by rules",
+        };
+        began += &format!("; {what} since {} (snapshot {})", dates::minute(snapshot.time), id.short());
+    }
     match &episode.state.ended {
         Some((_, Ended::Deleted)) => format!("{began}; then deleted"),
         Some((_, Ended::Moved(went))) => format!("{began}; then moved to {}", elsewhere(went)),

@@ -58,7 +58,11 @@ fn file(app: &App, past: &Past<'_>, found: &[Episode]) {
     for one in found {
         let last = episodes::last_seen(past, one).unwrap_or_else(|| "still there".to_owned());
         let (first, size) = (episodes::first_seen(past, one), words::bytes(one.state.size));
-        screen.name_line(&format!("{first:16}  {last:16}  {size:>9}  {}: ", episodes::happened(one)), &one.path, b"");
+        screen.name_line(
+            &format!("{first:16}  {last:16}  {size:>9}  {}: ", episodes::happened(past, one)),
+            &one.path,
+            b"",
+        );
     }
 }
 
@@ -76,6 +80,8 @@ struct AlbumObject {
     moved_in: u64,
     moved_out: u64,
     moved_within: u64,
+    unreadable: u64,
+    excluded: u64,
     deleted: u64,
     deleted_bytes: u64,
     files: u64,
@@ -98,6 +104,8 @@ fn album(app: &App, past: &Past<'_>, spot: &Spot, found: &[(SnapshotId, &Snapsho
                 moved_in: change.moved_in.files,
                 moved_out: change.moved_out.files,
                 moved_within: change.moved_within.files,
+                unreadable: change.unread.files,
+                excluded: change.excluded.files,
                 deleted: change.deleted.files,
                 deleted_bytes: change.deleted.bytes,
                 files: change.holds.files,
@@ -120,13 +128,15 @@ fn album(app: &App, past: &Past<'_>, spot: &Spot, found: &[(SnapshotId, &Snapsho
 
 /// `120 added, 3 deleted`
 fn happened(change: &AlbumChange) -> String {
-    let parts: [(Tally, &str); 7] = [
+    let parts: [(Tally, &str); 9] = [
         (change.added, "added"),
         (change.changed, "changed"),
         (change.tags, "with other tags"),
         (change.moved_within, "renamed"),
         (change.moved_in, "moved in"),
         (change.moved_out, "moved out"),
+        (change.unread, "could not be read"),
+        (change.excluded, "left out by rules"),
         (change.deleted, "deleted"),
     ];
     let told = parts.iter().filter(|(tally, _)| tally.files > 0);

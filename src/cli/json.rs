@@ -30,6 +30,7 @@ pub struct SnapshotObject<'a> {
     note: Option<&'a str>,
     sequence: u64,
     kept_forever: bool,
+    incomplete: bool,
 }
 
 /// What a run found and did.
@@ -72,6 +73,8 @@ pub struct NodeObject {
     hash: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     linktarget: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    not_read: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     photo: Option<PhotoObject>,
 }
@@ -147,6 +150,7 @@ impl<'a> SnapshotObject<'a> {
             note: snapshot.note.as_deref(),
             sequence: snapshot.sequence,
             kept_forever: snapshot.pinned,
+            incomplete: snapshot.summary.unread > 0,
         }
     }
 }
@@ -199,6 +203,7 @@ impl NodeObject {
             mtime: dates::rfc3339_local(entry.meta.mtime),
             hash,
             linktarget,
+            not_read: entry.meta.carried.map(super::episodes::not_read),
             photo: facts.map(PhotoObject::new),
         }
     }
@@ -303,6 +308,7 @@ mod tests {
             "short_id": "abababab",
             "sequence": 7,
             "kept_forever": false,
+            "incomplete": false,
         });
         assert_eq!(object, expected);
     }

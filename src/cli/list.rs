@@ -66,12 +66,14 @@ fn keep_newest(snapshots: &mut Vec<(SnapshotId, Snapshot)>, number: u32) {
     snapshots.retain(|_| kept.next().unwrap_or_default());
 }
 
-const HEADINGS: [&str; 13] =
-    ["id", "date", "host", "files", "size", "new", "changed", "moved", "gone", "kept", "tags", "note", "sources"];
+const HEADINGS: [&str; 14] = [
+    "id", "date", "host", "files", "size", "new", "changed", "moved", "gone", "kept", "state", "tags", "note",
+    "sources",
+];
 const NUMBERS: std::ops::RangeInclusive<usize> = 3..=8;
 
 fn table(snapshots: &[(SnapshotId, Snapshot)]) -> Vec<String> {
-    let mut rows: Vec<[String; 13]> = vec![HEADINGS.map(str::to_owned)];
+    let mut rows: Vec<[String; 14]> = vec![HEADINGS.map(str::to_owned)];
     rows.extend(snapshots.iter().map(|(id, snapshot)| row(id, snapshot)));
     let width = |column: usize| rows.iter().map(|row| row[column].width()).max().unwrap_or_default();
     // A column in which nothing stands is left out.
@@ -79,7 +81,7 @@ fn table(snapshots: &[(SnapshotId, Snapshot)]) -> Vec<String> {
         .filter(|column| rows[1..].iter().any(|row| !row[*column].is_empty()))
         .map(|column| (column, width(column)))
         .collect();
-    let line = |row: &[String; 13]| {
+    let line = |row: &[String; 14]| {
         let cells = columns.iter().map(|(column, width)| {
             let cell = &row[*column];
             let space = " ".repeat(width.saturating_sub(cell.width()));
@@ -90,7 +92,7 @@ fn table(snapshots: &[(SnapshotId, Snapshot)]) -> Vec<String> {
     rows.iter().map(line).collect()
 }
 
-fn row(id: &SnapshotId, snapshot: &Snapshot) -> [String; 13] {
+fn row(id: &SnapshotId, snapshot: &Snapshot) -> [String; 14] {
     let summary = &snapshot.summary;
     let text = |text: &str| names::message(text);
     [
@@ -104,6 +106,10 @@ fn row(id: &SnapshotId, snapshot: &Snapshot) -> [String; 13] {
         if summary.moved == 0 { String::new() } else { words::count(summary.moved) },
         words::count(summary.gone),
         if snapshot.pinned { "for ever".to_owned() } else { String::new() },
+        match summary.unread {
+            0 => String::new(),
+            unread => format!("incomplete: {} could not be read", words::count(unread)),
+        },
         text(&snapshot.tags.join(",")),
         text(snapshot.note.as_deref().unwrap_or_default()),
         snapshot.sources.iter().map(|source| names::escape(&source.path)).collect::<Vec<_>>().join(", "),

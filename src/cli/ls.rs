@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use jiff::Zoned;
 use serde::Serialize;
 use snapkeep::archive::Archive;
-use snapkeep::format::{CaptureFacts, Entry, EntryKind};
+use snapkeep::format::{CaptureFacts, Carried, Entry, EntryKind};
 use snapkeep::view::{Node, View, join};
 
 use super::app::App;
@@ -103,11 +103,16 @@ impl Lines<'_> {
         if self.asked.photos {
             before += &photo(self.facts(entry).unwrap_or_default());
         }
+        let mark: &[u8] = match entry.meta.carried.filter(|_| self.asked.long) {
+            None => b"",
+            Some(Carried::Unread) => b"  (could not be read: as it was)",
+            Some(Carried::Excluded) => b"  (left out by rules: as it was)",
+        };
         match &entry.kind {
-            EntryKind::File { .. } => screen.name_line(&before, shown, b""),
-            EntryKind::Dir { .. } => screen.name_line(&before, shown, b"/"),
+            EntryKind::File { .. } => screen.name_line(&before, shown, mark),
+            EntryKind::Dir { .. } => screen.name_line(&before, shown, &[b"/", mark].concat()),
             EntryKind::Symlink { target } if self.asked.long => {
-                screen.name_line(&before, shown, &[b" -> ", target.as_slice()].concat());
+                screen.name_line(&before, shown, &[b" -> ", target.as_slice(), mark].concat());
             }
             EntryKind::Symlink { .. } => screen.name_line(&before, shown, b""),
         }

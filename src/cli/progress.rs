@@ -207,6 +207,11 @@ impl Observer for Progress<'_> {
                 self.counts.troubles.fetch_add(1, Relaxed);
                 self.screen.trouble(self.words.during, &bytes_of(path.as_os_str()), why);
             }
+            Event::ScarceRoom { free, coming } => self.screen.warn(&format!(
+                "up to {} may come, and the archive's drive has {} free; what the archive has already takes no room",
+                words::bytes(coming),
+                words::bytes(free)
+            )),
             Event::Finishing => {
                 self.bar.set_style(style("{spinner} {wide_msg}"));
                 self.bar.set_message(self.words.finishing);

@@ -133,6 +133,7 @@ pub fn run(app: &App, asked: Arguments) -> Result<Code, Failure> {
     drop(progress);
     tell(app, asked.dry_run, &targets, &all, took);
     Ok(match (all.failed.is_empty(), all.damaged) {
+        (true, _) if all.unread > 0 => Code::Incomplete,
         (true, _) => Code::Done,
         (false, true) => Code::Damage,
         (false, false) => Code::Incomplete,
@@ -332,6 +333,7 @@ fn tell(app: &App, dry_run: bool, targets: &[PathBuf], done: &Restore, took: Dur
             "files_restored": done.files,
             "files_skipped": left,
             "files_failed": failed,
+            "files_from_earlier": done.unread,
             "dirs_restored": done.dirs,
             "symlinks_restored": done.symlinks,
             "bytes_restored": done.bytes,
@@ -367,6 +369,14 @@ fn tell(app: &App, dry_run: bool, targets: &[PathBuf], done: &Restore, took: Dur
     ];
     for (number, what) in unkept.into_iter().filter(|(number, _)| *number > 0) {
         screen.remark(&format!("{} without {what}, which the target did not take", words::files(number)));
+    }
+    if done.unread > 0 {
+        let how = if done.unread == 1 {
+            "it is restored as an earlier snapshot has it"
+        } else {
+            "they are restored as an earlier snapshot has them"
+        };
+        screen.warn(&format!("{} could not be read when this snapshot was taken; {how}", words::files(done.unread)));
     }
     if failed > 0 {
         screen.warn(&format!("{} could not be restored; the reasons are above", words::files(failed)));

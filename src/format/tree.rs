@@ -281,6 +281,12 @@ impl Entry {
         }
     }
 
+    /// This entry as one of a directory that was carried forward for this reason, if it was: then so was the entry.
+    pub fn below(mut self, dir: Option<Carried>) -> Self {
+        self.meta.carried = dir.or(self.meta.carried);
+        self
+    }
+
     fn encode(&self, fields: &mut Fields) {
         fields.key(key::NAME).bytes(&self.name);
         fields.key(key::KIND).uint(match self.kind {

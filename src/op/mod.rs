@@ -40,6 +40,14 @@ pub enum Event<'a> {
         /// Their bytes.
         bytes: u64,
     },
+    /// The drive of the archive has fewer bytes free than there are in new and changed files. It may do all the same: what
+    /// the archive has already takes no room.
+    ScarceRoom {
+        /// Bytes that are free.
+        free: u64,
+        /// Bytes that may come.
+        coming: u64,
+    },
     /// What lies ahead of the next phase in all.
     Begin {
         /// Files.

@@ -310,6 +310,11 @@ impl Store for Local {
         self.fs.identity(&path)
     }
 
+    fn free(&self) -> Option<u64> {
+        let about = rustix::fs::statvfs(&self.root).ok()?;
+        about.f_bavail.checked_mul(about.f_frsize)
+    }
+
     fn place(&self) -> String {
         self.root.display().to_string()
     }

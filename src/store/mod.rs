@@ -135,6 +135,11 @@ pub trait Store: Send + Sync {
     /// Where it is, for people.
     fn place(&self) -> String;
 
+    /// How many bytes there is room for, if the place says.
+    fn free(&self) -> Option<u64> {
+        None
+    }
+
     /// Whether the place has so far confirmed every write; `false` once a sync was not supported.
     fn confirms_writes(&self) -> bool;
 }

@@ -9,7 +9,7 @@ pub use window::{Lost, Window};
 
 pub use crate::archive::last_name;
 // What a view speaks of, for those who know nothing of an archive but its views.
-pub use crate::format::{ChunkRef, Content, Entry, EntryKind, Meta, Snapshot, Time};
+pub use crate::format::{Carried, ChunkRef, Content, Entry, EntryKind, Meta, Snapshot, Time};
 
 use crate::archive::{Archive, Reader, chunks_of, entries_of};
 use crate::error::{Error, Kind, Result};
@@ -108,20 +108,24 @@ impl<'a> View<'a> {
         path.to_vec()
     }
 
-    /// What is in a directory, ascending by name.
+    /// What is in a directory, ascending by name. What lies in one that was carried forward was carried as well.
     ///
     /// # Errors
     /// [`Kind::Invalid`] if it is none, or the reader's error.
     pub fn list(&self, node: &Node) -> Result<Vec<Entry>> {
-        let tree = match &node.entry {
-            None => &self.snapshot.tree,
-            Some(Entry { kind: EntryKind::Dir { tree, .. }, .. }) => tree,
+        let (tree, carried) = match &node.entry {
+            None => (&self.snapshot.tree, None),
+            Some(Entry { kind: EntryKind::Dir { tree, .. }, meta, .. }) => (tree, meta.carried),
             Some(_) => {
                 let path = String::from_utf8_lossy(&node.path);
                 return Err(Error::new(Kind::Invalid, format!("listing \"{path}\""), "it is not a directory"));
             }
         };
-        entries_of(&self.reader, tree)
+        let mut entries = entries_of(&self.reader, tree)?;
+        if carried.is_some() {
+            entries.iter_mut().for_each(|entry| entry.meta.carried = carried);
+        }
+        Ok(entries)
     }
 
     /// Visits everything below a place, depth first and by name, the place itself first unless it is the top. `visit`

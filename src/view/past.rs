@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use super::join;
 use crate::archive::{Archive, Began, Ended, Filter, PastRow, PastState, Track};
 use crate::error::{Error, Kind, Result};
-use crate::format::{Snapshot, Time};
+use crate::format::{Carried, Snapshot, Time};
 use crate::id::{FileHash, SnapshotId};
 
 /// The past of the sources that count.
@@ -66,6 +66,10 @@ pub struct AlbumChange {
     pub moved_out: Tally,
     /// Files that have another path within it.
     pub moved_within: Tally,
+    /// Files that could not be read from then on.
+    pub unread: Tally,
+    /// Files that a rule leaves out from then on.
+    pub excluded: Tally,
     /// Files that are gone.
     pub deleted: Tally,
     /// What the album holds after it.
@@ -215,6 +219,20 @@ impl<'a> Past<'a> {
         }
     }
 
+    /// Why an episode's state was not read any more, and the first snapshot that carried it forward for this reason.
+    pub fn unread_since(&self, episode: &Episode) -> Option<(Carried, SnapshotId, &Snapshot)> {
+        let (at, why) = episode.state.carried?;
+        self.moment(episode.source, at).map(|(id, snapshot)| (why, id, snapshot))
+    }
+
+    /// The last snapshot of which the run read an episode's state, or knew it to be unchanged.
+    pub fn last_read(&self, episode: &Episode) -> Option<(SnapshotId, &Snapshot)> {
+        match episode.state.carried {
+            Some((at, _)) => self.moment(episode.source, at.checked_sub(1)?),
+            None => self.last(episode),
+        }
+    }
+
     /// The snapshot that saw an episode's end, if it has one.
     pub fn ended(&self, episode: &Episode) -> Option<(SnapshotId, &Snapshot)> {
         self.moment(episode.source, episode.state.ended.as_ref()?.0)
@@ -322,6 +340,13 @@ impl<'a> Past<'a> {
                 Began::Tags => change.tags.add(state),
                 Began::Moved(origin) if inside(origin) => change.moved_within.add(state),
                 Began::Moved(_) => change.moved_in.add(state),
+            }
+            if let Some((at, why)) = state.carried {
+                let change = changes.entry(at).or_default();
+                match why {
+                    Carried::Unread => change.unread.add(state),
+                    Carried::Excluded => change.excluded.add(state),
+                }
             }
             if let Some((at, how)) = &state.ended {
                 let change = changes.entry(*at).or_default();

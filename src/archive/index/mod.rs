@@ -28,9 +28,15 @@ use rows::{CHUNK_KEY, CHUNK_VALUE, PACK_VALUE, Packs, chunk_key, gone_rows, new_
 pub use rows::{Location, PackInfo, Sizes};
 
 /// An index of another schema, or of another version of the database, is made again.
-const SCHEMA: &str = "6 redb 4.5";
+const SCHEMA: &str = "7 redb 4.5";
 /// What the database may keep of its file in memory, in bytes.
 const CACHE_BYTES: usize = 64 << 20;
+
+/// What tells programs that back up that a folder is a cache, and the name of the file that says so.
+pub const CACHE_TAG: &str = "CACHEDIR.TAG";
+const CACHE_TAG_TEXT: &[u8] = b"Signature: 8a477f597d28d172789f06886806bc55\n\
+    # snapkeep made this folder and can make it again. Programs that back up may leave it out:\n\
+    # https://bford.info/cachedir/\n";
 
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 const CHUNKS: TableDefinition<'_, &[u8; CHUNK_KEY], &[u8; CHUNK_VALUE]> = TableDefinition::new("chunks");
@@ -120,6 +126,14 @@ impl Drop for Open {
     }
 }
 
+/// Without the tag the folder is no less of use.
+fn tag_as_cache(folder: &Path) {
+    let path = folder.join(CACHE_TAG);
+    if let Ok(mut tag) = std::fs::File::options().write(true).create_new(true).open(path) {
+        let _ = std::io::Write::write_all(&mut tag, CACHE_TAG_TEXT);
+    }
+}
+
 impl Index {
     /// Opens the index of this archive in this file, making it where it is missing. The second value says why an index
     /// that was there had to be given up.
@@ -196,6 +210,7 @@ impl Index {
         caught(|| {
             if let Some(folder) = path.parent() {
                 std::fs::create_dir_all(folder).map_err(redb::StorageError::Io)?;
+                tag_as_cache(folder);
             }
             let mut builder = Database::builder();
             builder.set_cache_size(CACHE_BYTES).set_concurrency_mode(ConcurrencyMode::MultiWriter);

@@ -11,7 +11,7 @@ use redb::{ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
 
 use super::{DOING, Index, caught};
 use crate::error::{Error, Kind, Result};
-use crate::format::CaptureFacts;
+use crate::format::{CaptureFacts, Carried};
 use crate::id::{FileHash, ID_LEN, PictureHash, SnapshotId};
 
 /// A source of a machine, by its number.
@@ -27,7 +27,7 @@ const PICTURES: TableDefinition<'_, &[u8; 2 * ID_LEN], ()> = TableDefinition::ne
 
 /// Bytes of a row before the paths that it tells of, and where the hash begins among them.
 const FIXED: usize = HASH_AT + ID_LEN + 4;
-const HASH_AT: usize = 4 + 3 + 8 + 8;
+const HASH_AT: usize = 4 + 8 + 8 + 8;
 const NOT_ENDED: u8 = 0;
 const DELETED: u8 = 1;
 /// A state that lasts to this position lasts still.
@@ -84,6 +84,8 @@ pub struct State {
     pub began: Began,
     /// The position of the first snapshot that no longer has it, and how it ended; none if the newest has it.
     pub ended: Option<(u32, Ended)>,
+    /// The position of the first snapshot since which it was not read, and why; none if the last that has it read it.
+    pub carried: Option<(u32, Carried)>,
     /// A link and not a file.
     pub symlink: bool,
     /// Bytes of the file.
@@ -140,7 +142,7 @@ impl<'a> PastRow<'a> {
 
     /// Bytes of the file.
     pub fn size(&self) -> u64 {
-        self.value[7..].first_chunk().map_or(0, |size| u64::from_le_bytes(*size))
+        self.value[12..].first_chunk().map_or(0, |size| u64::from_le_bytes(*size))
     }
 
     /// The hash of the file, or of what the link points to.
@@ -169,6 +171,8 @@ impl<'a> PastRow<'a> {
 pub enum PastStep {
     /// The state of this path that lasts still ends at this position.
     End(Vec<u8>, u32, Ended),
+    /// The state of this path that lasts still was not read from this position on, for this reason, or is read again.
+    Mark(Vec<u8>, u32, Option<Carried>),
     /// This state begins.
     Begin(State),
 }
@@ -351,13 +355,10 @@ fn record(write: &WriteTransaction, change: &PastChange<'_>) -> std::result::Res
                 }
             }
             PastStep::End(path, at, how) => {
-                let (low, high) = (state_key(track, path, 0), state_key(track, path, MAX_POSITION));
-                let last = past.range(low.as_slice()..=high.as_slice())?.next_back().transpose()?;
-                let (key, mut state) = last
-                    .and_then(|(key, value)| Some((key.value().to_vec(), state_of(key.value(), value.value())?)))
-                    .ok_or_else(nonsense)?;
-                state.ended = Some((*at, how.clone()));
-                past.insert(key.as_slice(), state_value(&state).as_slice())?;
+                change_last(&mut past, track, path, |state| state.ended = Some((*at, how.clone())))?;
+            }
+            PastStep::Mark(path, at, why) => {
+                change_last(&mut past, track, path, |state| state.carried = why.map(|why| (*at, why)))?;
             }
         }
     }
@@ -365,6 +366,23 @@ fn record(write: &WriteTransaction, change: &PastChange<'_>) -> std::result::Res
     for key in new_contents {
         contents.insert(key.as_slice(), ())?;
     }
+    Ok(())
+}
+
+/// Changes the newest state of a path.
+fn change_last(
+    past: &mut redb::Table<'_, &'static [u8], &'static [u8]>,
+    track: u32,
+    path: &[u8],
+    change: impl FnOnce(&mut State),
+) -> std::result::Result<(), redb::Error> {
+    let (low, high) = (state_key(track, path, 0), state_key(track, path, MAX_POSITION));
+    let last = past.range(low.as_slice()..=high.as_slice())?.next_back().transpose()?;
+    let (key, mut state) = last
+        .and_then(|(key, value)| Some((key.value().to_vec(), state_of(key.value(), value.value())?)))
+        .ok_or_else(nonsense)?;
+    change(&mut state);
+    past.insert(key.as_slice(), state_value(&state).as_slice())?;
     Ok(())
 }
 
@@ -432,7 +450,13 @@ fn state_value(state: &State) -> Vec<u8> {
     };
     let mut value = Vec::with_capacity(64 + origin.len() + went.len());
     value.extend_from_slice(&until.to_le_bytes());
-    value.extend_from_slice(&[began, ended, u8::from(state.symlink)]);
+    let (since, carried) = match state.carried {
+        None => (0, 0),
+        Some((since, Carried::Unread)) => (since, 1),
+        Some((since, Carried::Excluded)) => (since, 2),
+    };
+    value.extend_from_slice(&[began, ended, u8::from(state.symlink), carried]);
+    value.extend_from_slice(&since.to_le_bytes());
     value.extend_from_slice(&state.size.to_le_bytes());
     value.extend_from_slice(&state.mtime.to_le_bytes());
     value.extend_from_slice(state.hash.as_bytes());
@@ -447,7 +471,8 @@ fn state_of(key: &[u8], value: &[u8]) -> Option<State> {
     let mut path: Vec<u8> = path.iter().map(|byte| if *byte == 0 { b'/' } else { *byte }).collect();
     path.pop();
     let (until, value) = value.split_first_chunk::<4>()?;
-    let ([began, ended, symlink], value) = value.split_first_chunk::<3>()?;
+    let ([began, ended, symlink, carried], value) = value.split_first_chunk::<4>()?;
+    let (since, value) = value.split_first_chunk::<4>()?;
     let (size, value) = value.split_first_chunk::<8>()?;
     let (mtime, value) = value.split_first_chunk::<8>()?;
     let (hash, value) = value.split_first_chunk::<ID_LEN>()?;
@@ -471,6 +496,12 @@ fn state_of(key: &[u8], value: &[u8]) -> Option<State> {
             3 => Some((until, Ended::Moved(went.to_vec()))),
             _ => return None,
         },
+        carried: match *carried {
+            0 => None,
+            1 => Some((u32::from_le_bytes(*since), Carried::Unread)),
+            2 => Some((u32::from_le_bytes(*since), Carried::Excluded)),
+            _ => return None,
+        },
         symlink: *symlink != 0,
         size: u64::from_le_bytes(*size),
         mtime: i64::from_le_bytes(*mtime),
@@ -488,6 +519,7 @@ mod tests {
             from,
             began: Began::Added,
             ended: None,
+            carried: None,
             symlink: false,
             size: u64::from(seed),
             mtime: -5,
@@ -500,6 +532,8 @@ mod tests {
         let all = [
             state(b"", 0, 1),
             State { began: Began::Changed, ended: Some((7, Ended::Deleted)), ..state(b"a", 3, 2) },
+            State { carried: Some((6, Carried::Unread)), ended: Some((7, Ended::Deleted)), ..state(b"b", 3, 2) },
+            State { carried: Some((3, Carried::Excluded)), ..state(b"c", 3, 2) },
             State { began: Began::Tags, ended: Some((7, Ended::Changed)), symlink: true, ..state(b"a/b c", 3, 2) },
             State {
                 began: Began::Moved(b"x/y".to_vec()),
@@ -559,6 +593,15 @@ mod tests {
         assert_eq!(names, [(0, b"a/b/c".as_slice()), (1, b"a/b/c"), (1, b"c")]);
         assert_eq!(found[0][1].1.ended, Some((1, Ended::Moved(b"c".to_vec()))));
         assert!(found[1].is_empty());
+
+        let third = SnapshotId::from_bytes([3; 32]);
+        let mark = |why| [PastStep::Mark(b"c".to_vec(), 2, why)];
+        let carried = || index.states_with(&[FileHash::from_bytes([4; 32])]).unwrap()[0][2].1.carried;
+        for why in [Some(Carried::Unread), Some(Carried::Excluded), None] {
+            let change = PastChange { track: 1, anew: None, snapshots: &[third], steps: &mark(why) };
+            index.apply_past(&change).unwrap();
+            assert_eq!(carried(), why.map(|why| (2, why)));
+        }
 
         let anew = Some(("host", b"/source".as_slice()));
         index.apply_past(&PastChange { track: 1, anew, snapshots: &[], steps: &[] }).unwrap();

@@ -51,6 +51,7 @@
 //! write to a page again, before the system has written that page out, without another time; tmpfs gives such writes none.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use super::previous::{Known, readable, time};
 use super::{Root, bytes};
@@ -210,7 +211,7 @@ pub(super) struct Grounds {
     since: Time,
     now: Time,
     /// Paths that the recording run could not read, or not wholly; none if it did not name all of them.
-    doubted: Option<HashSet<Vec<u8>>>,
+    doubted: Option<Arc<HashSet<Vec<u8>>>>,
 }
 
 impl Grounds {
@@ -222,7 +223,7 @@ impl Grounds {
             let device = known.map(|known| recorded(reader, known, node, &names)).transpose()?.flatten();
             devices.insert(node.stat.dev, Ground { trust: trust(&path, node.stat.dev), device });
         }
-        let doubted = known.map_or(Some(HashSet::new()), |known| known.doubted.clone());
+        let doubted = known.map_or(Some(Arc::default()), |known| known.doubted.clone());
         Ok(Self { devices, since: known.map(|known| known.since).unwrap_or_default(), now, doubted })
     }
 

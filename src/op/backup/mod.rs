@@ -12,6 +12,7 @@ mod moved;
 mod previous;
 mod run;
 
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -21,6 +22,7 @@ use crate::error::{Error, Kind, Result};
 use crate::format::{Device, Snapshot, Source, Summary, Time, Unread};
 use crate::id::SnapshotId;
 use crate::source::{self, PassedOver, RuleSpec, Rules, Scan};
+use crate::target::is_temp_name;
 pub use carry::Kept;
 use previous::{Known, Previous};
 use run::Run;
@@ -77,6 +79,8 @@ pub struct Backup {
     pub summary: Summary,
     /// The snapshot that the source was compared with.
     pub parent: Option<SnapshotId>,
+    /// Bytes of the files that were read, or would be.
+    pub read: u64,
     /// What could not be read.
     pub unread: Vec<Unread>,
     /// What is in the snapshot as an earlier one has it, since it was not read this time.
@@ -94,13 +98,16 @@ pub struct Backup {
 /// user wished so, or what the archive is. Then no snapshot was recorded.
 pub fn backup(archive: &Archive, options: &BackupOptions, observer: &dyn Observer) -> Result<Backup> {
     let started = Instant::now();
-    let roots = scan(options, observer)?;
+    let (roots, missing) = scan(options, observer)?;
     let previous = Previous::find(archive, options, &roots)?;
     let pool = rayon::ThreadPoolBuilder::new().stack_size(STACK).build();
     let pool = pool.map_err(|error| Error::caused(Kind::Internal, "starting threads", error))?;
-    pool.install(|| guard::check(archive, options, &roots, &previous, observer))?;
+    let coming = pool.install(|| guard::check(archive, options, &roots, &previous, observer))?;
+    if let Some(free) = archive.store().free().filter(|free| *free < coming) {
+        observer.event(Event::ScarceRoom { free, coming });
+    }
     let run = Run::new(archive, options, observer, &previous, &roots)?;
-    let stored = run.store(&pool);
+    let stored = run.store(&pool, missing);
     let mut done = run.finish(stored)?;
 
     done.summary.millis = started.elapsed().as_millis() as u64;
@@ -130,7 +137,9 @@ pub fn backup(archive: &Archive, options: &BackupOptions, observer: &dyn Observe
             let id = archive.commit(&snapshot)?;
             archive.note_done(id, capture::MAKER, done.indexed)?;
             // The snapshot is there, whatever becomes of the index: who asks for the past fills it.
-            let _ = archive.follow_past(LITTLE);
+            if done.kept.unread.saturating_add(done.kept.excluded) <= LITTLE as u64 {
+                let _ = archive.follow_past(LITTLE);
+            }
             Some(id)
         }
         _ => None,
@@ -139,8 +148,8 @@ pub fn backup(archive: &Archive, options: &BackupOptions, observer: &dyn Observe
     let passed_over = roots.into_iter().flat_map(|root| root.scan.passed_over).collect();
     let Summary { new, changed, moved, gone, .. } = done.summary;
     let unchanged = if options.dry_run { new + changed + moved + gone == 0 } else { unchanged };
-    let (summary, unread, kept) = (done.summary, done.unread, done.kept);
-    Ok(Backup { id, summary, parent: previous.parent(), unread, kept, passed_over, unchanged })
+    let (summary, unread, kept, read) = (done.summary, done.unread, done.kept, done.read);
+    Ok(Backup { id, summary, parent: previous.parent(), read, unread, kept, passed_over, unchanged })
 }
 
 /// One source: its name in the snapshot, where it is, and what is there.
@@ -169,31 +178,47 @@ impl Root {
     }
 }
 
-/// Looks at every source.
-fn scan(options: &BackupOptions, observer: &dyn Observer) -> Result<Vec<Root>> {
+/// Looks at every source. Those that cannot be used are given apart; if none can, that is an error.
+fn scan(options: &BackupOptions, observer: &dyn Observer) -> Result<(Vec<Root>, Vec<Unread>)> {
     if options.sources.is_empty() {
         return Err(Error::new(Kind::Invalid, "backing up", "there is nothing to back up"));
     }
-    let rules = Rules::new(&options.rules)?;
-    let mut roots: Vec<Root> = Vec::new();
+    let rules = Rules::new(&RuleSpec { temporary: Some(is_temp_name), ..options.rules.clone() })?;
+    let (mut roots, mut met, mut names) = (Vec::new(), HashSet::new(), Names::default());
+    let (mut missing, mut first_error) = (Vec::new(), None);
     let (mut files, mut size) = (0, 0);
     for source in &options.sources {
-        let path = absolute(source)?;
-        if roots.iter().any(|root| root.path == path) {
-            continue; // named twice
-        }
         let tick = |more: u64, bytes: u64| observer.event(Event::Scanned { files: files + more, bytes: size + bytes });
-        let scan = source::scan(&path, &rules, &tick, observer.stop())?;
-        files += scan.files;
-        size += scan.bytes;
-        let name = unique_name(&path, &roots);
-        roots.push(Root { name, devices: devices(&scan.node), path, scan });
+        let scanned = absolute(source).and_then(|path| match met.insert(path.clone()) {
+            true => source::scan(&path, &rules, &tick, observer.stop()).map(|scan| Some((path, scan))),
+            false => Ok(None), // named twice
+        });
+        match scanned {
+            Ok(Some((path, scan))) => {
+                files += scan.files;
+                size += scan.bytes;
+                roots.push(Root { name: names.unique(&path), devices: devices(&scan.node), path, scan });
+            }
+            Ok(None) => {}
+            Err(error) if error.kind() == Kind::Source => {
+                let why = error.io().map_or_else(|| error.to_string(), |cause| format!("reading the source: {cause}"));
+                missing.push(Unread { path: bytes(source), why });
+                first_error.get_or_insert(error);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    if let Some(error) = first_error.filter(|_| roots.is_empty()) {
+        return Err(match missing.len() {
+            1 => error,
+            number => error.within(format!("none of {number} sources can be used")),
+        });
     }
     for (path, _) in roots.iter().flat_map(|root| &root.scan.passed_over) {
         observer.event(Event::Item { action: Action::PassedOver, path, size: 0 });
     }
     observer.event(Event::Begin { files, bytes: size });
-    Ok(roots)
+    Ok((roots, missing))
 }
 
 /// A path that does not depend on where the program was started, without touching links in it.
@@ -206,14 +231,32 @@ fn absolute(path: &std::path::Path) -> Result<PathBuf> {
     Ok(absolute.components().collect())
 }
 
-/// The source's last name, with a number where another source has it.
-fn unique_name(path: &std::path::Path, others: &[Root]) -> Vec<u8> {
-    let last = path.file_name().map_or_else(|| b"root".to_vec(), |name| name.as_encoded_bytes().to_vec());
-    let taken = |name: &[u8]| others.iter().any(|root| root.name == name);
-    // Names have 255 bytes at most.
-    let stem = &last[..last.len().min(244)];
-    let numbered = (2..).map(|number: u32| [stem, b"~", number.to_string().as_bytes()].concat());
-    std::iter::once(last.clone()).chain(numbered).find(|name| !taken(name)).unwrap_or(last)
+/// Names that sources have in the snapshot.
+#[derive(Default)]
+struct Names {
+    taken: HashSet<Vec<u8>>,
+    /// For a last name that several sources have, the number to go on with.
+    next: HashMap<Vec<u8>, u32>,
+}
+
+impl Names {
+    /// The source's last name, with a number where another source has it.
+    fn unique(&mut self, path: &std::path::Path) -> Vec<u8> {
+        let last = path.file_name().map_or_else(|| b"root".to_vec(), |name| name.as_encoded_bytes().to_vec());
+        if self.taken.insert(last.clone()) {
+            return last;
+        }
+        // Names have 255 bytes at most.
+        let stem = &last[..last.len().min(244)];
+        let next = self.next.entry(stem.to_vec()).or_insert(2);
+        loop {
+            let name = [stem, b"~", next.to_string().as_bytes()].concat();
+            *next += 1;
+            if self.taken.insert(name.clone()) {
+                return name;
+            }
+        }
+    }
 }
 
 /// The devices below a node, in the order of the walk.

@@ -42,7 +42,7 @@ pub(super) struct Known {
     /// All devices of its source.
     pub(super) devices: Vec<u64>,
     /// The paths that the snapshot names as not read, or not wholly; none if it does not name all of them.
-    pub(super) doubted: Option<HashSet<Vec<u8>>>,
+    pub(super) doubted: Option<Arc<HashSet<Vec<u8>>>>,
 }
 
 impl Previous {
@@ -50,20 +50,31 @@ impl Previous {
         let all = archive.snapshots();
         let sequence = all.last().map_or(0, |(_, last)| last.sequence);
         let ours = || all.iter().rev().filter(|(_, snapshot)| snapshot.host == options.host);
-        let paths: Vec<Vec<u8>> = roots.iter().map(|root| bytes(&root.path)).collect();
+        let places: HashMap<Vec<u8>, usize> =
+            roots.iter().enumerate().map(|(number, root)| (bytes(&root.path), number)).collect();
         let same = |snapshot: &Snapshot| {
-            snapshot.sources.len() == paths.len() && snapshot.sources.iter().all(|source| paths.contains(&source.path))
+            let all = || snapshot.sources.iter().all(|source| places.contains_key(&source.path));
+            snapshot.sources.len() == places.len() && all()
         };
         let newest = ours().find(|(_, snapshot)| same(snapshot)).map(|(id, snapshot)| (*id, snapshot.tree));
-        let mut known = Vec::new();
-        for path in &paths {
-            let found = ours().find_map(|(id, snapshot)| {
-                Some((id, snapshot, snapshot.sources.iter().find(|source| source.path == *path)?))
-            });
-            known.push(match found {
-                Some((id, snapshot, source)) => entry(archive, id, snapshot, source)?,
-                None => None,
-            });
+        let (mut known, mut left) = (vec![None; roots.len()], places.clone());
+        for (id, snapshot) in ours() {
+            let met: Vec<(usize, &Source)> = snapshot
+                .sources
+                .iter()
+                .filter_map(|source| left.remove(&source.path).map(|number| (number, source)))
+                .collect();
+            if !met.is_empty() {
+                // What is damaged is as good as not there: the source is read again, which mends it.
+                let entries = readable(entries_of(&archive.reader(), &snapshot.tree))?;
+                let doubted = doubted(snapshot).map(Arc::new);
+                for (number, source) in met {
+                    known[number] = entry(&entries, id, snapshot, source, &doubted);
+                }
+            }
+            if left.is_empty() {
+                break;
+            }
         }
         Ok(Self { newest, sequence, roots: known, read: Mutex::default() })
     }
@@ -102,17 +113,25 @@ impl Previous {
     }
 }
 
-/// A source's entry. What is damaged is as good as not there: the source is read again, which mends it.
-fn entry(archive: &Archive, id: &SnapshotId, snapshot: &Snapshot, source: &Source) -> Result<Option<Known>> {
-    let entries = readable(entries_of(&archive.reader(), &snapshot.tree))?;
-    let entry = entries.into_iter().find(|entry| entry.name == source.name);
+/// A source's entry among those of a snapshot's top.
+fn entry(
+    entries: &[Entry],
+    id: &SnapshotId,
+    snapshot: &Snapshot,
+    source: &Source,
+    doubted: &Option<Arc<HashSet<Vec<u8>>>>,
+) -> Option<Known> {
+    let at = entries.binary_search_by(|entry| entry.name.cmp(&source.name)).ok()?;
+    let entry = entries[at].clone();
     let devices: Vec<u64> = source.devices.iter().map(|device| device.0).collect();
+    let device = usize::try_from(entry.meta.device).ok().and_then(|at| devices.get(at).copied());
+    Some(Known { device, devices, doubted: doubted.clone(), since: snapshot.time, snapshot: *id, entry })
+}
+
+/// The paths that a snapshot names as not read, or not wholly; none if it does not name all of them.
+fn doubted(snapshot: &Snapshot) -> Option<HashSet<Vec<u8>>> {
     let named = snapshot.unread.len() as u64 == snapshot.summary.unread;
-    let doubted = named.then(|| snapshot.unread.iter().map(|unread| unread.path.clone()).collect());
-    Ok(entry.map(|entry| {
-        let device = usize::try_from(entry.meta.device).ok().and_then(|at| devices.get(at).copied());
-        Known { device, devices, doubted, since: snapshot.time, snapshot: *id, entry }
-    }))
+    named.then(|| snapshot.unread.iter().map(|unread| unread.path.clone()).collect())
 }
 
 /// Entries, or none where they are damaged or missing, on a bad sector for instance; an error of the drive is one all the

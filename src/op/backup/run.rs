@@ -2,7 +2,7 @@
 //!
 //! Directories are worked on in parallel and finished from below: a directory is stored when all that is in it is.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -17,7 +17,7 @@ use super::{BackupOptions, Root, bytes};
 use crate::archive::{Archive, Reader, Writer, chunks_of, store_entries};
 use crate::error::{Kind, Result};
 use crate::format::{CaptureFacts, Entry, EntryKind, Meta, Summary, Unread};
-use crate::id::{ChunkId, FileHash};
+use crate::id::{ChunkId, FileHash, SnapshotId};
 use crate::op::capture::MAKER;
 use crate::op::file::{self, Stored};
 use crate::op::{Action, Event, Observer, check_stop};
@@ -47,6 +47,8 @@ pub(super) struct Run<'a> {
     facts: Mutex<Vec<(FileHash, CaptureFacts)>>,
     /// Whether files that are unchanged may lack facts.
     lacks_facts: bool,
+    /// Earlier snapshots of which everything is in the archive.
+    whole: HashSet<SnapshotId>,
     /// Files that have several names as they were when they were read, by device and number, so that each is read once.
     linked: Mutex<HashMap<(u64, u64), (Stat, EntryKind)>>,
 }
@@ -55,6 +57,8 @@ pub(super) struct Run<'a> {
 pub(super) struct Done {
     pub(super) tree: Option<ChunkId>,
     pub(super) summary: Summary,
+    /// Bytes of the files that were read, or would be.
+    pub(super) read: u64,
     pub(super) unread: Vec<Unread>,
     pub(super) kept: Kept,
     /// The archive is held until the snapshot is recorded.
@@ -73,6 +77,7 @@ pub(super) struct Counts {
     changed: AtomicU64,
     moved: AtomicU64,
     gone: AtomicU64,
+    read: AtomicU64,
 }
 
 impl<'a> Run<'a> {
@@ -88,6 +93,9 @@ impl<'a> Run<'a> {
         let grounds = grounds.map(|(at, root)| Grounds::find(&reader, root, previous.root(at), options.time));
         let grounds = grounds.collect::<Result<_>>()?;
         let writer = if options.dry_run { None } else { Some(archive.writer(options.packing)?) };
+        let mut snapshots: HashSet<SnapshotId> =
+            (0..roots.len()).filter_map(|number| previous.root(number)).map(|known| known.snapshot).collect();
+        snapshots.retain(|snapshot| writer.as_ref().is_some_and(|writer| writer.holds_all_of(snapshot)));
         Ok(Self {
             archive,
             options,
@@ -105,12 +113,16 @@ impl<'a> Run<'a> {
             unread: Mutex::default(),
             facts: Mutex::default(),
             lacks_facts: !previous.parent().is_some_and(|parent| archive.facts_are_done(&parent, MAKER)),
+            whole: snapshots,
             linked: Mutex::default(),
         })
     }
 
     /// Stores everything and returns the top tree; none in a dry run.
-    pub(super) fn store(&self, pool: &rayon::ThreadPool) -> Result<Option<ChunkId>> {
+    pub(super) fn store(&self, pool: &rayon::ThreadPool, missing: Vec<Unread>) -> Result<Option<ChunkId>> {
+        for Unread { path, why } in missing {
+            self.trouble(Path::new(source::name_of(&path)), why);
+        }
         for failure in self.roots.iter().flat_map(|root| &root.scan.failures) {
             self.failed(failure);
         }
@@ -157,11 +169,12 @@ impl<'a> Run<'a> {
             millis: 0,
         };
         let kept = self.keeping.kept();
-        Ok(Done { tree: tree?, summary, unread, kept, lock: written.lock, indexed: written.indexed })
+        let read = count(&self.counts.read);
+        Ok(Done { tree: tree?, summary, read, unread, kept, lock: written.lock, indexed: written.indexed })
     }
 
     fn root(&self, number: usize, root: &Root, known: Option<&Known>) -> Result<Option<Entry>> {
-        let held = known.zip(self.writer.as_ref()).is_some_and(|(known, writer)| writer.holds_all_of(&known.snapshot));
+        let held = known.is_some_and(|known| self.whole.contains(&known.snapshot));
         let place = Place { number, root, grounds: &self.grounds[number], held, carried: false };
         let entry = self.entry(&place, &root.scan.node, &root.path, known.map(|known| &known.entry))?;
         let entry = match (entry, known) {
@@ -405,6 +418,9 @@ impl<'a> Run<'a> {
         }
         self.counts.files.fetch_add(1, Ordering::Relaxed);
         self.counts.bytes.fetch_add(size, Ordering::Relaxed);
+        if read {
+            self.counts.read.fetch_add(size, Ordering::Relaxed);
+        }
         self.observer.event(Event::Item { action, path, size });
         // Bytes that were read have been told while they were read.
         let unread = if read { 0 } else { size };

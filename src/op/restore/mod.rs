@@ -84,12 +84,14 @@ pub struct Restore {
     pub damaged: bool,
     /// What the target could not keep of the metadata.
     pub notes: Notes,
+    /// Files and links that could not be read when the snapshot was taken, so that they are as an earlier one has them.
+    pub unread: u64,
 }
 
 impl Restore {
     /// Adds what came of another restore.
     pub fn add(&mut self, more: Self) {
-        let Self { files, bytes, dirs, symlinks, left, failed, damaged, notes } = more;
+        let Self { files, bytes, dirs, symlinks, left, failed, damaged, notes, unread } = more;
         self.files += files;
         self.bytes += bytes;
         self.dirs += dirs;
@@ -98,6 +100,7 @@ impl Restore {
         self.failed.extend(failed);
         self.damaged |= damaged;
         self.notes += notes;
+        self.unread += unread;
     }
 }
 
@@ -120,12 +123,12 @@ pub fn restore(view: &View<'_>, node: &Node, options: &RestoreOptions, observer:
     work.finish_dirs()?;
     observer.event(Event::Finishing);
     target.sync()?;
-    Ok(work.into_outcome())
+    Ok(Restore { unread: plan.unread, ..work.into_outcome() })
 }
 
 /// What would be done, by a look at what lies at the target.
 fn foretell(plan: &Plan, options: &RestoreOptions, observer: &dyn Observer) -> Restore {
-    let mut outcome = Restore { dirs: plan.dirs.len() as u64, ..Restore::default() };
+    let mut outcome = Restore { dirs: plan.dirs.len() as u64, unread: plan.unread, ..Restore::default() };
     for item in plan.files.iter().chain(&plan.symlinks) {
         let path = options.target.join(plan.path(item));
         let there = std::fs::symlink_metadata(&path).ok();

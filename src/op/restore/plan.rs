@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use super::Selection;
 use crate::error::{Error, Kind, Result};
-use crate::format::{Content, Entry, EntryKind, Tree};
+use crate::format::{Carried, Content, Entry, EntryKind, Tree};
 use crate::id::ChunkId;
 use crate::op::{Event, Observer, check_stop};
 use crate::view::{Node, View, is_below};
@@ -29,6 +29,8 @@ pub(super) struct Plan {
     /// Further names of files above: which item of `files`, and the name.
     pub(super) links: Vec<(usize, Item)>,
     pub(super) symlinks: Vec<Item>,
+    /// Files and links among them that could not be read when the snapshot was taken, and are as an earlier one has them.
+    pub(super) unread: u64,
     /// Sources that were met; a device number means something only within one.
     sources: Vec<Vec<u8>>,
 }
@@ -97,8 +99,8 @@ impl Plan {
         selection: &Selection,
         observer: &dyn Observer,
     ) -> Result<Self> {
-        let (dirs, files, links, symlinks, sources) = Default::default();
-        let mut plan = Self { dirs, files, links, symlinks, sources };
+        let (dirs, files, links, symlinks, unread, sources) = Default::default();
+        let mut plan = Self { dirs, files, links, symlinks, unread, sources };
         let mut above: Vec<Above> = Vec::new();
         let (mut left, mut count, mut again) = (Declared { files: limit, bytes: u64::MAX }, 0, 0);
         let mut entered: HashSet<ChunkId> = HashSet::new();
@@ -182,6 +184,7 @@ impl Plan {
     }
 
     fn add(&mut self, dir: Option<usize>, entry: &Entry) {
+        self.unread += u64::from(entry.meta.carried == Some(Carried::Unread));
         match &entry.kind {
             EntryKind::File { size, .. } => self.files.push(self.item(dir, entry, *size)),
             _ => self.symlinks.push(self.item(dir, entry, 0)),

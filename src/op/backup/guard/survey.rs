@@ -1,0 +1,249 @@
+//! What became of the files of an earlier snapshot, as far as names, lengths and times tell. No file is read.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use rayon::prelude::*;
+
+use super::super::previous::{Previous, time};
+use crate::archive::Reader;
+use crate::error::Result;
+use crate::format::{Entry, EntryKind, Time};
+use crate::id::{ChunkId, FileHash};
+use crate::op::{Observer, check_stop};
+use crate::source::{self, Node, Presence, Stat, Unseen};
+
+/// So many of the files that are changed are kept as a sample.
+const SAMPLE: usize = 64;
+/// So many paths of each sort are named.
+pub(super) const EXAMPLES: usize = 3;
+/// Between summer and winter, and from one end of the earth to the other, local time differs by no more hours.
+const MAX_HOURS: i64 = 26;
+
+/// What a file looks like from outside; photos that were moved keep it.
+type Look = (u64, Time);
+
+/// A file that is not as it was.
+#[derive(Clone)]
+pub(super) struct Changed {
+    pub(super) path: PathBuf,
+    pub(super) stat: Stat,
+    /// What it was.
+    pub(super) hash: FileHash,
+}
+
+/// Files of the snapshot, and what became of them.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Seen {
+    pub(super) files: u64,
+    /// They are as they were.
+    pub(super) same: u64,
+    pub(super) lost: u64,
+    pub(super) changed: u64,
+    pub(super) unread: u64,
+    pub(super) excluded: u64,
+    /// Bytes of files that are new or changed: no more than these come into the archive.
+    pub(super) coming: u64,
+}
+
+impl Seen {
+    pub(super) fn and(self, more: Self) -> Self {
+        Self {
+            files: self.files.saturating_add(more.files),
+            same: self.same.saturating_add(more.same),
+            lost: self.lost.saturating_add(more.lost),
+            changed: self.changed.saturating_add(more.changed),
+            unread: self.unread.saturating_add(more.unread),
+            excluded: self.excluded.saturating_add(more.excluded),
+            coming: self.coming.saturating_add(more.coming),
+        }
+    }
+}
+
+/// A comparison of sources with an earlier snapshot.
+pub(super) struct Survey<'a> {
+    reader: Reader<'a>,
+    previous: &'a Previous,
+    observer: &'a dyn Observer,
+    notes: Mutex<Notes>,
+}
+
+#[derive(Default)]
+struct Notes {
+    /// Files under names that the snapshot does not have.
+    come: HashMap<Look, u64>,
+    /// Files under names that the source does not have, and where some of them were.
+    gone: HashMap<Look, (u64, Vec<PathBuf>)>,
+    /// Files of the same length whose time differs by so many whole hours.
+    shifted: HashMap<i64, u64>,
+    /// Some of those that are changed, by what depends on nothing but their paths.
+    changed: BTreeMap<[u8; 32], Changed>,
+}
+
+/// All that was found.
+pub(super) struct Found {
+    pub(super) seen: Seen,
+    /// Paths of some files that are lost, ascending.
+    pub(super) lost: Vec<PathBuf>,
+    /// Some of the files that are changed.
+    pub(super) changed: Vec<Changed>,
+}
+
+impl<'a> Survey<'a> {
+    pub(super) fn new(reader: Reader<'a>, previous: &'a Previous, observer: &'a dyn Observer) -> Self {
+        Self { reader, previous, observer, notes: Mutex::default() }
+    }
+
+    fn notes(&self) -> MutexGuard<'_, Notes> {
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Compares an entry of the snapshot with what is there now; its path is made where it is needed.
+    pub(super) fn entry(&self, path: &dyn Fn() -> PathBuf, entry: &Entry, now: Option<&Node>) -> Result<Seen> {
+        match &entry.kind {
+            EntryKind::Dir { tree, .. } => {
+                self.dir(&path(), *tree, now.filter(|now| now.stat.kind == source::Kind::Dir))
+            }
+            EntryKind::Symlink { .. } => Ok(Seen::default()),
+            EntryKind::File { size, hash, .. } => {
+                let (look, files) = ((*size, entry.meta.mtime), Seen { files: 1, ..Seen::default() });
+                let Some(now) = now.filter(|now| now.stat.kind == source::Kind::File) else {
+                    let mut notes = self.notes();
+                    let (count, paths) = notes.gone.entry(look).or_default();
+                    *count += 1;
+                    if paths.len() < EXAMPLES {
+                        paths.push(path());
+                    }
+                    return Ok(Seen { lost: 1, ..files });
+                };
+                let mtime = time(now.stat.mtime);
+                if now.stat.size == *size && mtime == entry.meta.mtime {
+                    return Ok(Seen { same: 1, ..files });
+                }
+                if let Some(hours) = hours_between(entry.meta.mtime, mtime).filter(|_| now.stat.size == *size) {
+                    *self.notes().shifted.entry(hours).or_default() += 1;
+                    return Ok(files);
+                }
+                let path = path();
+                let rank = *blake3::hash(path.as_os_str().as_encoded_bytes()).as_bytes();
+                let mut notes = self.notes();
+                notes.changed.insert(rank, Changed { path, stat: now.stat, hash: *hash });
+                if notes.changed.len() > SAMPLE {
+                    notes.changed.pop_last();
+                }
+                Ok(Seen { changed: 1, coming: now.stat.size, ..files })
+            }
+        }
+    }
+
+    fn dir(&self, path: &Path, tree: ChunkId, now: Option<&Node>) -> Result<Seen> {
+        check_stop(self.observer)?;
+        let entries = self.previous.entries(&self.reader, &tree)?;
+        let mut come = Seen::default();
+        for child in now.map_or(&[][..], |now| now.children.as_slice()) {
+            let before = entries.binary_search_by(|entry| entry.name.as_slice().cmp(&child.name));
+            match (child.stat.kind, before.ok().map(|at| &entries[at].kind)) {
+                (source::Kind::File, Some(EntryKind::File { .. }))
+                | (source::Kind::Dir, Some(EntryKind::Dir { .. })) => {}
+                _ => come.coming += self.note_come(child),
+            }
+        }
+        let each = entries.par_iter().map(|entry| {
+            let path = || path.join(source::name_of(&entry.name));
+            match now.map_or(Presence::Gone, |now| now.below(&entry.name)) {
+                // A directory that was not entered is there with all that it had.
+                Presence::Here(now) => match now.unseen() {
+                    Some(why) => Ok(unseen(entry, why)),
+                    None => self.entry(&path, entry, Some(now)),
+                },
+                Presence::Unseen(why) => Ok(unseen(entry, why)),
+                Presence::Gone => self.entry(&path, entry, None),
+            }
+        });
+        each.try_reduce(Seen::default, |one, other| Ok(one.and(other))).map(|seen| seen.and(come))
+    }
+
+    /// Notes files that have come, and gives their bytes.
+    fn note_come(&self, node: &Node) -> u64 {
+        let (mut todo, mut bytes) = (vec![node], 0_u64);
+        while let Some(node) = todo.pop() {
+            if node.stat.kind == source::Kind::File {
+                bytes = bytes.saturating_add(node.stat.size);
+                *self.notes().come.entry((node.stat.size, time(node.stat.mtime))).or_default() += 1;
+            }
+            todo.extend(&node.children);
+        }
+        bytes
+    }
+
+    /// Takes what is likely to be somewhere else for moved, and what lies a number of hours off like everything else for
+    /// unchanged: on FAT, times are local ones, and all move with summer time.
+    pub(super) fn finish(self, mut seen: Seen) -> Found {
+        let mut notes = self.notes.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let shift = notes.shifted.iter().max_by_key(|(hours, count)| (**count, **hours)).map(|(hours, _)| *hours);
+        for (hours, count) in &notes.shifted {
+            if Some(*hours) == shift {
+                seen.same += count;
+            } else {
+                seen.changed += count;
+            }
+        }
+        let mut lost = Vec::new();
+        for ((size, mtime), (count, paths)) in notes.gone {
+            let shifted = shift.map(|hours| (size, Time { secs: mtime.secs.saturating_add(hours * 3600), ..mtime }));
+            let mut left = count;
+            for look in [Some((size, mtime)), shifted].into_iter().flatten() {
+                if let Some(come) = notes.come.get_mut(&look) {
+                    let moved = left.min(*come);
+                    (left, *come) = (left - moved, *come - moved);
+                }
+            }
+            seen.lost -= count - left;
+            seen.same += count - left;
+            if left > 0 {
+                lost.extend(paths);
+            }
+        }
+        lost.sort_unstable();
+        lost.truncate(EXAMPLES);
+        Found { seen, lost, changed: notes.changed.into_values().collect() }
+    }
+}
+
+fn unseen(entry: &Entry, why: Unseen) -> Seen {
+    let files = match entry.kind {
+        EntryKind::File { .. } => 1,
+        EntryKind::Dir { files, .. } => files,
+        EntryKind::Symlink { .. } => 0,
+    };
+    match why {
+        Unseen::Unread => Seen { files, unread: files, ..Seen::default() },
+        Unseen::Excluded => Seen { files, excluded: files, ..Seen::default() },
+    }
+}
+
+/// By how many whole hours a time is later than another, unless it is none or too many.
+fn hours_between(one: Time, other: Time) -> Option<i64> {
+    let seconds = other.secs.checked_sub(one.secs).filter(|_| one.nanos == other.nanos)?;
+    let hours = seconds / 3600;
+    (hours != 0 && seconds % 3600 == 0 && hours.abs() <= MAX_HOURS).then_some(hours)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_whole_hours_are_a_shift() {
+        let at = |secs, nanos| Time { secs, nanos };
+        let shift = |secs, nanos| hours_between(at(1_700_000_000, 5), at(1_700_000_000 + secs, nanos));
+        assert_eq!(shift(3600, 5), Some(1));
+        assert_eq!(shift(-7200, 5), Some(-2));
+        assert_eq!(shift(26 * 3600, 5), Some(26));
+        for (secs, nanos) in [(0, 5), (3600, 6), (3601, 5), (1800, 5), (27 * 3600, 5), (i64::MAX - 1_700_000_000, 5)] {
+            assert_eq!(shift(secs, nanos), None, "{secs} {nanos}");
+        }
+        assert_eq!(hours_between(at(i64::MIN, 0), at(i64::MAX, 0)), None);
+    }
+}
