@@ -72,6 +72,10 @@ id_type!(
     SnapshotId
 );
 id_type!(
+    /// Names a mark: the BLAKE3 of its object's bytes.
+    MarkId
+);
+id_type!(
     /// Names an object of facts that can be made again: the BLAKE3 of its bytes.
     DerivedId
 );

@@ -26,6 +26,8 @@ pub enum ObjectKind {
     Snapshot = 4,
     /// Facts that can be made again.
     Derived = 7,
+    /// Something said about snapshots or sources afterwards.
+    Mark = 8,
 }
 
 /// The envelope of an object of this kind.
@@ -55,7 +57,7 @@ impl<'a> Reader<'a> {
         }
         match reader.u8()? {
             number if number == kind as u8 => {}
-            number @ (1..=4 | 6 | 7) => {
+            number @ (1..=4 | 6..=8) => {
                 return Err(damaged(format!("it is an object of kind {number}, not {}", kind as u8)));
             }
             number => return Err(unsupported(format!("it is an object of kind {number}, which is not known here"))),

@@ -10,6 +10,7 @@ mod cbor;
 mod facts;
 mod header;
 mod list;
+mod mark;
 mod pack;
 mod segment;
 mod snapshot;
@@ -19,6 +20,7 @@ pub use bytes::{ENVELOPE_LEN, ObjectKind};
 pub use facts::{CaptureFacts, FactsBatch, FactsHead, MAX_FACTS_LEN};
 pub use header::{Chunker, HEADER_LEN, Header};
 pub use list::{ChunkRef, List, REF_LEN};
+pub use mark::{Mark, Says};
 pub use pack::{
     DIRECTORY_ROW_LEN, FRAME_HEADER_LEN, FrameHeader, Hint, MAX_PLAIN_LEN, PackContent, Row, TRAILER_LEN,
     decode_directory, decode_frame_header, decode_trailer, encode_directory, encode_frame_header, encode_pack_end,
@@ -32,7 +34,7 @@ use crate::error::{Error, Kind};
 
 /// Where an object of each kind lies in a store, and how to read its name back.
 pub mod names {
-    use crate::id::{DerivedId, PackId, SegmentId, SnapshotId};
+    use crate::id::{DerivedId, MarkId, PackId, SegmentId, SnapshotId};
 
     /// The header and its second copy.
     pub const HEADERS: [&str; 2] = ["header", "header.copy"];
@@ -46,6 +48,8 @@ pub mod names {
     pub const DERIVED: &str = "derived";
     /// The folder of snapshots.
     pub const SNAPSHOTS: &str = "snapshots";
+    /// The folder of marks.
+    pub const MARKS: &str = "marks";
 
     /// The folder of recovery data.
     pub const PARITY: &str = "parity";
@@ -54,14 +58,14 @@ pub mod names {
     pub const QUARANTINE: &str = "quarantine";
 
     /// Every place where an object may lie, but for packs: the folder that holds the others, and these.
-    pub const PLACES: [&str; 6] = ["", SEGMENTS, SNAPSHOTS, PARITY, DERIVED, QUARANTINE];
+    pub const PLACES: [&str; 7] = ["", SEGMENTS, SNAPSHOTS, MARKS, PARITY, DERIVED, QUARANTINE];
 
     /// `quarantine/packs/ab/abcd…`, for a damaged object of this name.
     pub fn quarantine(name: &str) -> String {
         format!("{QUARANTINE}/{name}")
     }
 
-    /// `parity/ab/abcd…`, for the object (a pack or a snapshot) with this id.
+    /// `parity/ab/abcd…`, for the object (a pack, a snapshot or a mark) with this id.
     pub fn parity(id: &[u8; 32]) -> String {
         let hex = PackId::from_bytes(*id).to_hex();
         format!("{PARITY}/{}/{hex}", &hex[..2])
@@ -91,6 +95,11 @@ pub mod names {
     /// `snapshots/abcd…`
     pub fn snapshot(id: &SnapshotId) -> String {
         format!("{SNAPSHOTS}/{}", id.to_hex())
+    }
+
+    /// `marks/abcd…`
+    pub fn mark(id: &MarkId) -> String {
+        format!("{MARKS}/{}", id.to_hex())
     }
 
     /// The last component of an object's name.

@@ -93,6 +93,22 @@ fn snapshot() -> Snapshot {
     }
 }
 
+fn mark(says: Says) -> Mark {
+    Mark {
+        sequence: 2,
+        time: Time { secs: 1_700_000_000, nanos: 5 },
+        offset_minutes: 60,
+        host: "desk".into(),
+        user: "anna".into(),
+        program: "x".into(),
+        says,
+    }
+}
+
+fn renamed() -> Mark {
+    mark(Says::SourceRenamed { host: "desk".into(), path: b"/p".to_vec(), new: b"/q".to_vec() })
+}
+
 /// Every proper prefix and every extension of a valid object is refused, and so is each flipped bit or its value differs.
 fn refuses_all_but<T: PartialEq + std::fmt::Debug>(bytes: &[u8], decode: impl Fn(&[u8]) -> crate::error::Result<T>) {
     let value = decode(bytes).unwrap();
@@ -124,6 +140,13 @@ fn every_object_comes_back_and_nothing_else_does() {
 
     assert_eq!(Snapshot::decode(&snapshot().encode()).unwrap(), snapshot());
     refuses_all_but(&snapshot().encode(), Snapshot::decode);
+
+    let (host, path) = (String::from("desk"), b"/p\xff".to_vec());
+    let back = mark(Says::SourceBack { host: host.clone(), path: path.clone() });
+    for mark in [renamed(), mark(Says::SourceRetired { host, path }), back] {
+        assert_eq!(Mark::decode(&mark.encode()).unwrap(), mark);
+        refuses_all_but(&mark.encode(), Mark::decode);
+    }
 
     let tree = Tree::Entries(entries());
     assert_eq!(Tree::decode(&tree.encode()).unwrap(), tree);
@@ -285,6 +308,16 @@ fn what_is_newer_is_refused_as_newer_and_not_as_damaged() {
     assert_eq!(Snapshot::decode(&kind).unwrap_err().kind(), Kind::Unsupported);
     kind[8] = 3;
     assert_eq!(Snapshot::decode(&kind).unwrap_err().kind(), Kind::Damaged);
+    let mut mark = renamed().encode();
+    let says = mark.windows(2).position(|pair| pair == [20, 1]).unwrap() + 1;
+    mark[says] = 4;
+    assert_eq!(Mark::decode(&mark).unwrap_err().kind(), Kind::Unsupported);
+    // A source that is retired has no new path, and one that is renamed has another one.
+    mark[says] = 2;
+    assert_eq!(Mark::decode(&mark).unwrap_err().kind(), Kind::Damaged);
+    let last = mark.len() - 1;
+    (mark[says], mark[last]) = (1, b'p');
+    assert_eq!(Mark::decode(&mark).unwrap_err().kind(), Kind::Damaged);
     // A flipped bit in a header is damage; a newer header has a hash that fits.
     let mut header = header().encode();
     header[9] = 1;
@@ -370,6 +403,10 @@ fn the_test_vectors_of_the_specification_are_what_is_written() {
             "snapshot: sequence 1, time 1700000000.000000005, 60 minutes, machine `desk`, user `anna`, source `p` at `/p` on device 7, top directory the empty one, program `x`, 1 file of 5 bytes",
             hex(&small.encode()),
         ),
+        (
+            "mark: sequence 2, the time, machine and user of that snapshot, program `x`, source `/p` of `desk` renamed to `/q`",
+            hex(&renamed().encode()),
+        ),
         ("id of the file chunk `photo`", id.to_hex()),
         ("an empty directory's page", hex(&empty)),
         ("its id", ChunkId::of(ChunkKind::Tree, &empty).to_hex()),
@@ -416,7 +453,7 @@ fn the_numbers_of_the_specification_are_those_of_the_code() {
     ] {
         assert!(SPEC.contains(&sentence), "the specification does not say: {sentence}");
     }
-    for (number, name) in [(1, "header"), (2, "pack"), (3, "segment"), (4, "snapshot")] {
+    for (number, name) in [(1, "header"), (2, "pack"), (3, "segment"), (4, "snapshot"), (8, "mark")] {
         assert!(SPEC.contains(&format!("{number} {name}")), "{name}");
     }
 }

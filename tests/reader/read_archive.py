@@ -27,12 +27,12 @@ except ImportError:
     zstandard = None
 
 MAGIC, FRAME_MAGIC = bytes.fromhex("8941524B0D0A1A0A"), bytes.fromhex("F566726D")
-HEADER, PACK, SEGMENT, SNAPSHOT = 1, 2, 3, 4
-KIND_NAMES = {1: "header", 2: "pack", 3: "segment", 4: "snapshot", 6: "key slot", 7: "derived"}
+HEADER, PACK, SEGMENT, SNAPSHOT, MARK = 1, 2, 3, 4, 8
+KIND_NAMES = {1: "header", 2: "pack", 3: "segment", 4: "snapshot", 6: "key slot", 7: "derived", 8: "mark"}
 DATA, TREE, LIST = 0, 1, 2  # kinds of chunks
 CONTEXTS = {DATA: None, TREE: "photo archive 2026 tree page", LIST: "photo archive 2026 chunk list page"}
 CODEC_VERSIONS = {0: 0, 1: 0, 2: 1}
-MAX_CHUNK, MAX_PACK, MAX_OBJECT = 1 << 26, 1 << 31, {"segments": 1 << 29, "snapshots": 1 << 26}
+MAX_CHUNK, MAX_PACK, MAX_OBJECT = 1 << 26, 1 << 31, {"segments": 1 << 29, "snapshots": 1 << 26, "marks": 1 << 20}
 MAX_LEVEL, MAX_ENTRIES, MAX_CHUNKS, MAX_NAME, MAX_TARGET, MAX_DEPTH = 8, 16777216, 4194304, 255, 65535, 2048
 MAX_RESTORED = 1 << 24  # entries of one restore: a limit of this reader, so that a small archive cannot fill the drive
 FRAME_HEADER, ROW = struct.Struct("<4s4BII32s4s"), struct.Struct("<32sIII4B")
@@ -351,6 +351,10 @@ SNAPSHOT_FIELDS = {
     13: (True, is_text), 14: (True, lambda value: array_of(ANY)(value) and len(value) == 12), 15: (False, array_of(is_bytes, is_text)),
     16: (False, lambda value: value is True)}
 
+is_path = lambda value: is_bytes(value) and value != b""
+MARK_FIELDS = {key: SNAPSHOT_FIELDS[key] for key in (1, 2, 3, 4, 5, 6, 13)} | {
+    20: (True, ANY), 21: (True, is_text), 22: (True, is_path), 23: (False, is_path)}
+
 
 def check_fields(value, fields, what):
     if type(value) is not dict:
@@ -533,6 +537,17 @@ def parse_snapshot(data):
     return value
 
 
+def parse_mark(data):
+    check_envelope(data, MARK)
+    value = parse_cbor(data[16:])
+    if type(value) is dict and value.get(20) not in (None, 1, 2, 3):
+        raise Newer(f"the mark says {value[20]}")
+    check_fields(value, MARK_FIELDS, "the mark")
+    if (value[20] == 1) != (23 in value) or value.get(23) == value[22]:
+        raise Refused("the mark has not the paths that belong to what it says")
+    return value
+
+
 class Archive:
     """level: how chunks are found: 0 segments, 1 directories of packs, 2 frames. It rises when a chunk is not found."""
 
@@ -572,7 +587,7 @@ class Archive:
         self.parity = max((parity for _, parity in values), default=0)
 
     def objects(self, folder):
-        """The ids in packs, parity, segments or snapshots, in order; all other names are ignored."""
+        """The ids in packs, parity, segments, snapshots or marks, in order; all other names are ignored."""
         base = os.path.join(self.folder, folder)
         if folder not in ("packs", "parity"):
             names = [(name, name) for name in list_folder(base)]
@@ -962,9 +977,10 @@ def write(handle, data, holes):
 class Verify:
     def __init__(self, archive):
         self.archive, self.good, self.totals, self.counts = archive, {}, {}, dict.fromkeys(
-            ("packs", "chunks", "chunks of codec 2, not decoded", "segments", "snapshots", "directories", "files", "parity objects"), 0)
+            ("packs", "chunks", "chunks of codec 2, not decoded", "segments", "snapshots", "marks", "directories", "files", "parity objects"), 0)
         self.rows = {}
-        for folder, check in (("packs", self.pack), ("segments", self.segment), ("snapshots", self.snapshot), ("parity", self.parity)):
+        for folder, check in (("packs", self.pack), ("segments", self.segment), ("snapshots", self.snapshot), ("marks", self.mark),
+                              ("parity", self.parity)):
             for name in archive.objects(folder):
                 try:
                     self.counts["parity objects" if folder == "parity" else folder] += 1
@@ -972,7 +988,7 @@ class Verify:
                 except (OSError, Refused) as error:
                     archive.bad(f"{folder}/{name}: {error}")
         if archive.parity:
-            for name in sorted(set(archive.objects("packs") + archive.objects("snapshots")) - set(archive.objects("parity"))):
+            for name in sorted(set(archive.objects("packs") + archive.objects("snapshots") + archive.objects("marks")) - set(archive.objects("parity"))):
                 archive.bad(f"{name}: it has no parity")
 
     def pack(self, name):
@@ -1007,6 +1023,9 @@ class Verify:
     def snapshot(self, name):
         snapshot = parse_snapshot(self.archive.read_object("snapshots", name))
         self.directory(snapshot[8], f"snapshots/{name}".encode())
+
+    def mark(self, name):
+        parse_mark(self.archive.read_object("marks", name))
 
     def directory(self, page, where):
         """Checks each directory once; returns how many files and bytes are below."""
@@ -1062,7 +1081,7 @@ class Verify:
                 and s < max(length, 1) + 64 and h == 44 + 16 * (d + p) and len(data) == 2 * h + p * s + 4):
             raise Refused("its numbers do not fit each other")
         shards = [data[h + i * s:h + i * s + s] for i in range(p)]
-        folder = next((f for f in ("packs", "snapshots") if os.path.exists(self.archive.path(f, name))), None)
+        folder = next((f for f in ("packs", "snapshots", "marks") if os.path.exists(self.archive.path(f, name))), None)
         if not folder:
             self.archive.bad(f"parity/{name}: there is no object that it is of")
         if folder:
