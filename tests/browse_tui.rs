@@ -1,78 +1,16 @@
 //! The browser in a real terminal, driven by keys and read from the screen.
 
 mod common;
+#[path = "common/terminal.rs"]
+mod terminal;
 
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use common::{Random, SMALL, TestArchive, has_tool, jpeg, run};
-
-/// A terminal of 80 columns and 24 lines.
-struct Terminal {
-    name: String,
-}
-
-impl Terminal {
-    /// Whether tests can have one. tmux has no `--version`.
-    fn is_there() -> bool {
-        let there = Command::new("tmux").arg("-V").output().is_ok();
-        if !there {
-            has_tool("tmux");
-        }
-        there
-    }
-
-    /// Runs this in a terminal, and says its exit code at the end.
-    fn running(test: &str, archive: &TestArchive, more: &str) -> Self {
-        let name = format!("snapkeep-{test}-{}", std::process::id());
-        let program = format!(
-            "cd '{}' && TZ=UTC '{}' browse -a '{}' --cache-dir '{}' {more}; echo ended with $?; sleep 60",
-            archive.beside("").display(),
-            env!("CARGO_BIN_EXE_snap"),
-            archive.path().display(),
-            archive.cache().display(),
-        );
-        let mut tmux = Command::new("tmux");
-        tmux.args(["-L", &name, "-f", "/dev/null", "new-session", "-d", "-s", &name, "-x", "80", "-y", "24", &program]);
-        run(tmux.env_remove("TMUX"));
-        Self { name }
-    }
-
-    fn tmux(&self, arguments: &[&str]) -> String {
-        let mut tmux = Command::new("tmux");
-        tmux.args(["-L", &self.name]).args(arguments).env_remove("TMUX");
-        String::from_utf8_lossy(&run(&mut tmux)).into_owned()
-    }
-
-    fn press(&self, keys: &[&str]) {
-        self.tmux(&[&["send-keys", "-t", &self.name], keys].concat());
-    }
-
-    fn screen(&self) -> String {
-        self.tmux(&["capture-pane", "-p", "-t", &self.name])
-    }
-
-    /// Waits until this stands on the screen, and returns all that does.
-    fn shows(&self, text: &str) -> String {
-        let begun = Instant::now();
-        loop {
-            let screen = self.screen();
-            if screen.contains(text) {
-                return screen;
-            }
-            assert!(begun.elapsed() < Duration::from_secs(30), "there is no \"{text}\" on the screen:\n{screen}");
-            std::thread::sleep(Duration::from_millis(30));
-        }
-    }
-}
-
-impl Drop for Terminal {
-    fn drop(&mut self) {
-        let _ = Command::new("tmux").args(["-L", &self.name, "kill-server"]).output();
-    }
-}
+use common::{Random, SMALL, TestArchive, jpeg};
+use terminal::Terminal;
 
 /// Two snapshots; between them `2019/lost.jpg` was deleted and `notes.txt` changed.
 fn archive() -> TestArchive {
@@ -235,4 +173,73 @@ fn it_ends_when_its_terminal_goes_away() {
         assert!(begun.elapsed() < Duration::from_secs(20), "it runs still");
         std::thread::sleep(Duration::from_millis(50));
     }
+}
+
+#[test]
+fn what_is_looked_for_is_found_by_name_and_by_date() {
+    if !Terminal::is_there() {
+        return;
+    }
+    let archive = archive();
+    common::touch(&archive.source().join("2019/kept.jpg"), 1_563_127_401, 0);
+    fs::rename(archive.source().join("2019"), archive.source().join("Ostsee")).unwrap();
+    archive.backup();
+    let terminal = Terminal::running("search", &archive, "");
+    let line = terminal.shows("3 snapshots");
+    assert!(line.contains("1 moved"), "{line}");
+    assert!(line.lines().any(|line| line.contains(">") && line.contains("1 moved")), "{line}");
+    let path = archive.source().display().to_string();
+    assert!(line.split_whitespace().collect::<String>().contains(&path), "the sources are shown: {line}");
+    terminal.press(&["Enter"]);
+    terminal.shows("source/");
+    terminal.press(&["-l", "/KEPT"]);
+    terminal.shows("look for: KEPT_");
+    terminal.press(&["Enter"]);
+    let screen = terminal.shows("1 of 1 for \"KEPT\"");
+    assert!(screen.contains("source/Ostsee/") && screen.contains(">   kept.jpg"), "{screen}");
+    terminal.press(&["Left", "Left"]);
+    terminal.shows("many/");
+    terminal.press(&["-l", "/2019-07"]);
+    terminal.press(&["Enter"]);
+    assert!(terminal.shows("1 of 1 for \"2019-07\"").contains(">   kept.jpg"));
+    terminal.press(&["-l", "/0499"]);
+    terminal.press(&["Enter"]);
+    terminal.shows("nothing here is called or dated \"0499\"");
+    terminal.press(&["Left"]);
+    terminal.shows("many/");
+    terminal.press(&["-l", "/0499"]);
+    terminal.press(&["Enter"]);
+    terminal.shows("1 of 11 for \"0499\"");
+    terminal.press(&["n"]);
+    assert!(terminal.shows("2 of 11 for").contains(">   04990.txt"));
+    terminal.press(&["q"]);
+    terminal.shows("ended with 0");
+}
+
+#[test]
+fn what_is_long_is_shown_whole_where_the_cursor_is() {
+    if !Terminal::is_there() {
+        return;
+    }
+    let archive = TestArchive::on_disk(&SMALL);
+    let long = format!("{}the end.jpg", "a photo with a name that says everything about it ".repeat(4));
+    fs::write(archive.source().join(&long), "x").unwrap();
+    fs::write(archive.source().join("short.jpg"), "x").unwrap();
+    archive.backup();
+    let terminal = Terminal::running("wrapped", &archive, "");
+    terminal.shows("1 snapshot");
+    terminal.tmux(&["resize-window", "-t", &terminal.name, "-x", "40", "-y", "16"]);
+    terminal.press(&["Enter"]);
+    terminal.shows("source/");
+    terminal.press(&["Enter"]);
+    let screen = terminal.shows("the end.jpg");
+    assert!(screen.contains("short.jpg") && screen.contains("? help  q quit"), "{screen}");
+    terminal.press(&["Down"]);
+    let begun = std::time::Instant::now();
+    while terminal.screen().contains("the end.jpg") {
+        assert!(begun.elapsed() < Duration::from_secs(30), "{}", terminal.screen());
+    }
+    assert!(terminal.screen().contains("~"), "what is cut says so: {}", terminal.screen());
+    terminal.press(&["q"]);
+    terminal.shows("ended with 0");
 }

@@ -525,3 +525,30 @@ fn help_names_the_flags() {
         }
     }
 }
+
+#[test]
+fn what_hands_reach_for_from_restic() {
+    let user = User::new();
+    user.photo("Other/x.jpg", 7);
+    for (source, host) in [("Pictures", "a"), ("Other", "a"), ("Pictures", "b"), ("Pictures", "a"), ("Other", "a")] {
+        user.done(&["create", source, "-H", host, "-q", "-e", "c.jpg"]);
+    }
+    // The newest of each set of sources of each machine.
+    let ids = user.ids();
+    let newest = |arguments: &[&str]| -> Vec<String> {
+        let list = user.json(&[&["list"], arguments].concat()).remove(0);
+        let ids = list.as_array().expect("an array").iter();
+        ids.map(|snapshot| snapshot["id"].as_str().expect("an id").to_owned()).collect()
+    };
+    assert_eq!(newest(&["--latest", "1"]), ids[2..]);
+    assert_eq!(newest(&["--latest", "2"]), ids);
+    assert_eq!(newest(&["--latest", "1", "-H", "b"]), ids[2..3]);
+    assert!(user.done(&["list", "--latest", "1"]).ends_with("3 of 5 snapshots\n"));
+    assert_eq!(user.snap(&["list", "--latest", "0"]).code, 2);
+    // Patterns have short names.
+    assert!(!user.done(&["ls", "latest~1", "--recursive"]).contains("c.jpg"));
+    user.done(&["restore", "latest~1", "-t", "out", "-i", "*.jpg", "-e", "b.jpg"]);
+    assert!(user.path("out/Pictures/2019/a.jpg").exists() && !user.path("out/Pictures/2019/b.jpg").exists());
+    let said = user.snap(&["ls", "2001-05"]);
+    assert!(said.code == 1 && said.err.contains(&format!("the oldest is {} of 20", &ids[0][..8])), "{}", said.err);
+}

@@ -9,8 +9,8 @@ use snapkeep::archive::Filter;
 use super::exit::{self, Failure};
 use super::screen::Wishes;
 use super::{
-    browse, cat, create, deleted, diff, duplicates, examples, find, generate, has, history, init, list, ls, mount,
-    places, repair, restore, squeeze, status, verify,
+    browse, cat, create, deleted, diff, dump, duplicates, examples, find, generate, has, history, init, list, ls,
+    mount, places, repair, restore, squeeze, status, verify,
 };
 
 #[derive(Parser)]
@@ -37,8 +37,8 @@ pub enum Command {
     List(list::Arguments),
     Ls(ls::Arguments),
     Restore(restore::Arguments),
-    #[command(visible_alias = "dump")]
     Cat(cat::Arguments),
+    Dump(dump::Arguments),
     History(history::Arguments),
     Deleted(deleted::Arguments),
     Find(find::Arguments),
@@ -157,6 +157,7 @@ pub fn grammar(name: &'static str) -> clap::Command {
         .mut_subcommand("ls", explain)
         .mut_subcommand("restore", explain)
         .mut_subcommand("cat", explain)
+        .mut_subcommand("dump", explain)
         .mut_subcommand("diff", explain);
     examples::explain(grammar, name)
 }
@@ -182,7 +183,7 @@ mod tests {
 
     #[test]
     fn old_habits_work() {
-        for (habit, ours) in [("backup", "create"), ("snapshots", "list"), ("check", "verify"), ("dump", "cat")] {
+        for (habit, ours) in [("backup", "create"), ("snapshots", "list"), ("check", "verify"), ("dump", "dump")] {
             let command = grammar("snap");
             let found = command.find_subcommand(habit).map(clap::Command::get_name);
             assert_eq!(found, Some(ours));

@@ -43,8 +43,9 @@ pub fn run(app: &App, asked: &Arguments) -> Result<Code, Failure> {
     let node = view.find(path)?;
     if node.is_dir() {
         let path = String::from_utf8_lossy(path).into_owned();
-        return Err(Failure::usage(format!("\"{path}\" is a directory"))
-            .hint("{snap} ls shows what is in it, {snap} restore writes it into a folder"));
+        return Err(Failure::usage(format!("\"{path}\" is a directory")).hint(
+            "{snap} ls shows what is in it, {snap} restore writes it into a folder, {snap} dump makes a tar of it",
+        ));
     }
     print(app, &view, &node, asked.force)
 }
@@ -67,7 +68,7 @@ pub fn print(app: &App, view: &View<'_>, node: &Node, anyway: bool) -> Result<Co
         Err(_) if refused => {
             let path = String::from_utf8_lossy(&node.path).into_owned();
             Err(Failure::usage(format!("\"{path}\" is no text, and this is a terminal"))
-                .hint("write it into a file: add > FILE; or use {snap} restore; --force prints it all the same"))
+                .hint("write it into a file: add > FILE; {snap} restore does as well, and {snap} cat --force prints it all the same"))
         }
         read => Ok(read.map(|()| Code::Done)?),
     }

@@ -201,6 +201,23 @@ pub fn in_a_name(time: Time) -> (String, String) {
     (shown(time, "%Y-%m-%d %H.%M"), shown(time, "%Y-%m-%d %H.%M.%S"))
 }
 
+/// A moment as DOS writes it, in local time and to two seconds: the time of day, and the day from 1980 to 2107.
+pub fn dos(time: Time) -> (u16, u16) {
+    let Some(clock) = timestamp(time).map(|moment| moment.to_zoned(TimeZone::system()).datetime()) else {
+        return (0, 1 << 5 | 1);
+    };
+    match clock.year() {
+        ..1980 => (0, 1 << 5 | 1),
+        2108.. => (23 << 11 | 59 << 5 | 29, 127 << 9 | 12 << 5 | 31),
+        year => {
+            let [hour, minute, second] = [clock.hour(), clock.minute(), clock.second() / 2].map(|part| part as u16);
+            let [month, day] = [clock.month(), clock.day()].map(|part| part as u16);
+            let year = (year - 1980) as u16;
+            (hour << 11 | minute << 5 | second, year << 9 | month << 5 | day)
+        }
+    }
+}
+
 fn shown(time: Time, format: &str) -> String {
     match timestamp(time) {
         Some(moment) => moment.to_zoned(TimeZone::system()).strftime(format).to_string(),

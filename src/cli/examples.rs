@@ -8,7 +8,7 @@ use clap::Command;
 use super::{names, places};
 
 /// Each command with two lines to start from.
-const EXAMPLES: [(&str, [&str; 2]); 20] = [
+const EXAMPLES: [(&str, [&str; 2]); 21] = [
     ("init", ["snap init /media/anna/USB/snapkeep", "snap init ~/archive"]),
     ("create", ["snap create ~/Pictures", "snap create ~/Pictures -e '*.tmp' --tag trip -n   # -n: only say what"]),
     ("list", ["snap list", "snap list --latest 1   # the newest of each source"]),
@@ -18,6 +18,7 @@ const EXAMPLES: [(&str, [&str; 2]); 20] = [
         ["snap restore latest:Pictures/2019 -t ~/found", "snap restore --deleted Pictures/2019/Ostsee --in-place"],
     ),
     ("cat", ["snap cat latest:Pictures/notes.txt", "snap cat \"3 days ago:Pictures/2019/a.jpg\" > a.jpg"]),
+    ("dump", ["snap dump latest:Pictures/2019 -t 2019.zip", "snap dump latest:Pictures | ssh nas tar -x -C /srv"]),
     ("history", ["snap history Pictures/2019/a.jpg", "snap history ~/Pictures/2019"]),
     ("deleted", ["snap deleted", "snap deleted --under Pictures/2019"]),
     ("find", ["snap find --taken 2019-07 --camera canon", "snap find --deleted '*.mov'"]),
@@ -49,7 +50,7 @@ const FIRST: [&str; 2] = ["snap create ~/Pictures", "snap restore latest:Picture
 /// The commands by what they are for.
 const GROUPS: [(&[&str], &str); 10] = [
     (&["create", "init"], "back up folders; make an archive where you want it"),
-    (&["restore", "cat"], "write files into a folder; print one"),
+    (&["restore", "dump", "cat"], "write files into a folder; a tar or zip; print one"),
     (&["list", "ls", "diff"], "the snapshots, what is in one, what differs between two"),
     (&["mount", "browse"], "look around: with any program, on this terminal"),
     (&["find", "has"], "find photos; are these files in the archive?"),
@@ -143,6 +144,7 @@ mod tests {
     /// The words of a line as a shell hands them over.
     fn words(line: &str) -> Vec<std::ffi::OsString> {
         let line = line.split(" #").next().unwrap_or_default().split(" > ").next().unwrap_or_default();
+        let line = line.split(" | ").next().unwrap_or_default();
         let (mut words, mut quote) = (vec![String::new()], None);
         for char in line.trim().chars() {
             let word = words.last_mut().expect("a word");

@@ -6,9 +6,11 @@ use std::process::{Command, Stdio};
 
 use super::exit::{Code, Failure};
 use super::screen::Screen;
-use super::{args, examples};
+use super::{args, complete, examples};
 
 /// Print a script that completes this command in a shell
+///
+/// In bash, zsh and fish it completes snapshots as well, and behind a colon what is in them.
 #[derive(clap::Args)]
 pub struct Completions {
     /// The shell
@@ -29,7 +31,8 @@ pub struct Man {
 pub fn completions(screen: &Screen, asked: &Completions) -> Result<Code, Failure> {
     let mut script = Vec::new();
     clap_complete::generate(asked.shell, &mut args::grammar(screen.name()), screen.name(), &mut script);
-    screen.write(&script);
+    let script = complete::script(asked.shell, &String::from_utf8_lossy(&script), screen.name());
+    screen.write(script.as_bytes());
     Ok(Code::Done)
 }
 

@@ -7,11 +7,13 @@ mod app;
 mod args;
 mod browse;
 mod cat;
+mod complete;
 mod config;
 mod create;
 mod dates;
 mod deleted;
 mod diff;
+mod dump;
 mod duplicates;
 mod episodes;
 mod examples;
@@ -50,6 +52,9 @@ use screen::{Screen, Wishes};
 /// Runs the program that was called by this name.
 pub fn run(name: &'static str) -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
+    if complete::answer(name, &arguments) {
+        return ExitCode::SUCCESS;
+    }
     let (global, command) = match args::parse(name, &arguments) {
         Ok(asked) => asked,
         Err(error) => return misunderstood(name, &arguments, &error),
@@ -91,6 +96,7 @@ fn perform(screen: &Arc<Screen>, global: Global, command: Command) -> Result<Cod
         Command::Ls(asked) => ls::run(&app, &asked),
         Command::Restore(asked) => restore::run(&app, asked),
         Command::Cat(asked) => cat::run(&app, &asked),
+        Command::Dump(asked) => dump::run(&app, &asked),
         Command::History(asked) => history::run(&app, &asked),
         Command::Deleted(asked) => deleted::run(&app, &asked),
         Command::Find(asked) => find::run(&app, &asked),

@@ -1,8 +1,10 @@
 //! `browse`: looking around in the archive on a terminal, and restoring what is found.
 
 mod draw;
+mod search;
 mod shelf;
 mod state;
+mod wrap;
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::{self, IsTerminal, Stdout};
@@ -102,6 +104,12 @@ impl Screen {
             match state.press(key) {
                 Act::Nothing => {}
                 Act::Quit => return Ok(()),
+                Act::Search(text) => {
+                    state.message = "looking; escape stops".to_owned();
+                    self.terminal.draw(|frame| draw::draw(frame, &mut state))?;
+                    state.message.clear();
+                    state.search(&text, &|| escaped().unwrap_or(true) || end.load(Ordering::SeqCst));
+                }
                 Act::Restore(things, target) => {
                     let done = self.restore(held, &things, &target, end, &mut state)?;
                     if done.is_ok() {
@@ -157,6 +165,17 @@ impl Drop for Screen {
 fn give_back() {
     let _ = disable_raw_mode();
     let _ = execute!(io::stdout(), LeaveAlternateScreen, Show);
+}
+
+/// Whether somebody has pressed what stops work.
+fn escaped() -> io::Result<bool> {
+    ROUNDS.fetch_add(1, Ordering::SeqCst);
+    while event::poll(Duration::ZERO)? {
+        if matches!(event::read()?, Input::Key(key) if key.code == KeyCode::Esc || is_ctrl_c(&key)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn is_ctrl_c(key: &event::KeyEvent) -> bool {

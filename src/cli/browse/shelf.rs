@@ -8,9 +8,10 @@ use snapkeep::archive::{Archive, Began, Ended, Filter};
 use snapkeep::error::{Error, Kind, Result};
 use snapkeep::format::{Entry, EntryKind, Snapshot, Time};
 use snapkeep::id::{FileHash, SnapshotId};
-use snapkeep::view::{Episode, History, Past, Span, View, join};
+use snapkeep::view::{Episode, History, Past, Span, View, above, depth, join};
 
-use super::super::words;
+use super::super::{dates, names, words};
+use super::search::MOST;
 
 /// What can be restored: a path in a snapshot.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -29,7 +30,38 @@ pub struct Moment {
     pub bytes: u64,
     pub new: u64,
     pub changed: u64,
+    pub moved: u64,
     pub gone: u64,
+    pub tags: Vec<String>,
+    pub note: Option<String>,
+    /// The paths of its sources.
+    pub sources: Vec<Vec<u8>>,
+}
+
+impl Moment {
+    /// What stands about it on the time line, in one harmless line.
+    pub fn words(&self) -> String {
+        let told = [(self.new, "new"), (self.changed, "changed"), (self.moved, "moved"), (self.gone, "gone")];
+        let told = told.iter().filter(|(number, _)| *number > 0);
+        let told: Vec<String> = told.map(|(number, what)| format!("{} {what}", words::count(*number))).collect();
+        let mut text = format!(
+            "{}  {:10}  {:>9} files  {:>9}",
+            dates::minute(self.time),
+            names::message(&self.host),
+            words::count(self.files),
+            words::bytes(self.bytes),
+        );
+        let sources: Vec<String> = self.sources.iter().map(|source| names::escape(source)).collect();
+        let tags = names::message(&self.tags.join(","));
+        let note = self.note.as_deref().map(names::message).unwrap_or_default();
+        for more in [told.join(", "), sources.join(", "), tags, note] {
+            if !more.is_empty() {
+                text += "  ";
+                text += &more;
+            }
+        }
+        text
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -49,6 +81,8 @@ pub struct Row {
     pub hash: Option<FileHash>,
     /// It is no longer in the source, and this is when it was seen last.
     pub gone: Option<Time>,
+    /// Of a source, its path.
+    pub source: Option<Vec<u8>>,
     pub thing: Thing,
 }
 
@@ -64,6 +98,9 @@ pub struct Version {
     pub thing: Option<Thing>,
 }
 
+/// Whether to look no further.
+pub type Stop<'a> = &'a dyn Fn() -> bool;
+
 /// What the browser looks at.
 pub trait Shelf {
     /// Every snapshot, newest first.
@@ -74,6 +111,14 @@ pub trait Shelf {
     fn gone(&self, path: &[u8]) -> Result<Vec<Row>>;
     /// What happened to a file or folder, newest first.
     fn history(&self, path: &[u8]) -> Result<Vec<Version>>;
+    /// The paths of what fits in the folders below one of a snapshot, what is in that one itself left out.
+    fn below(
+        &self,
+        snapshot: &SnapshotId,
+        path: &[u8],
+        fits: &dyn Fn(&Row) -> bool,
+        stop: Stop<'_>,
+    ) -> Result<Vec<Vec<u8>>>;
     /// When a photo was taken, by the clock of its camera.
     fn taken(&self, hash: &FileHash) -> Option<i64>;
 }
@@ -93,8 +138,20 @@ impl<'a> Held<'a> {
         all.retain(|(_, snapshot)| filter.admits(snapshot));
         let moment = |(id, snapshot): &(SnapshotId, Snapshot)| {
             let sum = &snapshot.summary;
-            let (files, bytes, new, changed, gone) = (sum.files, sum.bytes, sum.new, sum.changed, sum.gone);
-            Moment { id: *id, time: snapshot.time, host: snapshot.host.clone(), files, bytes, new, changed, gone }
+            Moment {
+                id: *id,
+                time: snapshot.time,
+                host: snapshot.host.clone(),
+                files: sum.files,
+                bytes: sum.bytes,
+                new: sum.new,
+                changed: sum.changed,
+                moved: sum.moved,
+                gone: sum.gone,
+                tags: snapshot.tags.clone(),
+                note: snapshot.note.clone(),
+                sources: snapshot.sources.iter().map(|source| source.path.clone()).collect(),
+            }
         };
         let moments = all.iter().rev().map(moment).collect();
         Self { archive, filter, snapshots: all.into_iter().collect(), moments, past: OnceCell::new() }
@@ -140,16 +197,16 @@ impl Shelf for Held<'_> {
     fn list(&self, snapshot: &SnapshotId, path: &[u8]) -> Result<Vec<Row>> {
         let view = self.view(snapshot)?;
         let node = view.find(path)?;
-        let row = |entry: Entry| {
-            let (sort, size, hash) = match entry.kind {
-                EntryKind::File { size, hash, .. } => (Sort::File, size, Some(hash)),
-                EntryKind::Dir { bytes, .. } => (Sort::Folder, bytes, None),
-                EntryKind::Symlink { target } => (Sort::Link, target.len() as u64, None),
-            };
-            let thing = Thing { snapshot: *snapshot, path: join(path, &entry.name) };
-            Row { name: entry.name, sort, size, mtime: entry.meta.mtime, hash, gone: None, thing }
+        let source = |name: &[u8]| {
+            let sources = &view.snapshot().sources;
+            let found = sources.iter().find(|source| path.is_empty() && source.name == name);
+            found.map(|source| source.path.clone())
         };
-        Ok(view.list(&node)?.into_iter().map(row).collect())
+        let rows = view.list(&node)?.into_iter().map(|entry| {
+            let source = source(&entry.name);
+            Row { source, ..row(snapshot, path, entry) }
+        });
+        Ok(rows.collect())
     }
 
     fn gone(&self, path: &[u8]) -> Result<Vec<Row>> {
@@ -180,13 +237,15 @@ impl Shelf for Held<'_> {
                         let path = thing.path[..thing.path.len() - below].to_vec();
                         let (sort, hash) = (Sort::Folder, None);
                         let thing = Thing { path, ..thing };
-                        Row { name, sort, size: state.size, mtime: last.time, hash, gone: Some(last.time), thing }
+                        let (size, gone, source) = (state.size, Some(last.time), None);
+                        Row { name, sort, size, mtime: last.time, hash, gone, source, thing }
                     }
                     None => {
                         let sort = if state.symlink { Sort::Link } else { Sort::File };
                         let hash = (!state.symlink).then_some(state.hash);
                         let mtime = Time { secs: state.mtime, nanos: 0 };
-                        Row { name, sort, size: state.size, mtime, hash, gone: Some(last.time), thing }
+                        let (size, gone, source) = (state.size, Some(last.time), None);
+                        Row { name, sort, size, mtime, hash, gone, source, thing }
                     }
                 };
                 match found.get_mut(&row.name) {
@@ -237,9 +296,47 @@ impl Shelf for Held<'_> {
         Ok(versions)
     }
 
+    fn below(
+        &self,
+        snapshot: &SnapshotId,
+        path: &[u8],
+        fits: &dyn Fn(&Row) -> bool,
+        stop: Stop<'_>,
+    ) -> Result<Vec<Vec<u8>>> {
+        let view = self.view(snapshot)?;
+        let (node, mut found, mut seen) = (view.find(path)?, Vec::new(), 0_u64);
+        let here = depth(&node.path);
+        view.walk(&node, &mut |visited| {
+            seen += 1;
+            let ended = found.len() >= MOST || (seen.is_multiple_of(256) && stop());
+            if ended {
+                return Err(Error::interrupted());
+            }
+            if let Some(entry) = visited.entry.as_ref().filter(|_| depth(&visited.path) > here + 1)
+                && fits(&row(snapshot, above(&visited.path), entry.clone()))
+            {
+                found.push(visited.path.clone());
+            }
+            Ok(true)
+        })
+        .or_else(|error| if error.kind() == Kind::Interrupted { Ok(()) } else { Err(error) })?;
+        Ok(found)
+    }
+
     fn taken(&self, hash: &FileHash) -> Option<i64> {
         self.archive.facts(hash)?.taken
     }
+}
+
+/// What is in a folder of a snapshot, as a line.
+fn row(snapshot: &SnapshotId, path: &[u8], entry: Entry) -> Row {
+    let (sort, size, hash) = match entry.kind {
+        EntryKind::File { size, hash, .. } => (Sort::File, size, Some(hash)),
+        EntryKind::Dir { bytes, .. } => (Sort::Folder, bytes, None),
+        EntryKind::Symlink { target } => (Sort::Link, target.len() as u64, None),
+    };
+    let thing = Thing { snapshot: *snapshot, path: join(path, &entry.name) };
+    Row { name: entry.name, sort, size, mtime: entry.meta.mtime, hash, gone: None, source: None, thing }
 }
 
 fn version(past: &Past<'_>, episode: &Episode) -> Option<Version> {
@@ -252,7 +349,7 @@ fn version(past: &Past<'_>, episode: &Episode) -> Option<Version> {
     };
     let ended = match (&episode.state.ended, past.ended(episode)) {
         (Some((_, Ended::Deleted)), Some((_, when))) => {
-            format!("; deleted by {}", super::super::dates::minute(when.time))
+            format!("; deleted by {}", dates::minute(when.time))
         }
         (Some((_, Ended::Moved(to))), _) => format!("; then moved to {}", String::from_utf8_lossy(to)),
         _ => String::new(),

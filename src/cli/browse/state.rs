@@ -9,6 +9,7 @@ use snapkeep::id::SnapshotId;
 use snapkeep::view::above;
 
 use super::super::{dates, names, words};
+use super::search::Found;
 use super::shelf::{Row, Shelf, Sort, Thing, Version};
 
 /// Lines with a cursor.
@@ -24,12 +25,18 @@ impl<T> List<T> {
         Self { rows, cursor: 0, top: 0 }
     }
 
+    /// With the cursor on this line.
+    #[cfg(test)]
+    pub fn of(rows: Vec<T>, cursor: usize) -> Self {
+        Self { rows, cursor, top: 0 }
+    }
+
     /// The line under the cursor.
     pub fn current(&self) -> Option<&T> {
         self.rows.get(self.cursor)
     }
 
-    fn go(&mut self, to: usize) {
+    pub(super) fn go(&mut self, to: usize) {
         self.cursor = to.min(self.rows.len().saturating_sub(1));
     }
 
@@ -69,6 +76,8 @@ pub enum Act {
     Nothing,
     Quit,
     Restore(Vec<Thing>, PathBuf),
+    /// To look for this, which may take a while.
+    Search(String),
 }
 
 /// The browser.
@@ -79,6 +88,9 @@ pub struct State<'a> {
     pub folder: Option<Folder>,
     pub versions: Option<Versions>,
     pub question: Option<Question>,
+    /// What is to be looked for, while it is being written.
+    pub wanted_text: Option<String>,
+    pub(super) found: Option<Found>,
     pub help: bool,
     /// Whether what is gone is shown, too.
     pub with_gone: bool,
@@ -99,6 +111,8 @@ impl<'a> State<'a> {
             folder: None,
             versions: None,
             question: None,
+            wanted_text: None,
+            found: None,
             help: false,
             with_gone: false,
             marked: BTreeSet::new(),
@@ -122,6 +136,9 @@ impl<'a> State<'a> {
         if self.question.is_some() {
             return self.answer(key);
         }
+        if self.wanted_text.is_some() {
+            return self.write(key);
+        }
         match key {
             KeyCode::Char('q') => return Act::Quit,
             KeyCode::Char('?') => self.help = true,
@@ -143,13 +160,16 @@ impl<'a> State<'a> {
             KeyCode::Char('[') => self.walk(1),
             KeyCode::Char(']') => self.walk(-1),
             KeyCode::Char('r') => self.ask(),
+            KeyCode::Char('/') => self.wanted_text = Some(String::new()),
+            KeyCode::Char('n') => self.next_find(false),
+            KeyCode::Char('N') => self.next_find(true),
             _ => {}
         }
         Act::Nothing
     }
 
     /// Takes an answer of the shelf; what went wrong is shown.
-    fn take<T>(&mut self, answer: Result<T>) -> Option<T> {
+    pub(super) fn take<T>(&mut self, answer: Result<T>) -> Option<T> {
         answer.map_err(|error| self.message = names::message(&error.to_string())).ok()
     }
 
@@ -183,7 +203,7 @@ impl<'a> State<'a> {
     }
 
     /// Shows a folder, with the cursor on this name.
-    fn open(&mut self, snapshot: SnapshotId, path: Vec<u8>, name: Option<&[u8]>) {
+    pub(super) fn open(&mut self, snapshot: SnapshotId, path: Vec<u8>, name: Option<&[u8]>) {
         let rows = self.shelf.list(&snapshot, &path);
         let Some(mut rows) = self.take(rows) else { return };
         if self.with_gone
@@ -354,7 +374,7 @@ mod tests {
     use snapkeep::format::Time;
     use snapkeep::id::FileHash;
 
-    use super::super::shelf::Moment;
+    use super::super::shelf::{Moment, Stop};
     use super::*;
 
     /// A source `src` with a folder `src/2019`, from which `b.jpg` is gone since the second snapshot.
@@ -376,7 +396,11 @@ mod tests {
             bytes: 2000,
             new: 1,
             changed: 0,
+            moved: 0,
             gone: 0,
+            tags: Vec::new(),
+            note: (number == 1).then(|| "before organising".to_owned()),
+            sources: vec![b"/home/anna/src".to_vec()],
         };
         Fake { moments: vec![moment(2), moment(1)], listed: RefCell::new(0) }
     }
@@ -385,7 +409,7 @@ mod tests {
         let thing = Thing { snapshot: id(snapshot), path: path.as_bytes().to_vec() };
         let name = path.rsplit('/').next().unwrap_or_default().as_bytes().to_vec();
         let gone = gone.then(Time::default);
-        Row { name, sort, size: 1000, mtime: Time::default(), hash: None, gone, thing }
+        Row { name, sort, size: 1000, mtime: Time::default(), hash: None, gone, source: None, thing }
     }
 
     impl Shelf for Fake {
@@ -422,6 +446,17 @@ mod tests {
                 thing: Some(Thing { snapshot: id(number), path: path.to_vec() }),
             };
             Ok(vec![version(2), version(1)])
+        }
+
+        fn below(
+            &self,
+            snapshot: &SnapshotId,
+            path: &[u8],
+            fits: &dyn Fn(&Row) -> bool,
+            stop: Stop<'_>,
+        ) -> Result<Vec<Vec<u8>>> {
+            let rows = if path == b"src" && !stop() { self.list(snapshot, b"src/2019")? } else { Vec::new() };
+            Ok(rows.into_iter().filter(fits).map(|row| row.thing.path).collect())
         }
 
         fn taken(&self, _: &FileHash) -> Option<i64> {
@@ -519,6 +554,44 @@ mod tests {
         keys(&mut state, "j <");
         assert!(state.versions.is_none());
         assert_eq!(state.wanted(), [Thing { snapshot: id(1), path: b"src/2019/a.jpg".to_vec() }]);
+    }
+
+    #[test]
+    fn what_is_looked_for_is_found_by_name_and_by_date_and_gone_through() {
+        let shelf = fake();
+        let mut state = State::new(&shelf, "out".to_owned());
+        let search = |state: &mut State<'_>, text: &str| {
+            assert_eq!(keys(state, &format!("/{text}>")), Act::Search(text.to_owned()));
+            state.search(text, &|| false);
+            state.message.clone()
+        };
+        let under_cursor = |state: &State<'_>| state.wanted().remove(0).path;
+        // On the time line: what a snapshot says, and the newest that is not later than a date.
+        assert!(search(&mut state, "ORGANISING").starts_with("1 of 1"), "{}", state.message);
+        assert_eq!(state.moments.cursor, 1);
+        search(&mut state, "1970-01-03");
+        assert_eq!(state.moments.cursor, 0);
+        search(&mut state, "1970-01-02");
+        assert_eq!(state.moments.cursor, 1);
+        assert!(search(&mut state, "1969").contains("nothing"), "{}", state.message);
+        // In a folder: there, and in what is below it.
+        keys(&mut state, ">>");
+        assert!(search(&mut state, "A.").starts_with("1 of 2"), "{}", state.message);
+        assert_eq!(under_cursor(&state), b"src/a.txt");
+        keys(&mut state, "n");
+        assert_eq!(under_cursor(&state), b"src/2019/a.jpg");
+        keys(&mut state, "n");
+        assert_eq!(under_cursor(&state), b"src/a.txt", "after the last comes the first");
+        keys(&mut state, "N");
+        assert_eq!(under_cursor(&state), b"src/2019/a.jpg");
+        // A date of a file counts as well; all of these are of 1970.
+        assert!(search(&mut state, "1970-01").starts_with("1 of 2"), "{}", state.message);
+        assert!(search(&mut state, "1971").contains("nothing here"), "{}", state.message);
+        // What is being written can be called off, and letters of it are no keys.
+        assert_eq!(keys(&mut state, "/q"), Act::Nothing);
+        assert_eq!(keys(&mut state, "!"), Act::Nothing);
+        assert!(state.wanted_text.is_none());
+        assert_eq!(keys(&mut state, "q"), Act::Quit);
     }
 
     #[test]
