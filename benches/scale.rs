@@ -201,6 +201,7 @@ fn slow_drive(place: &Path, cache: &Path, target: &Path) -> Outcome<()> {
         overwrite: Overwrite::Never,
         dry_run: false,
         verify: false,
+        setuid: false,
     };
     op::restore(&view, &node, &options, &Silent::default())?;
     told("restore of an album of 30 MB");

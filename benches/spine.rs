@@ -268,7 +268,14 @@ impl Kept {
         let (id, snapshot) = self.archive.find(&Selector::Latest(0), &Filter::default())?;
         let view = View::new(&self.archive, id, snapshot);
         let (selection, overwrite) = (Selection::default(), Overwrite::Never);
-        let options = RestoreOptions { target: target.to_owned(), selection, overwrite, dry_run: false, verify: false };
+        let options = RestoreOptions {
+            target: target.to_owned(),
+            selection,
+            overwrite,
+            dry_run: false,
+            verify: false,
+            setuid: false,
+        };
         let done = op::restore(&view, &view.find(b"")?, &options, &Quiet::default())?;
         assert!(done.failed.is_empty() && done.files == view.snapshot().summary.files);
         Ok(())

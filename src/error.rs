@@ -82,7 +82,11 @@ impl Error {
         cause: impl Into<Box<dyn std::error::Error + Send + Sync>>,
     ) -> Self {
         let cause: Arc<dyn std::error::Error + Send + Sync> = cause.into().into();
-        let why = cause.to_string();
+        // The system's words are enough; its number says nothing to whoever reads this.
+        let mut why = cause.to_string();
+        if let Some(number) = why.find(" (os error ").filter(|_| why.ends_with(')')) {
+            why.truncate(number);
+        }
         Self(Box::new(Inner { kind, doing: doing.into(), why, cause: Some(cause) }))
     }
 

@@ -73,6 +73,7 @@ fn restored(rest: &mut &[u8], into: &Path, overwrite: Overwrite) -> snapkeep::er
         overwrite,
         dry_run: false,
         verify: false,
+        setuid: false,
     };
     restore(&view, &Node { path: Vec::new(), entry: None }, &options, &Quiet(AtomicBool::new(false))).map(drop)
 }

@@ -36,7 +36,7 @@ pub use reader::{Reader, unpack_frame};
 pub use repair::{Repairer, Rescue};
 pub use rewrite::{Recompressed, Rewriter};
 pub use snapshots::{Filter, Selector};
-pub use trees::{chunks_of, entries_of, store_content, store_entries};
+pub use trees::{Gap, Listing, chunks_of, entries_of, readable_entries_of, store_content, store_entries};
 pub use writer::{Packing, Writer, Written};
 
 use crate::error::{Error, Kind, Result};

@@ -92,35 +92,85 @@ fn entry_weight(entry: &Entry) -> usize {
 /// What the page above says of a page: its level, and the name with which it begins.
 type Told = (u8, Vec<u8>);
 
+/// What of a directory can be read.
+#[derive(Debug)]
+pub struct Listing {
+    /// Its entries, ascending by name.
+    pub entries: Vec<Entry>,
+    /// Where entries are missing, ascending by name.
+    pub gaps: Vec<Gap>,
+}
+
+/// Entries of a directory that cannot be read, because a page of it is gone, damaged or of a newer version.
+#[derive(Debug)]
+pub struct Gap {
+    /// The first of them; none if it is not known where they begin.
+    pub from: Option<Vec<u8>>,
+    /// The first that can be read again, or could; none if they go on to the end.
+    pub until: Option<Vec<u8>>,
+    /// Why not.
+    pub error: Error,
+}
+
 /// The entries of a directory, ascending by name.
 ///
 /// # Errors
 /// The reader's error, or damaged if the pages do not make a directory.
 pub fn entries_of(reader: &Reader<'_>, tree: &ChunkId) -> Result<Vec<Entry>> {
-    let mut entries: Vec<Entry> = Vec::new();
-    let mut todo: Vec<(ChunkId, Option<Told>)> = vec![(*tree, None)];
-    while let Some((id, told)) = todo.pop() {
-        let doing = || format!("reading the directory {}", id.short());
-        let bytes = reader.get(ChunkKind::Tree, &id)?;
-        let page = Tree::decode(&bytes).map_err(|error| error.within(doing()))?;
-        let found = match &page {
-            Tree::Entries(entries) => (0, entries.first().map(|entry| &entry.name)),
-            Tree::Pages { level, children } => (*level, children.first().map(|child| &child.first)),
+    pages(reader, tree, &mut |gap| Err(gap.error))
+}
+
+/// What of a directory can be read: a page that cannot be costs what it holds, and where that is is told.
+///
+/// # Errors
+/// An error that is not of one object, such as that of a drive that is gone; damaged if there is more than any directory
+/// may have.
+pub fn readable_entries_of(reader: &Reader<'_>, tree: &ChunkId) -> Result<Listing> {
+    let mut gaps: Vec<Gap> = Vec::new();
+    let entries = pages(reader, tree, &mut |gap| {
+        let of_an_object = match gap.error.kind() {
+            Kind::Store => reader.archive().is_reachable(),
+            kind => kind.is_of_an_object(),
         };
-        if told.is_some_and(|(level, first)| found != (level, Some(&first))) {
-            return Err(Error::new(Kind::Damaged, doing(), "a page is not the one that the page above tells of"));
+        if !of_an_object {
+            return Err(gap.error);
         }
+        match gaps.last_mut().filter(|last| last.until.is_some() && last.until == gap.from) {
+            Some(last) => last.until = gap.until,
+            None => gaps.push(gap),
+        }
+        Ok(())
+    })?;
+    Ok(Listing { entries, gaps })
+}
+
+/// Reads a directory page by page; what to do about a page that cannot be used, `missing` says.
+fn pages(reader: &Reader<'_>, tree: &ChunkId, missing: &mut dyn FnMut(Gap) -> Result<()>) -> Result<Vec<Entry>> {
+    let mut entries: Vec<Entry> = Vec::new();
+    let mut todo: Vec<(ChunkId, Option<Told>, Option<Vec<u8>>)> = vec![(*tree, None, None)];
+    while let Some((id, told, until)) = todo.pop() {
+        let doing = || format!("reading the directory {}", id.short());
+        let last = entries.last().map(|last| last.name.as_slice());
+        let page = match page(reader, &id, told.as_ref(), last, until.as_deref()) {
+            Ok(page) => page,
+            Err(error) => {
+                missing(Gap { from: told.map(|(_, first)| first), until, error: error.within(doing()) })?;
+                continue;
+            }
+        };
         match page {
             Tree::Entries(page) => {
-                let joins = entries.last().map(|last| &last.name) < page.first().map(|first| &first.name);
-                let empty = entries.is_empty() && page.is_empty();
-                if !(joins || empty) || entries.len() + page.len() > MAX_ENTRIES {
-                    return Err(Error::new(Kind::Damaged, doing(), "its pages do not follow each other"));
+                if entries.len() + page.len() > MAX_ENTRIES {
+                    return Err(Error::new(Kind::Damaged, doing(), "it has too many entries"));
                 }
                 entries.extend(page);
             }
             Tree::Pages { level, children } => {
-                todo.extend(children.into_iter().rev().map(|child| (child.id, Some((level - 1, child.first)))));
+                let mut until = until;
+                for child in children.into_iter().rev() {
+                    let first = child.first.clone();
+                    todo.push((child.id, Some((level - 1, child.first)), until.replace(first)));
+                }
                 if todo.len() > MAX_ENTRIES {
                     return Err(Error::new(Kind::Damaged, doing(), "it has too many pages"));
                 }
@@ -128,6 +178,33 @@ pub fn entries_of(reader: &Reader<'_>, tree: &ChunkId) -> Result<Vec<Entry>> {
         }
     }
     Ok(entries)
+}
+
+/// One page, if it is the one that was told of and lies between its neighbours.
+fn page(
+    reader: &Reader<'_>,
+    id: &ChunkId,
+    told: Option<&Told>,
+    after: Option<&[u8]>,
+    until: Option<&[u8]>,
+) -> Result<Tree> {
+    let wrong = |why: &str| Err(Error::new(Kind::Damaged, "putting its pages together", why));
+    let page = Tree::decode(&reader.get(ChunkKind::Tree, id)?)?;
+    let found = match &page {
+        Tree::Entries(entries) => (0, entries.first().map(|entry| &entry.name)),
+        Tree::Pages { level, children } => (*level, children.first().map(|child| &child.first)),
+    };
+    if told.is_some_and(|(level, first)| found != (*level, Some(first))) {
+        return wrong("a page is not the one that the page above tells of");
+    }
+    if let Tree::Entries(entries) = &page {
+        let joins = entries.first().is_none_or(|first| after < Some(&first.name));
+        let ends = entries.last().is_none_or(|last| until.is_none_or(|until| last.name.as_slice() < until));
+        if !joins || !ends || (entries.is_empty() && after.is_some()) {
+            return wrong("its pages do not follow each other");
+        }
+    }
+    Ok(page)
 }
 
 /// Stores the list of a file's chunks where it is too long for the file's entry.

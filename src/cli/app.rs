@@ -54,6 +54,11 @@ impl App {
         named.or_else(|| self.config.create.host.clone()).unwrap_or_else(places::host_name)
     }
 
+    /// The folder for what this program notes about archives on this computer.
+    pub fn notes(&self) -> Option<PathBuf> {
+        Some(self.places.archive.as_ref()?.parent()?.to_owned())
+    }
+
     fn place(&self) -> Result<Place, Failure> {
         let named = self.archive.clone().or_else(|| self.config.default.clone().map(OsString::from));
         if let Some(name) = named {

@@ -17,6 +17,7 @@ use super::args::split_tags;
 use super::config;
 use super::exit::{Code, Failure};
 use super::json::SummaryObject;
+use super::known::Known;
 use super::places;
 use super::progress::{Progress, Words};
 use super::{dates, names, words};
@@ -113,6 +114,9 @@ pub fn run(app: &App, asked: Arguments) -> Result<Code, Failure> {
     let done = op::backup(&archive, &options, &progress);
     drop(progress);
     let done = done.map_err(explain)?;
+    if !options.dry_run {
+        Known::of(app, &archive).add(&options.sources);
+    }
     tell(app, &options, &done, &begun);
     Ok(if done.unread.is_empty() { Code::Done } else { Code::Incomplete })
 }

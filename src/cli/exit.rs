@@ -108,6 +108,7 @@ fn hint(error: &Error) -> Option<&'static str> {
             "is the drive still connected? every snapshot that was reported is safe: run the same again when it is back"
         }
         Kind::Target if is_full => "the drive that is restored to is full: make room and run the same again",
+        Kind::Target => return error.io().and_then(of_the_target),
         Kind::NoArchive => "is the drive connected? a new archive is made with: {snap} init FOLDER",
         Kind::InUse => "another run is at work on this archive; try again when it has ended",
         Kind::NoLocks => {
@@ -125,6 +126,23 @@ fn hint(error: &Error) -> Option<&'static str> {
         Kind::Ambiguous => "give more digits of the id",
         Kind::Unsupported => "a newer version of snapkeep made this; get that version",
         Kind::Internal => "this is a fault in the program, please report it; the archive is not harmed by it",
+        _ => return None,
+    })
+}
+
+/// What to do about what the system says of a folder that is restored to.
+fn of_the_target(cause: &std::io::Error) -> Option<&'static str> {
+    use rustix::io::Errno;
+    let gone = [Errno::IO, Errno::NODEV, Errno::NXIO, Errno::NOTCONN, Errno::STALE];
+    let errno = Errno::from_io_error(cause);
+    Some(match cause.kind() {
+        ErrorKind::ReadOnlyFilesystem => {
+            "that drive can only be read now: take its write protection away, or restore to another one with --target"
+        }
+        ErrorKind::PermissionDenied => "you may not write there: name a folder of your own with --target",
+        _ if errno.is_some_and(|errno| gone.contains(&errno)) => {
+            "is the drive that is restored to still connected? when it is back, run the same again"
+        }
         _ => return None,
     })
 }
@@ -184,6 +202,10 @@ mod tests {
         assert!(hint(Kind::Store, ErrorKind::Other).contains("still connected"));
         assert!(hint(Kind::Target, ErrorKind::StorageFull).contains("restored to is full"));
         assert_eq!(hint(Kind::Target, ErrorKind::Other), "");
+        assert!(hint(Kind::Target, ErrorKind::ReadOnlyFilesystem).contains("only be read"));
+        assert!(hint(Kind::Target, ErrorKind::PermissionDenied).contains("may not write"));
+        let gone = Error::caused(Kind::Target, "writing", std::io::Error::from_raw_os_error(107));
+        assert!(Failure::from(gone).hint.unwrap_or_default().contains("still connected"));
         assert_eq!(Failure::from(Error::new(Kind::Store, "writing", "an earlier write failed")).hint, None);
     }
 }

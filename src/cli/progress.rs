@@ -137,6 +137,7 @@ impl<'a> Progress<'a> {
             Action::Carried(Unseen::Excluded) => ("left out", "kept_excluded", 1),
             Action::PassedOver => ("passed over", "passed_over", 1),
             Action::Restored => (self.words.restored, "restored", 1),
+            Action::Present => ("there", "unchanged", 1),
             Action::Left => ("left", "unchanged", 1),
             Action::Unchanged => ("unchanged", "unchanged", 2),
         };

@@ -1,36 +1,36 @@
 //! `restore`: files of a snapshot, written into a folder.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::ffi::{OsStr, OsString};
-use std::path::{Path, PathBuf};
+use std::ffi::OsString;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::ValueEnum;
-use jiff::Zoned;
 use serde_json::json;
-use snapkeep::archive::{Archive, Filter};
 use snapkeep::error::{Error, Kind};
-use snapkeep::format::{Snapshot, Time};
-use snapkeep::id::SnapshotId;
-use snapkeep::op::{self, Overwrite, Restore, RestoreOptions, Selection};
+use snapkeep::op::{self, NoRoom, Overwrite, Restore, RestoreOptions, Selection};
 use snapkeep::source::Patterns;
-use snapkeep::view::{Node, Past, Span, Spot, View};
+use snapkeep::target::Notes;
+use snapkeep::view::View;
 
 use super::app::App;
 use super::args::Which;
 use super::exit::{Code, Failure};
+use super::known::Known;
 use super::progress::{Progress, Words};
-use super::selector::Asked;
-use super::{dates, episodes, names, places, words};
+use super::wish::Wish;
+use super::{destination, names, words};
 
 /// Write files of a snapshot into a folder
 ///
 /// What is named keeps its last name: latest:Pictures/2019 becomes TARGET/2019. Files that are there already are left as
 /// they are, unless --overwrite says otherwise. Every file is checked before it gets its name. Without a target a fresh
-/// folder beside the source is made, and where the source is not on this computer, one in the current folder.
+/// folder beside the source is made, and where the source was not backed up on this computer, one in the current folder.
 ///
-/// No snapshot has to be named: PATH@DATE is a photo or an album as it was then, and --deleted PATH is what was deleted
-/// there, as the newest snapshot that had it has it.
+/// No snapshot has to be named: PATH is a photo or an album in the newest snapshot that has it, PATH@DATE is it as it was
+/// then, and --deleted PATH is what was deleted there, as the newest snapshot that had it has it.
+///
+/// Owners come back when root restores. What makes a program run with other rights than those of whoever starts it
+/// (set-user-ID and set-group-ID bits of files, file capabilities) comes back only with --setuid.
 #[derive(clap::Args)]
 pub struct Arguments {
     /// The snapshot, and what in it; or PATH@DATE; or, with --deleted, a path
@@ -42,7 +42,8 @@ pub struct Arguments {
     /// The folder to restore into
     #[arg(short, long, value_name = "FOLDER", conflicts_with = "in_place")]
     target: Option<PathBuf>,
-    /// Put missing files back where they were; nothing that is there is touched
+    /// Put missing files back where they were; nothing that is there is touched. A place that this user has not backed up
+    /// on this computer is asked about first
     #[arg(long, conflicts_with = "overwrite")]
     in_place: bool,
     /// Only what fits this pattern; may be repeated
@@ -66,6 +67,9 @@ pub struct Arguments {
     /// Read each file back from the target and compare it
     #[arg(long)]
     verify: bool,
+    /// Restore set-user-ID and set-group-ID bits of files, and file capabilities, too
+    #[arg(long)]
+    setuid: bool,
     #[command(flatten)]
     which: Which,
 }
@@ -74,7 +78,7 @@ pub struct Arguments {
 enum When {
     /// It stays
     Never,
-    /// If its size or time differ
+    /// If its size, time or bytes differ
     IfChanged,
     /// If the archive's is newer
     IfNewer,
@@ -85,12 +89,14 @@ enum When {
 /// Restores it.
 pub fn run(app: &App, asked: Arguments) -> Result<Code, Failure> {
     let filter = asked.which.filter()?;
+    let named = named(&asked);
     let mut options = RestoreOptions {
         target: PathBuf::new(),
         selection: Selection {
             include: Patterns::new(&asked.include, &asked.iinclude)?,
             exclude: Patterns::new(&asked.exclude, &asked.iexclude)?,
             only: None,
+            named: named.iter().map(|(_, _, pattern)| each(pattern)).collect::<Result<_, _>>()?,
         },
         overwrite: match asked.overwrite {
             When::Never => Overwrite::Never,
@@ -100,12 +106,25 @@ pub fn run(app: &App, asked: Arguments) -> Result<Code, Failure> {
         },
         dry_run: asked.dry_run,
         verify: asked.verify,
+        setuid: asked.setuid,
     };
-    let wish = Wish::parse(&asked)?;
+    let wish = Wish::parse(&asked.what, asked.deleted)?;
     let archive = app.open()?;
     let finds = wish.find(app, &archive, &filter)?;
-    let (mut all, host) = (Restore::default(), app.host());
-    let fresh = finds.first().map(|first| fresh_folder(first, &host)).transpose()?;
+    let (mut all, known) = (Restore::default(), Known::of(app, &archive));
+    let fresh = finds.first().map(|first| destination::fresh(app, &known, &first.snapshot, &first.path)).transpose()?;
+    let mut jobs = Vec::new();
+    for find in finds {
+        let view = View::new(&archive, find.id, find.snapshot);
+        let mut node = view.find(&find.path)?;
+        let target = match (&asked.target, asked.in_place, &fresh) {
+            (Some(target), _, _) => target.clone(),
+            (None, true, _) => destination::in_place(app, &known, &view, &mut node)?,
+            (None, false, Some(fresh)) => fresh.clone(),
+            (None, false, None) => continue,
+        };
+        jobs.push((view, node, find.only, target));
+    }
     let words = Words {
         during: "restore",
         things: "files",
@@ -114,16 +133,9 @@ pub fn run(app: &App, asked: Arguments) -> Result<Code, Failure> {
     };
     let progress = Progress::new(&app.screen, words);
     let mut targets: Vec<PathBuf> = Vec::new();
-    for find in finds {
-        let view = View::new(&archive, find.id, find.snapshot);
-        let mut node = view.find(&find.path)?;
-        options.target = match (&asked.target, asked.in_place, &fresh) {
-            (Some(target), _, _) => target.clone(),
-            (None, true, _) => in_place(&view, &mut node, &host)?,
-            (None, false, Some(fresh)) => fresh.clone(),
-            (None, false, None) => continue,
-        };
-        options.selection.only = find.only;
+    for (view, node, only, target) in jobs {
+        options.target = target;
+        options.selection.only = only;
         all.add(op::restore(&view, &node, &options, &progress).map_err(explain)?);
         if !targets.contains(&options.target) {
             targets.push(options.target.clone());
@@ -132,189 +144,60 @@ pub fn run(app: &App, asked: Arguments) -> Result<Code, Failure> {
     let took = progress.elapsed();
     drop(progress);
     tell(app, asked.dry_run, &targets, &all, took);
-    Ok(match (all.failed.is_empty(), all.damaged) {
-        (true, _) if all.unread > 0 => Code::Incomplete,
+    let missed = tell_unmatched(app, &named, &all);
+    let whole = all.failed.is_empty() && all.renamed.is_empty() && all.notes.faults == 0 && all.unread == 0 && !missed;
+    Ok(match (whole, all.damaged) {
         (true, _) => Code::Done,
         (false, true) => Code::Damage,
         (false, false) => Code::Incomplete,
     })
 }
 
-/// What was asked for, before the archive is known.
-enum Wish {
-    Snapshot(Asked),
-    AsOf(OsString, Time, String),
-    Deleted(OsString),
-}
+/// The option and the text of a pattern, and the pattern alone: exact, or for any case.
+type Named = (&'static str, String, (Vec<String>, Vec<String>));
 
-/// Something to restore.
-struct Find {
-    id: SnapshotId,
-    snapshot: Snapshot,
-    /// Where it is in the snapshot.
-    path: Vec<u8>,
-    /// Only these files of it.
-    only: Option<HashSet<Vec<u8>>>,
-}
-
-impl Wish {
-    fn parse(asked: &Arguments) -> Result<Self, Failure> {
-        if asked.deleted {
-            return Ok(Self::Deleted(asked.what.clone()));
-        }
-        let now = Zoned::now();
-        let failure = match Asked::parse(&asked.what, &now) {
-            Ok(asked) => return Ok(Self::Snapshot(asked)),
-            Err(failure) => failure,
-        };
-        // The last @ counts; what is before it is a path and may have others.
-        let bytes = places::bytes_of(&asked.what);
-        let at = bytes.iter().rposition(|byte| *byte == b'@').filter(|at| *at > 0).ok_or(failure)?;
-        let date = String::from_utf8_lossy(&bytes[at + 1..]).into_owned();
-        let time = dates::end_of(&date, &now).ok_or_else(|| {
-            Failure::usage(format!("\"{date}\" is no date")).hint("write PATH@2024-06, or PATH@\"3 weeks ago\"")
-        })?;
-        Ok(Self::AsOf(places::path_of(bytes[..at].to_vec()).into_os_string(), time, date))
-    }
-
-    fn find(&self, app: &App, archive: &Archive, filter: &Filter) -> Result<Vec<Find>, Failure> {
-        match self {
-            Self::Snapshot(asked) => {
-                let (id, snapshot) = asked.find(archive, filter)?;
-                let path = asked.path.clone().unwrap_or_default();
-                Ok(vec![Find { id, snapshot, path, only: None }])
-            }
-            Self::AsOf(path, time, date) => {
-                let past = Past::open(archive, filter)?;
-                let spot = only_one(&past, path)?;
-                let Some((id, snapshot)) = past.as_of(&spot, *time)? else {
-                    let shown = names::message(&path.to_string_lossy());
-                    return Err(Failure::new(Code::Failed, format!("there was no \"{shown}\" by {date}"))
-                        .hint(format!("{{snap}} history \"{shown}\" shows when it was there")));
-                };
-                Ok(vec![find(app, &past, &spot, id, snapshot, None)?])
-            }
-            Self::Deleted(path) => {
-                let past = Past::open(archive, filter)?;
-                let spot = only_one(&past, path)?;
-                deleted(app, &past, &spot)
-            }
-        }
-    }
-}
-
-/// The one place that is meant.
-fn only_one(past: &Past<'_>, path: &OsStr) -> Result<Spot, Failure> {
-    let mut spots = episodes::spots(past, path)?;
-    if spots.len() > 1 {
-        let origin = |spot: &Spot| {
-            let (host, path) = past.origin(spot);
-            format!("{} of {}", names::escape(&path), names::message(host))
-        };
-        let origins: Vec<String> = spots.iter().map(origin).collect();
-        return Err(Failure::new(Code::Failed, format!("several places are called so: {}", origins.join(", ")))
-            .hint("give the whole path as it was at the source, or --host NAME"));
-    }
-    spots.pop().ok_or_else(|| Failure::new(Code::Failed, "nothing was ever there"))
-}
-
-/// What was deleted at a place: all of it if it is gone, else what is missing in it, each as it last was.
-fn deleted(app: &App, past: &Past<'_>, spot: &Spot) -> Result<Vec<Find>, Failure> {
-    let gone = past.episodes(std::slice::from_ref(spot), Span::Deleted)?;
-    let shown = names::escape(&past.path(spot));
-    if gone.is_empty() {
-        return Err(Failure::new(Code::Failed, format!("nothing that was in \"{shown}\" was deleted"))
-            .hint(format!("{{snap}} history \"{shown}\" tells what became of it")));
-    }
-    if let Some((id, snapshot, false)) = past.newest_with(spot)? {
-        return Ok(vec![find(app, past, spot, id, snapshot, None)?]);
-    }
-    let mut snapshots: BTreeMap<(u64, SnapshotId), &Snapshot> = BTreeMap::new();
-    let mut files: HashMap<SnapshotId, HashSet<Vec<u8>>> = HashMap::new();
-    for one in &gone {
-        let Some((id, snapshot)) = past.last(one) else { continue };
-        let Some(path) = past.path_in(&past.spot(one), snapshot) else { continue };
-        snapshots.insert((snapshot.sequence, id), snapshot);
-        files.entry(id).or_default().insert(path);
-    }
-    let each = snapshots.into_iter();
-    each.map(|((_, id), snapshot)| find(app, past, spot, id, snapshot, files.remove(&id))).collect()
-}
-
-fn find(
-    app: &App,
-    past: &Past<'_>,
-    spot: &Spot,
-    id: SnapshotId,
-    snapshot: &Snapshot,
-    only: Option<HashSet<Vec<u8>>>,
-) -> Result<Find, Failure> {
-    let path = past.path_in(spot, snapshot);
-    let path = path.ok_or_else(|| Failure::new(Code::Failed, "the snapshot does not have this source"))?;
-    let what = match &only {
-        None => "all of it".to_owned(),
-        Some(only) => words::files(only.len() as u64),
+/// Every pattern by itself, so that one that fits nothing is heard of.
+fn named(asked: &Arguments) -> Vec<Named> {
+    let exact = |text: &str| (vec![text.to_owned()], Vec::new());
+    let any_case = |text: &str| (Vec::new(), vec![text.to_owned()]);
+    let mut named: Vec<Named> = Vec::new();
+    let mut add = |option, texts: &[String], pattern: &dyn Fn(&str) -> (Vec<String>, Vec<String>)| {
+        named.extend(texts.iter().map(|text| (option, text.clone(), pattern(text.strip_prefix('!').unwrap_or(text)))));
     };
-    app.screen.remark(&format!(
-        "{}: {what}, as snapshot {} of {} has it",
-        names::escape(&past.path(spot)),
-        id.short(),
-        dates::minute(snapshot.time)
-    ));
-    Ok(Find { id, snapshot: snapshot.clone(), path, only })
+    add("--include", &asked.include, &exact);
+    add("--iinclude", &asked.iinclude, &any_case);
+    add("--exclude", &asked.exclude, &exact);
+    add("--iexclude", &asked.iexclude, &any_case);
+    named
 }
 
-/// A folder that is not there yet: beside the source where that is on this computer, else in the current folder.
-fn fresh_folder(find: &Find, host: &str) -> Result<PathBuf, Failure> {
-    let first = find.path.split(|byte| *byte == b'/').find(|name| !name.is_empty());
-    let source = find.snapshot.sources.iter().find(|source| first.is_some_and(|name| *name == source.name));
-    let source = source.map(|source| places::path_of(source.path.clone()));
-    let beside = source.as_ref().filter(|_| find.snapshot.host == host).and_then(|path| path.parent());
-    let folder = beside.filter(|folder| folder.is_dir()).map_or_else(PathBuf::new, Path::to_owned);
-    let stem = source.as_ref().and_then(|path| path.file_name()).unwrap_or(OsStr::new("snapshot"));
-    for number in 1..1000 {
-        let mut name = stem.to_owned();
-        name.push(format!("-restored-{}", Zoned::now().strftime("%Y-%m-%d")));
-        if number > 1 {
-            name.push(format!("-{number}"));
-        }
-        let path = folder.join(name);
-        if std::fs::symlink_metadata(&path).is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound) {
-            return Ok(path);
-        }
-    }
-    Err(Failure::usage("no fresh folder could be found").hint("name one with --target FOLDER"))
+fn each((exact, any_case): &(Vec<String>, Vec<String>)) -> Result<Patterns, Error> {
+    Patterns::new(exact, any_case)
 }
 
-/// The folder that a place was in at the source; the place gets the name that it had there.
-fn in_place(view: &View<'_>, node: &mut Node, host: &str) -> Result<PathBuf, Failure> {
-    let snapshot = view.snapshot();
-    if snapshot.host != host {
-        let message = format!("the snapshot is of another computer, {}", names::message(&snapshot.host));
-        return Err(Failure::new(Code::Failed, message).hint("name a folder with --target FOLDER instead"));
+/// Names patterns that fit nothing; whether something that was wanted is missing for it.
+fn tell_unmatched(app: &App, named: &[Named], done: &Restore) -> bool {
+    let mut missed = false;
+    for (at, (option, text, _)) in named.iter().enumerate() {
+        if !done.matched.contains(&at) {
+            missed |= option.ends_with("include");
+            app.screen.warn(&format!("nothing there fits {option} \"{}\"", names::message(text)));
+        }
     }
-    let mut parts = node.path.splitn(2, |byte| *byte == b'/');
-    let (name, below) = (parts.next().unwrap_or_default(), parts.next());
-    let source = snapshot.sources.iter().find(|source| source.name == name).ok_or_else(|| {
-        Failure::usage("several sources cannot be put back at once")
-            .hint("name one of them, as in {snap} restore --in-place latest:Pictures")
-    })?;
-    let origin = match below {
-        Some(below) => snapkeep::view::join(&source.path, below),
-        None => source.path.clone(),
-    };
-    let origin = places::path_of(origin);
-    let (Some(parent), Some(last)) = (origin.parent(), origin.file_name()) else {
-        return Err(Failure::usage("the whole file system cannot be put back in place")
-            .hint("name a folder with --target FOLDER instead"));
-    };
-    if let Some(entry) = &mut node.entry {
-        entry.name = places::bytes_of(last).into_owned();
-    }
-    Ok(parent.to_owned())
+    missed
 }
 
 fn explain(error: Error) -> Failure {
+    let room = error.io().and_then(|cause| cause.get_ref()?.downcast_ref::<NoRoom>().copied());
+    if let Some(NoRoom { needed, free }) = room {
+        let message = format!(
+            "there is no room for it: {} are to be written, and {} are free there",
+            words::bytes(needed),
+            words::bytes(free)
+        );
+        return Failure::new(Code::Failed, message)
+            .hint("nothing was written; name another folder with --target, or a part with SNAPSHOT:PATH or --include");
+    }
     match error.kind() {
         Kind::Interrupted => Failure::new(Code::Interrupted, "interrupted before everything was restored")
             .hint("the files that are there are whole; run the same again to restore the others"),
@@ -329,9 +212,11 @@ fn tell(app: &App, dry_run: bool, targets: &[PathBuf], done: &Restore, took: Dur
         return screen.json(&json!({
             "message_type": "summary",
             "seconds_elapsed": took.as_secs_f64(),
-            "total_files": done.files + left + failed,
+            "total_files": done.files + left + done.present + failed,
+            "files_present": done.present,
+            "files_renamed": done.renamed.len(),
             "files_restored": done.files,
-            "files_skipped": left,
+            "files_skipped": left + done.present,
             "files_failed": failed,
             "files_from_earlier": done.unread,
             "dirs_restored": done.dirs,
@@ -353,6 +238,11 @@ fn tell(app: &App, dry_run: bool, targets: &[PathBuf], done: &Restore, took: Dur
         targets.iter().map(|target| names::path(target)).collect::<Vec<_>>().join(" and "),
         words::duration(took)
     ));
+    if done.present > 0 {
+        let were =
+            if done.present == 1 { "was there already, just as it is" } else { "were there already, just as they are" };
+        screen.tell(&format!("{} {were} in the archive", words::files(done.present)));
+    }
     if left > 0 {
         let were = if left == 1 { "was there and is" } else { "were there and are" };
         screen.tell(&format!(
@@ -360,15 +250,12 @@ fn tell(app: &App, dry_run: bool, targets: &[PathBuf], done: &Restore, took: Dur
             words::files(left)
         ));
     }
-    let notes = &done.notes;
-    let unkept = [
-        (notes.owner, "their owner"),
-        (notes.mode, "all of their permissions"),
-        (notes.times, "their time"),
-        (notes.xattrs, "an extended attribute"),
-    ];
-    for (number, what) in unkept.into_iter().filter(|(number, _)| *number > 0) {
-        screen.remark(&format!("{} without {what}, which the target did not take", words::files(number)));
+    for (wanted, actual) in &done.renamed {
+        screen.warn(&format!(
+            "{} is restored as {}, since the target takes its name for another's",
+            names::path(wanted),
+            names::path(actual)
+        ));
     }
     if done.unread > 0 {
         let how = if done.unread == 1 {
@@ -378,7 +265,62 @@ fn tell(app: &App, dry_run: bool, targets: &[PathBuf], done: &Restore, took: Dur
         };
         screen.warn(&format!("{} could not be read when this snapshot was taken; {how}", words::files(done.unread)));
     }
+    unkept(&done.notes).iter().for_each(|line| screen.remark(line));
     if failed > 0 {
         screen.warn(&format!("{} could not be restored; the reasons are above", words::files(failed)));
+    }
+}
+
+/// What the target could not keep, one sort a line.
+fn unkept(notes: &Notes) -> Vec<String> {
+    let within = match notes.rounded_by {
+        by if by < Duration::from_millis(10) => "a hundredth of a second",
+        by if by < Duration::from_secs(1) => "a second",
+        _ => "two seconds",
+    };
+    let rounded = format!("the date is kept to within {within}, which is all that the target can");
+    let fault = notes.fault.map(std::io::Error::from_raw_os_error).map(|fault| fault.to_string()).unwrap_or_default();
+    let fault = fault.split(" (os error").next().unwrap_or_default().to_owned();
+    let sorts = [
+        (notes.owner, "the owner could not be kept".to_owned()),
+        (notes.mode, "the permissions could not be kept".to_owned()),
+        (notes.times, "the date could not be kept".to_owned()),
+        (notes.rounded, rounded),
+        (notes.xattrs, "an extended attribute could not be kept".to_owned()),
+        (notes.acls, "the access list could not be kept".to_owned()),
+        (
+            notes.setuid,
+            "what lets a program run with other rights was left out (set-user-ID, set-group-ID or capabilities); --setuid \
+             restores it for files that get their owner back"
+                .to_owned(),
+        ),
+        (notes.faults, format!("the target failed while owner, permissions, date or attributes were set: {fault}")),
+    ];
+    let some = sorts.into_iter().filter(|(number, _)| *number > 0);
+    some.map(|(number, what)| format!("{}: {what}", words::things(number, "file or folder", "files and folders")))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_sort_of_what_could_not_be_kept_is_one_line() {
+        assert_eq!(unkept(&Notes::default()), Vec::<String>::new());
+        let notes = Notes {
+            times: 1,
+            rounded: 3,
+            rounded_by: Duration::from_millis(1500),
+            fault: Some(5),
+            faults: 2,
+            ..Notes::default()
+        };
+        let expected = [
+            "1 file or folder: the date could not be kept",
+            "3 files and folders: the date is kept to within two seconds, which is all that the target can",
+            "2 files and folders: the target failed while owner, permissions, date or attributes were set: Input/output error",
+        ];
+        assert_eq!(unkept(&notes), expected);
     }
 }

@@ -21,7 +21,7 @@ pub use diff::{Diff, diff};
 pub use duplicates::{Duplicates, duplicates};
 pub use has::{Finding, Has, Verdict, has};
 pub use repair::{Remedy, Repair, RepairOptions, repair};
-pub use restore::{Overwrite, Restore, RestoreOptions, Selection, restore};
+pub use restore::{NoRoom, Overwrite, Restore, RestoreOptions, Selection, restore};
 pub use squeeze::{Squeeze, SqueezeOptions, squeeze};
 pub use status::{Status, VERIFIED_DAYS, Verified, status};
 pub use verify::{AffectedFile, Damage, LostChunk, Share, Verify, VerifyOptions, distinct_files, verify};
@@ -101,6 +101,8 @@ pub enum Action {
     PassedOver,
     /// It was written.
     Restored,
+    /// It is there already, just as it would be written.
+    Present,
     /// Something is there already and was left.
     Left,
 }

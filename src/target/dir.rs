@@ -1,17 +1,19 @@
 //! The target and its directories.
 
 use super::failed;
-use super::metadata::{Metadata, Notes, Now, Policy, apply, change_owner, done, set_xattr, times, wanted};
-use super::name::{check_name, os, temp_name};
+use super::metadata::{Habits, Metadata, Notes, Policy, apply, change_owner, is_set};
+use super::name::{check_name, mark_name, os, temp_name};
 use super::place::{Handles, Place};
+use super::root;
 use super::temp::{Finished, Replace, Temp};
 use crate::error::{Error, Kind, Result};
-use crate::source::{Kind as FileKind, Stat};
+use crate::source::{Kind as FileKind, Stat, Time};
 use rustix::fs::{
-    AtFlags, CWD, Mode, OFlags, XattrFlags, chownat, fstat, linkat, lsetxattr, mkdirat, openat, renameat, statat,
-    symlinkat, syncfs, unlinkat, utimensat,
+    AtFlags, Mode, OFlags, XattrFlags, chownat, fstat, futimens, lgetxattr, linkat, lsetxattr, mkdirat, openat,
+    readlinkat, renameat, statat, symlinkat, syncfs, unlinkat, utimensat,
 };
 use rustix::io::Errno;
+use std::fs::File;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -40,12 +42,21 @@ pub(super) struct Shared {
     pub policy: Policy,
     /// This file system was seen to know no rename without replacing.
     pub plain_rename_only: AtomicBool,
+    /// Nor hard links.
+    pub no_links: AtomicBool,
+    pub habits: Habits,
     handles: Handles,
     run: u64,
     temps: AtomicU64,
 }
 
 impl Shared {
+    fn new(path: PathBuf, policy: Policy) -> Self {
+        let run = RandomState::new().build_hasher().finish();
+        let (plain_rename_only, no_links, habits, handles, temps) = Default::default();
+        Self { path, policy, plain_rename_only, no_links, habits, handles, run, temps }
+    }
+
     pub(super) fn next_temp_name(&self) -> Vec<u8> {
         temp_name(self.run, self.temps.fetch_add(1, Relaxed))
     }
@@ -53,36 +64,16 @@ impl Shared {
 
 impl Target {
     /// Opens the directory at `path`, and with `create` makes it first, along with those above it, if it is not there. The
-    /// path is the user's own, so a symbolic link in it is followed; from there on none is.
+    /// path is the user's own, so a symbolic link in it is followed, by root only if it is root's; from there on none is.
     pub fn open(path: &Path, create: bool) -> Result<Self> {
-        if create {
-            std::fs::create_dir_all(path).map_err(|cause| failed("creating", path, cause))?;
-        }
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let root = openat(CWD, path, flags, Mode::empty()).map_err(|cause| failed("opening", path, cause))?;
-        let shared = Shared {
-            path: path.to_owned(),
-            policy: Policy::default(),
-            plain_rename_only: AtomicBool::new(false),
-            handles: Handles::default(),
-            run: RandomState::new().build_hasher().finish(),
-            temps: AtomicU64::new(0),
-        };
-        Ok(Self { shared: Arc::new(shared), root: Arc::new(Place::root(root)) })
+        let root = root::open(path, create)?;
+        let shared = Arc::new(Shared::new(path.to_owned(), Policy::default()));
+        Ok(Self { shared, root: Arc::new(Place::root(root)) })
     }
 
     /// The same target, restored to under another policy. Directories that were handed out before keep the former one.
     pub fn with_policy(self, policy: Policy) -> Self {
-        let old = &self.shared;
-        let shared = Shared {
-            path: old.path.clone(),
-            policy,
-            plain_rename_only: AtomicBool::new(old.plain_rename_only.load(Relaxed)),
-            handles: Handles::default(),
-            run: RandomState::new().build_hasher().finish(),
-            temps: AtomicU64::new(0),
-        };
-        Self { shared: Arc::new(shared), root: self.root }
+        Self { shared: Arc::new(Shared::new(self.shared.path.clone(), policy)), root: self.root }
     }
 
     /// The target's own directory.
@@ -106,8 +97,8 @@ impl Dir {
     }
 
     /// The directory `name` in this one, and whether it was made now (with no rights for others until
-    /// [`Dir::set_metadata`]). A directory that is there is used. Anything else there, a link to a directory too, is an
-    /// error of kind `Exists`.
+    /// [`Dir::set_metadata`], and with a mark in it until [`Dir::finish`]). A directory that is there is used. Anything else
+    /// there, a link to a directory too, is an error of kind `Exists`.
     pub fn make_dir(&self, name: &[u8]) -> Result<(Dir, bool)> {
         let made = match mkdirat(self.handle_for(name)?, os(name), Mode::RWXU) {
             Ok(()) => true,
@@ -118,7 +109,43 @@ impl Dir {
             Err(cause) => return Err(self.failed("creating the directory", name, cause)),
         };
         let place = Arc::new(Place::below(&self.place, name));
-        Ok((Dir { shared: Arc::clone(&self.shared), place }, made))
+        let dir = Dir { shared: Arc::clone(&self.shared), place };
+        if made {
+            dir.mark();
+        }
+        Ok((dir, made))
+    }
+
+    /// Leaves a mark in a directory that was just made: should this run be killed, the next one knows by it that the
+    /// directory's metadata are still to be set. Where that does not work, they are not.
+    fn mark(&self) {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let name = mark_name(self.shared.run);
+        let _ = self.handle().map(|dir| openat(&*dir, os(&name), flags, Mode::RUSR | Mode::WUSR));
+    }
+
+    /// What this directory is now.
+    pub fn stat(&self) -> Result<Stat> {
+        let found = fstat(&*self.handle()?);
+        Ok(found.map_err(|cause| failed("looking at", &self.path(), cause))?.into())
+    }
+
+    /// The file that bears the name, for reading, and what it is; a link is not followed, and nothing waits.
+    pub fn open_file(&self, name: &[u8]) -> Result<(File, Stat)> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let open = || {
+            let file = openat(self.handle_for(name)?, os(name), flags, Mode::empty());
+            let file = file.map_err(|cause| self.failed("opening", name, cause))?;
+            let stat = fstat(&file).map_err(|cause| self.failed("looking at", name, cause))?;
+            Ok((File::from(file), stat.into()))
+        };
+        open()
+    }
+
+    /// What the link that bears the name says.
+    pub fn read_link(&self, name: &[u8]) -> Result<Vec<u8>> {
+        let said = readlinkat(self.handle_for(name)?, os(name), Vec::new());
+        Ok(said.map_err(|cause| self.failed("reading the link", name, cause))?.into_bytes())
     }
 
     /// What bears the name, if anything does; a link is not followed.
@@ -183,9 +210,42 @@ impl Dir {
     pub fn set_metadata(&self, meta: &Metadata) -> Result<Notes> {
         let fail = |cause: io::Error| failed("setting the metadata of", &self.path(), cause);
         let dir = self.handle()?;
-        let stat = Stat::from(fstat(&*dir).map_err(|cause| fail(cause.into()))?);
-        let now = Now { mode: stat.mode, uid: stat.uid, gid: stat.gid };
-        apply(dir.as_fd(), meta, self.shared.policy, &now).map_err(fail)
+        let before = Stat::from(fstat(&*dir).map_err(|cause| fail(cause.into()))?);
+        apply(dir.as_fd(), meta, self.shared.policy, &before, &self.shared.habits).map_err(fail)
+    }
+
+    /// Sets this directory's own metadata and takes the marks of unfinished runs away: this run's, and `marks`.
+    pub fn finish(&self, meta: &Metadata, marks: &[Box<[u8]>]) -> Result<Notes> {
+        let dir = self.handle()?;
+        let own = mark_name(self.shared.run);
+        let unmark = || {
+            for mark in marks.iter().map(|mark| &**mark).chain([own.as_slice()]) {
+                let _ = unlinkat(&*dir, os(mark), AtFlags::empty());
+            }
+        };
+        // A run that is killed in between leaves the mark or what is right; only where nobody may write, the mark goes first.
+        let writable = meta.mode & 0o300 == 0o300 || rustix::process::geteuid().is_root();
+        if !writable {
+            unmark();
+            return self.set_metadata(meta);
+        }
+        let notes = self.set_metadata(meta)?;
+        unmark();
+        self.set_time(meta.mtime)?;
+        Ok(notes)
+    }
+
+    /// Sets this directory's time, which what was written in it has changed.
+    pub fn set_time(&self, mtime: Time) -> Result<Notes> {
+        let (dir, mut notes) = (self.handle()?, Notes::default());
+        let set = self.shared.habits.set_time(mtime, &mut notes, |times| futimens(&*dir, times), || fstat(&*dir));
+        set.map_err(|cause| failed("setting the time of", &self.path(), cause))?;
+        Ok(notes)
+    }
+
+    /// The same where something may have been written, which is seen by its having another time now.
+    pub fn put_back_time(&self, mtime: Time) -> Result<Notes> {
+        if self.stat()?.mtime == mtime { Ok(Notes::default()) } else { self.set_time(mtime) }
     }
 
     /// By an open handle of the link itself, so that nothing put in its place meanwhile is touched.
@@ -199,15 +259,19 @@ impl Dir {
             return Err(io::Error::other("the link was replaced by something else"));
         }
         if policy.owner && (stat.uid, stat.gid) != (meta.uid, meta.gid) {
-            let set = change_owner(meta, |uid, gid| chownat(&link, "", uid, gid, AtFlags::EMPTY_PATH));
-            done(set, &mut notes.owner)?;
+            notes.hear(change_owner(meta, |uid, gid| chownat(&link, "", uid, gid, AtFlags::EMPTY_PATH)));
         }
         // There is no call for a link's attributes by its handle; this path is resolved from the directory's.
-        for (xattr, value) in meta.xattrs.iter().filter(|(xattr, _)| wanted(xattr, policy)) {
+        for (xattr, value) in &meta.xattrs {
             let path = Path::new("/proc/self/fd").join(dir.as_raw_fd().to_string()).join(os(name));
-            set_xattr(lsetxattr(&path, os(xattr), value, XattrFlags::empty()), &mut notes)?;
+            let set = lsetxattr(&path, os(xattr), value, XattrFlags::empty());
+            if !is_set(set, value, &mut notes, |room| lgetxattr(&path, os(xattr), room)) {
+                notes.lacks(xattr);
+            }
         }
-        done(utimensat(&link, "", &times(meta.mtime), AtFlags::EMPTY_PATH), &mut notes.times)?;
+        let set = |times: &_| utimensat(&link, "", times, AtFlags::EMPTY_PATH);
+        let found = self.shared.habits.set_time(meta.mtime, &mut notes, set, || fstat(&link))?;
+        notes.compare(meta, None, policy, &found);
         Ok(notes)
     }
 
@@ -222,7 +286,7 @@ impl Dir {
         })
     }
 
-    fn handle(&self) -> Result<Arc<OwnedFd>> {
+    pub(super) fn handle(&self) -> Result<Arc<OwnedFd>> {
         self.shared.handles.of(&self.place, &self.shared.path)
     }
 

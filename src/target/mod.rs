@@ -12,19 +12,28 @@
 //! directory which finds something else in its place is of kind `Exists`.
 
 mod dir;
+mod leftovers;
 mod metadata;
 mod name;
 mod place;
+mod root;
 mod temp;
 
 pub use dir::{Dir, Target};
+pub use leftovers::Found;
 pub use metadata::{Metadata, Notes, Policy};
 pub use name::{check_name, is_temp_name};
 pub use temp::{Finished, Replace, Temp};
 
 use crate::error::{Error, Kind};
+use crate::source::Time;
 use std::io;
 use std::path::Path;
+
+/// Whether two times are the same as far as any file system keeps them.
+pub fn is_same_time(one: Time, other: Time) -> bool {
+    metadata::is_close(one, other)
+}
 
 /// An error of the target: what was being done to which path, and what the system said.
 fn failed(doing: &str, path: &Path, cause: impl Into<io::Error>) -> Error {

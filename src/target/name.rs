@@ -24,12 +24,22 @@ pub fn check_name(name: &[u8]) -> Result<()> {
     Err(Error::new(Kind::Target, format!("restoring under the name {shown:?}"), why))
 }
 
-/// Whether this is a name under which a restore writes what is not finished. One that is found later was left by a restore
-/// that was killed, and may be removed.
+/// Whether this is a name under which a restore writes what is not finished. One that is found later and that no process
+/// holds was left by a restore that was killed, and may be removed.
 pub fn is_temp_name(name: &[u8]) -> bool {
     name.strip_prefix(TEMP.0)
         .and_then(|rest| rest.strip_suffix(TEMP.1))
         .is_some_and(|middle| middle.len() == 32 && middle.iter().all(u8::is_ascii_hexdigit))
+}
+
+/// Whether this is the name of a mark: an empty file in a directory that a restore made and has not finished.
+pub(super) fn is_mark_name(name: &[u8]) -> bool {
+    is_temp_name(name) && name.ends_with(b"ffffffffffffffff.tmp")
+}
+
+/// The name of a run's marks.
+pub(super) fn mark_name(run: u64) -> Vec<u8> {
+    temp_name(run, u64::MAX)
 }
 
 /// A temporary name: `run` is random for each target, `count` differs for each name.
@@ -60,7 +70,8 @@ mod tests {
     #[test]
     fn temporary_names_are_known_again_and_no_others() {
         let name = temp_name(u64::MAX, 7);
-        assert!(is_temp_name(&name) && check_name(&name).is_ok());
+        assert!(is_temp_name(&name) && check_name(&name).is_ok() && !is_mark_name(&name));
+        assert!(is_temp_name(&mark_name(7)) && is_mark_name(&mark_name(7)));
         assert!(!is_temp_name(b".snapkeep-restore-.tmp"));
         assert!(!is_temp_name(b"photo.jpg"));
     }

@@ -1,19 +1,22 @@
 //! One file on its way into the target: written under a temporary name, then given its own in one step.
+//!
+//! For as long as it has its temporary name, its writer holds a lock on it. So one that nobody holds was left by a restore
+//! that was killed, and the next one may remove it.
 
 use super::dir::Shared;
 use super::failed;
-use super::metadata::{Metadata, Notes, Now, apply};
+use super::metadata::{Metadata, Notes, apply};
 use super::name::os;
 use super::place::Place;
 use crate::direct;
 use crate::error::{Error, Kind, Result};
 use crate::source::Stat;
 use rustix::fs::{
-    AtFlags, Mode, OFlags, RenameFlags, fstat, linkat, openat, renameat, renameat_with, statat, unlinkat,
+    AtFlags, FlockOperation, Mode, OFlags, RenameFlags, flock, fstat, linkat, openat, renameat, renameat_with, statat,
+    unlinkat,
 };
 use rustix::io::Errno;
 use std::fs::File;
-use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
@@ -46,6 +49,8 @@ pub struct Temp {
     place: Arc<Place>,
     dir: Arc<OwnedFd>,
     file: File,
+    /// What it was when it was made.
+    made: Stat,
     temp_name: Vec<u8>,
     name: Box<[u8]>,
     /// A write failed; what is on the disk is not known.
@@ -57,9 +62,20 @@ pub struct Temp {
 impl Temp {
     pub(super) fn create(shared: Arc<Shared>, place: Arc<Place>, dir: Arc<OwnedFd>, name: &[u8]) -> Result<Self> {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let made = shared.under_temp_name(|temp| openat(&*dir, os(temp), flags, Mode::RUSR | Mode::WUSR));
-        let (temp_name, file) = made.map_err(|cause| failed("creating a file in", &place.path(&shared.path), cause))?;
-        Ok(Self { shared, place, dir, file: file.into(), temp_name, name: name.into(), broken: false, named: true })
+        let made = shared.under_temp_name(|temp| {
+            let file = openat(&*dir, os(temp), flags, Mode::RUSR | Mode::WUSR)?;
+            let locked = flock(&file, FlockOperation::NonBlockingLockExclusive);
+            let stat = fstat(&file)?;
+            // Another run took it for one that was left, before it was locked.
+            if stat.st_nlink == 0 || locked == Err(Errno::WOULDBLOCK) {
+                return Err(Errno::EXIST);
+            }
+            Ok((file, stat.into()))
+        });
+        let (temp_name, (file, made)) =
+            made.map_err(|cause| failed("creating a file in", &place.path(&shared.path), cause))?;
+        let (file, name) = (file.into(), name.into());
+        Ok(Self { shared, place, dir, file, made, temp_name, name, broken: false, named: true })
     }
 
     /// Writes all of `bytes` at `offset`. After a failed write the file cannot be finished any more.
@@ -87,7 +103,8 @@ impl Temp {
     /// is left.
     ///
     /// Where the file system cannot rename without replacing, the name is given by a hard link, which cannot replace
-    /// either; where it has no hard links, by a look and a rename, between which another program could take the name.
+    /// either; where that does not work either, whatever it says, by a look and a rename, between which another program
+    /// could take the name.
     pub fn finish(mut self, meta: &Metadata, replace: Replace) -> Result<Finished> {
         if self.broken {
             return Err(Error::new(
@@ -96,15 +113,8 @@ impl Temp {
                 "a write to it failed",
             ));
         }
-        let fail = |cause: io::Error| failed("setting the metadata of", &self.path(), cause);
-        let policy = self.shared.policy;
-        let now = if policy.owner {
-            let stat = Stat::from(fstat(&self.file).map_err(|cause| fail(cause.into()))?);
-            Now { mode: stat.mode, uid: stat.uid, gid: stat.gid }
-        } else {
-            Now { mode: 0o600, uid: u32::MAX, gid: u32::MAX }
-        };
-        let notes = apply(self.file.as_fd(), meta, policy, &now).map_err(fail)?;
+        let notes = apply(self.file.as_fd(), meta, self.shared.policy, &self.made, &self.shared.habits)
+            .map_err(|cause| failed("setting the metadata of", &self.path(), cause))?;
         let placed = self.shared.place_name(&self.dir, &self.temp_name, &self.name, replace);
         match placed.map_err(|cause| self.misplaced(cause))? {
             true => {
@@ -173,23 +183,28 @@ impl Shared {
                 Ok(()) => return Ok(true),
                 Err(Errno::EXIST) => return Ok(false),
                 // Also said of a name that this file system does not allow, which the other ways will find out.
-                Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {}
-                Err(cause) => return Err(cause),
+                Err(_) => {}
             }
         }
-        match linkat(dir, os(temp), dir, os(name), AtFlags::empty()) {
-            Ok(()) => unlinkat(dir, os(temp), AtFlags::empty())?,
-            Err(Errno::EXIST) => return Ok(false),
-            Err(Errno::PERM | Errno::NOTSUP | Errno::NOSYS | Errno::INVAL | Errno::MLINK) => {
-                match statat(dir, os(name), AtFlags::SYMLINK_NOFOLLOW) {
-                    Err(Errno::NOENT) => renameat(dir, os(temp), dir, os(name))?,
-                    Err(cause) => return Err(cause),
-                    Ok(_) => return Ok(false),
+        if !self.no_links.load(Relaxed) {
+            match linkat(dir, os(temp), dir, os(name), AtFlags::empty()) {
+                Ok(()) => {
+                    // A second name that stays is known by what it is called.
+                    let _ = unlinkat(dir, os(temp), AtFlags::empty());
+                    self.plain_rename_only.store(true, Relaxed);
+                    return Ok(true);
                 }
+                Err(Errno::EXIST) => return Ok(false),
+                Err(_) => {}
             }
+        }
+        match statat(dir, os(name), AtFlags::SYMLINK_NOFOLLOW) {
+            Err(Errno::NOENT) => renameat(dir, os(temp), dir, os(name))?,
             Err(cause) => return Err(cause),
+            Ok(_) => return Ok(false),
         }
         self.plain_rename_only.store(true, Relaxed);
+        self.no_links.store(true, Relaxed);
         Ok(true)
     }
 }

@@ -7,14 +7,14 @@ mod window;
 pub use past::{AlbumChange, Candidate, Episode, History, Past, Span, Spot, Tally};
 pub use window::{Lost, Window};
 
-pub use crate::archive::last_name;
+pub use crate::archive::{Gap, Listing, last_name};
 // What a view speaks of, for those who know nothing of an archive but its views.
 pub use crate::format::{Carried, ChunkRef, Content, Entry, EntryKind, Meta, Snapshot, Time};
 
-use crate::archive::{Archive, Reader, chunks_of, entries_of};
+use crate::archive::{Archive, Reader, chunks_of, entries_of, readable_entries_of};
 use crate::error::{Error, Kind, Result};
 use crate::format::Tree;
-use crate::id::{ChunkKind, FileHash, SnapshotId};
+use crate::id::{ChunkId, ChunkKind, FileHash, SnapshotId};
 
 /// One snapshot of an archive.
 pub struct View<'a> {
@@ -113,19 +113,30 @@ impl<'a> View<'a> {
     /// # Errors
     /// [`Kind::Invalid`] if it is none, or the reader's error.
     pub fn list(&self, node: &Node) -> Result<Vec<Entry>> {
-        let (tree, carried) = match &node.entry {
-            None => (&self.snapshot.tree, None),
-            Some(Entry { kind: EntryKind::Dir { tree, .. }, meta, .. }) => (tree, meta.carried),
+        let mut entries = entries_of(&self.reader, self.tree(node)?)?;
+        mark_carried(node, &mut entries);
+        Ok(entries)
+    }
+
+    /// What can be read of a directory, and what cannot.
+    ///
+    /// # Errors
+    /// As [`View::list`], but not for what is lost, damaged or newer.
+    pub fn list_readable(&self, node: &Node) -> Result<Listing> {
+        let mut listing = readable_entries_of(&self.reader, self.tree(node)?)?;
+        mark_carried(node, &mut listing.entries);
+        Ok(listing)
+    }
+
+    fn tree<'n>(&'n self, node: &'n Node) -> Result<&'n ChunkId> {
+        match &node.entry {
+            None => Ok(&self.snapshot.tree),
+            Some(Entry { kind: EntryKind::Dir { tree, .. }, .. }) => Ok(tree),
             Some(_) => {
                 let path = String::from_utf8_lossy(&node.path);
-                return Err(Error::new(Kind::Invalid, format!("listing \"{path}\""), "it is not a directory"));
+                Err(Error::new(Kind::Invalid, format!("listing \"{path}\""), "it is not a directory"))
             }
-        };
-        let mut entries = entries_of(&self.reader, tree)?;
-        if carried.is_some() {
-            entries.iter_mut().for_each(|entry| entry.meta.carried = carried);
         }
-        Ok(entries)
     }
 
     /// Visits everything below a place, depth first and by name, the place itself first unless it is the top. `visit`
@@ -134,6 +145,32 @@ impl<'a> View<'a> {
     /// # Errors
     /// The first error of the reader or of `visit`; damaged if directories lie deeper in each other than they may.
     pub fn walk(&self, node: &Node, visit: &mut dyn FnMut(&Node) -> Result<bool>) -> Result<()> {
+        self.walk_lists(node, visit, &mut |node| self.list(node))
+    }
+
+    /// The same for what can be read; `missing` hears what cannot, and in which directory.
+    ///
+    /// # Errors
+    /// As [`View::walk`], but not for what is lost, damaged or newer.
+    pub fn walk_readable(
+        &self,
+        node: &Node,
+        visit: &mut dyn FnMut(&Node) -> Result<bool>,
+        missing: &mut dyn FnMut(&Node, Gap),
+    ) -> Result<()> {
+        self.walk_lists(node, visit, &mut |node| {
+            let listing = self.list_readable(node)?;
+            listing.gaps.into_iter().for_each(|gap| missing(node, gap));
+            Ok(listing.entries)
+        })
+    }
+
+    fn walk_lists(
+        &self,
+        node: &Node,
+        visit: &mut dyn FnMut(&Node) -> Result<bool>,
+        list: &mut dyn FnMut(&Node) -> Result<Vec<Entry>>,
+    ) -> Result<()> {
         let mut todo = vec![node.clone()];
         while let Some(node) = todo.pop() {
             let enter = node.entry.is_none() || visit(&node)?;
@@ -146,7 +183,7 @@ impl<'a> View<'a> {
                         "it lies in too many directories",
                     ));
                 }
-                let below = self.list(&node)?.into_iter().rev();
+                let below = list(&node)?.into_iter().rev();
                 todo.extend(below.map(|entry| Node { path: join(&node.path, &entry.name), entry: Some(entry) }));
             }
         }
@@ -190,6 +227,13 @@ impl<'a> View<'a> {
             let why = "its bytes do not match the hash that was recorded";
             Err(Error::new(Kind::Damaged, format!("reading \"{}\"", path()), why))
         }
+    }
+}
+
+/// What lies in a directory that was carried forward was carried as well.
+fn mark_carried(dir: &Node, entries: &mut [Entry]) {
+    if let Some(carried) = dir.entry.as_ref().and_then(|entry| entry.meta.carried) {
+        entries.iter_mut().for_each(|entry| entry.meta.carried = Some(carried));
     }
 }
 

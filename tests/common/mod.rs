@@ -213,6 +213,7 @@ pub fn restore_at(archive: &Archive, id: Option<SnapshotId>, target: &Path) -> R
         overwrite: Overwrite::Never,
         dry_run: false,
         verify: false,
+        setuid: false,
     };
     restore(&view, &Node { path: Vec::new(), entry: None }, &options, &Heard::default())
 }

@@ -298,6 +298,7 @@ fn restore(jobs: &[Job<'_>], heard: &Heard) -> std::result::Result<Restore, Stri
             overwrite: Overwrite::Never,
             dry_run: false,
             verify: false,
+            setuid: false,
         };
         let done: Result<Restore> = view.find(path).and_then(|node| op::restore(view, &node, &options, heard));
         let done = done.map_err(|error| match error.kind() {
@@ -321,8 +322,12 @@ fn told(done: &Restore, target: &Path) -> String {
         let failed = words::files(done.failed.len() as u64);
         told = format!("{failed} could not be restored ({}: {why}); {told}", path.display());
     }
-    if !done.left.is_empty() {
-        told += &format!("; {} were there already", words::files(done.left.len() as u64));
+    let there = done.left.len() as u64 + done.present;
+    if there > 0 {
+        told += &format!("; {} were there already", words::files(there));
+    }
+    if let Some((wanted, actual)) = done.renamed.first() {
+        told += &format!("; the target takes names for the same: {} is {}", wanted.display(), actual.display());
     }
     told
 }

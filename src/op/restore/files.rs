@@ -3,18 +3,21 @@
 //! Files come in batches that lie together in the archive, so that one read serves many small files. A file's bytes are
 //! hashed as a whole before it gets its name, whatever its chunks said of themselves.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use super::dirs::{Dirs, NAMES};
+use super::log::{Log, is_hopeless, pass_over};
 use super::plan::{Item, Plan};
-use super::{Overwrite, Restore, RestoreOptions, replaces, tell};
+use super::there::{Decision, Names, Standing, bears, decide, escaped, nameless};
 use crate::error::{Error, Kind, Result};
 use crate::format::{ChunkRef, Content, EntryKind, Meta};
 use crate::id::{ChunkId, FileHash};
-use crate::op::{Action, Event, Observer, check_stop};
+use crate::op::{Event, check_stop};
 use crate::source;
-use crate::target::{Dir, Finished, Metadata, Notes, Replace, Temp};
+use crate::target::{Dir, Finished, Metadata, Replace, Temp};
 use crate::view::View;
 
 /// A batch has at most this many bytes, in one or several files; a longer file is written in pieces of this length.
@@ -27,57 +30,17 @@ const HOLE: usize = 4096;
 pub(super) struct Work<'a> {
     view: &'a View<'a>,
     plan: &'a Plan,
-    options: &'a RestoreOptions,
-    observer: &'a dyn Observer,
-    root: Option<Dir>,
-    /// For each planned directory: itself, and whether it was made here.
-    dirs: Vec<Option<(Dir, bool)>>,
-    outcome: Mutex<Restore>,
+    dirs: &'a Dirs,
+    log: &'a Log<'a>,
+    /// Which of the plan's files are at the target, under their own names.
+    placed: Mutex<HashSet<usize>>,
+    /// What could not have its name.
+    nameless: Mutex<Vec<Item>>,
 }
 
 impl<'a> Work<'a> {
-    pub(super) fn new(
-        view: &'a View<'a>,
-        plan: &'a Plan,
-        options: &'a RestoreOptions,
-        observer: &'a dyn Observer,
-    ) -> Self {
-        Self { view, plan, options, observer, root: None, dirs: Vec::new(), outcome: Mutex::default() }
-    }
-
-    pub(super) fn into_outcome(self) -> Restore {
-        let mut outcome = self.outcome.into_inner().unwrap_or_else(PoisonError::into_inner);
-        outcome.left.sort_unstable();
-        outcome.failed.sort_unstable();
-        outcome
-    }
-
-    /// Makes the directories, parents first.
-    pub(super) fn make_dirs(&mut self, root: Dir) {
-        self.root = Some(root);
-        for item in &self.plan.dirs {
-            let made = self.dir(item).map(|dir| dir.make_dir(&item.entry.name));
-            let dir = match made {
-                Some(Ok((dir, made))) => {
-                    self.outcome().dirs += u64::from(made);
-                    Some((dir, made))
-                }
-                Some(Err(error)) => {
-                    self.failed(item, &error);
-                    None
-                }
-                None => None, // the directory above failed, and that was told
-            };
-            self.dirs.push(dir);
-        }
-    }
-
-    /// The directory that an item goes into.
-    fn dir(&self, item: &Item) -> Option<&Dir> {
-        match item.dir {
-            None => self.root.as_ref(),
-            Some(at) => self.dirs.get(at)?.as_ref().map(|(dir, _)| dir),
-        }
+    pub(super) fn new(view: &'a View<'a>, plan: &'a Plan, dirs: &'a Dirs, log: &'a Log<'a>) -> Self {
+        Self { view, plan, dirs, log, placed: Mutex::default(), nameless: Mutex::default() }
     }
 
     pub(super) fn restore_files(&self) -> Result<()> {
@@ -105,47 +68,37 @@ impl<'a> Work<'a> {
     }
 
     fn batch(&self, items: &[&Item]) -> Result<()> {
-        check_stop(self.observer)?;
         let mut files = Vec::with_capacity(items.len());
         for item in items {
-            match self.wanted(item) {
-                Ok(true) => {}
-                Ok(false) => continue,
-                Err(error) => {
-                    self.give_up(item, error)?;
-                    continue;
-                }
-            }
+            check_stop(self.log.observer)?;
+            let Some(replace) = self.wanted(item)? else { continue };
             match self.view.chunks(&item.entry) {
                 Ok(chunks) if item.size > BATCH => {
-                    if let Err(error) = self.long_file(item, &chunks) {
+                    if let Err(error) = self.long_file(item, &chunks, replace) {
                         self.give_up(item, error)?;
                     }
                 }
-                Ok(chunks) => files.push(Gathered::new(item, chunks)),
+                Ok(chunks) => files.push(Gathered::new(item, chunks, replace)),
                 Err(error) => self.give_up(item, error)?,
             }
         }
         self.short_files(files)
     }
 
-    /// Whether an item is to be written, by a look at what lies there.
-    fn wanted(&self, item: &Item) -> Result<bool> {
-        let Some(dir) = self.dir(item) else {
-            return Err(Error::new(Kind::Target, "restoring", "its directory could not be made"));
-        };
-        let there = match self.options.overwrite {
-            Overwrite::Never | Overwrite::Always => None, // finishing the file decides
-            _ => dir.existing(&item.entry.name)?,
-        };
-        let stay = |there: source::Stat| {
-            !replaces(self.options.overwrite, item, there.size, (there.mtime.secs, there.mtime.nanos))
-        };
-        if there.is_some_and(stay) {
-            self.left(item);
-            return Ok(false);
+    /// Whether an item is to be written, and over what, by a look at what lies there. If not, it is dealt with.
+    fn wanted(&self, item: &Item) -> Result<Option<Replace>> {
+        let decision = (|| decide(self.dirs.dir_of(item)?, item, self.log.options.overwrite, self.log.observer))();
+        match decision {
+            Ok(Decision::Write(replace)) => return Ok(Some(replace)),
+            Ok(Decision::Leave) => {
+                self.log.left(self.path(item), item);
+                self.dirs.settled(item);
+            }
+            Ok(Decision::Present) => self.present(item),
+            Ok(Decision::Rename) => self.rename_later(item),
+            Err(error) => self.give_up(item, error)?,
         }
-        Ok(true)
+        Ok(None)
     }
 
     /// Reads the chunks of several files together, and finishes each file when the last of its chunks has come.
@@ -159,14 +112,16 @@ impl<'a> Work<'a> {
             }
         }
         for file in files.iter().filter(|file| file.chunks.is_empty()) {
-            self.finish_file(file.item, &[])?;
+            self.finish_file(file.item, &[], file.replace)?;
         }
         let ids: Vec<ChunkId> = wanted.iter().map(|(id, ..)| *id).collect();
         self.view.reader().get_all(&ids, &mut |position, bytes| {
             let (_, file, offset, len) = wanted[position];
             let file = &mut files[file];
             match bytes {
-                Ok(bytes) if bytes.len() == len && file.chunks.len() == 1 => self.finish_file(file.item, bytes),
+                Ok(bytes) if bytes.len() == len && file.chunks.len() == 1 => {
+                    self.finish_file(file.item, bytes, file.replace)
+                }
                 Ok(bytes) if bytes.len() == len => {
                     file.bytes.resize(file.item.size as usize, 0);
                     file.bytes[offset..offset + len].copy_from_slice(bytes);
@@ -174,7 +129,7 @@ impl<'a> Work<'a> {
                     if file.missing > 0 {
                         return Ok(());
                     }
-                    self.finish_file(file.item, &std::mem::take(&mut file.bytes))
+                    self.finish_file(file.item, &std::mem::take(&mut file.bytes), file.replace)
                 }
                 _ if file.failed => Ok(()),
                 other => {
@@ -188,31 +143,31 @@ impl<'a> Work<'a> {
         })
     }
 
-    fn finish_file(&self, item: &Item, bytes: &[u8]) -> Result<()> {
+    fn finish_file(&self, item: &Item, bytes: &[u8], replace: Replace) -> Result<()> {
         let written = (|| {
             let mut file = self.create(item)?;
             if !is_one_chunk(item) {
                 check_hash(item, FileHash::from_bytes(*blake3::hash(bytes).as_bytes()))?;
             }
             write(&mut file, item, 0, bytes)?;
-            self.name_file(item, file)
+            self.name_file(item, file, replace)
         })();
         match written {
             Err(error) => self.give_up(item, error),
             Ok(()) => {
-                self.observer.event(Event::Advance { files: 0, bytes: item.size });
+                self.log.observer.event(Event::Advance { files: 0, bytes: item.size });
                 Ok(())
             }
         }
     }
 
     /// Writes a file in pieces.
-    fn long_file(&self, item: &Item, chunks: &[ChunkRef]) -> Result<()> {
+    fn long_file(&self, item: &Item, chunks: &[ChunkRef], replace: Replace) -> Result<()> {
         let mut file = self.create(item)?;
         let mut hasher = blake3::Hasher::new();
         let (mut offset, mut rest) = (0, chunks);
         while !rest.is_empty() {
-            check_stop(self.observer)?;
+            check_stop(self.log.observer)?;
             let mut len = 0;
             let fit = rest.iter().take_while(|chunk| {
                 len += u64::from(chunk.len);
@@ -224,10 +179,10 @@ impl<'a> Work<'a> {
             write(&mut file, item, offset, &bytes)?;
             offset += bytes.len() as u64;
             rest = after;
-            self.observer.event(Event::Advance { files: 0, bytes: bytes.len() as u64 });
+            self.log.observer.event(Event::Advance { files: 0, bytes: bytes.len() as u64 });
         }
         check_hash(item, FileHash::from_bytes(*hasher.finalize().as_bytes()))?;
-        self.name_file(item, file)
+        self.name_file(item, file, replace)
     }
 
     fn piece(&self, chunks: &[ChunkRef]) -> Result<Vec<u8>> {
@@ -252,148 +207,147 @@ impl<'a> Work<'a> {
     }
 
     fn create(&self, item: &Item) -> Result<Temp> {
-        let unmade = || Error::new(Kind::Target, "restoring", "its directory could not be made");
-        self.dir(item).ok_or_else(unmade)?.create(&item.entry.name)
+        self.dirs.dir_of(item)?.create(&item.entry.name)
     }
 
     /// Gives a complete file its metadata and its name.
-    fn name_file(&self, item: &Item, mut file: Temp) -> Result<()> {
+    fn name_file(&self, item: &Item, mut file: Temp, replace: Replace) -> Result<()> {
         if is_sparse(item) {
             file.set_len(item.size)?;
         }
-        if self.options.verify {
+        if self.log.options.verify {
             read_back(item, &file)?;
         }
-        match file.finish(&metadata(&item.entry.meta), self.replace())? {
-            Finished::Written(notes) => self.written(item, notes),
-            Finished::Exists => self.left(item),
-        }
+        self.finished(item, file.finish(&metadata(&item.entry.meta), replace)?);
         Ok(())
-    }
-
-    fn replace(&self) -> Replace {
-        if self.options.overwrite == Overwrite::Never { Replace::Never } else { Replace::Always }
     }
 
     /// Gives files their further names; where the target cannot, they become files of their own.
     pub(super) fn restore_links(&self) -> Result<()> {
         let mut copies = Vec::new();
         for (first, item) in &self.plan.links {
-            check_stop(self.observer)?;
-            let first = &self.plan.files[*first];
-            let (Some(from), Some(to)) = (self.dir(first), self.dir(item)) else {
-                self.failed(item, &Error::new(Kind::Target, "restoring", "its directory could not be made"));
-                continue;
-            };
+            check_stop(self.log.observer)?;
             // What lay there and was left may be anything, and is not to be had under a second name.
-            if self.outcome().left.contains(&self.path(first)) {
+            if !lock(&self.placed).contains(first) {
                 copies.push(item);
                 continue;
             }
-            match to.hard_link((from, &first.entry.name), &item.entry.name, self.replace()) {
-                Ok(Finished::Written(notes)) => self.written(item, notes),
-                Ok(Finished::Exists) => self.left(item),
-                _ => copies.push(item),
+            let Some(replace) = self.wanted(item)? else { continue };
+            let first = &self.plan.files[*first];
+            let (Some(from), Some(to)) = (self.dirs.dir(first), self.dirs.dir(item)) else { continue };
+            match to.hard_link((from, &first.entry.name), &item.entry.name, replace) {
+                Ok(finished) => self.finished(item, finished),
+                Err(_) => copies.push(item),
             }
         }
         self.in_batches(&copies)
     }
 
     pub(super) fn restore_symlinks(&self) -> Result<()> {
-        for item in &self.plan.symlinks {
-            check_stop(self.observer)?;
-            let EntryKind::Symlink { target } = &item.entry.kind else { continue };
-            match self.wanted(item) {
-                Ok(true) => {}
-                Ok(false) => continue,
-                Err(error) => {
-                    self.give_up(item, error)?;
-                    continue;
-                }
-            }
-            let Some(dir) = self.dir(item) else { continue };
-            match dir.symlink(&item.entry.name, target, self.replace(), &metadata(&item.entry.meta)) {
-                Ok(Finished::Written(notes)) => {
-                    let mut outcome = self.outcome();
-                    outcome.symlinks += 1;
-                    outcome.notes += notes;
-                }
-                Ok(Finished::Exists) => self.left(item),
-                Err(error) => self.give_up(item, error)?,
-            }
+        self.plan.symlinks.iter().try_for_each(|item| self.restore_symlink(item))
+    }
+
+    fn restore_symlink(&self, item: &Item) -> Result<()> {
+        check_stop(self.log.observer)?;
+        let EntryKind::Symlink { target } = &item.entry.kind else { return Ok(()) };
+        let Some(replace) = self.wanted(item)? else { return Ok(()) };
+        let made = self
+            .dirs
+            .dir_of(item)
+            .and_then(|dir| dir.symlink(&item.entry.name, target, replace, &metadata(&item.entry.meta)));
+        match made {
+            Ok(finished) => self.finished(item, finished),
+            Err(error) => self.give_up(item, error)?,
         }
         Ok(())
     }
 
-    /// Sets what is kept of directories, the innermost first, since writing into one changes its times. Directories that
-    /// were there before keep what they had, unless everything is to be replaced.
-    pub(super) fn finish_dirs(&self) -> Result<()> {
-        for (item, dir) in self.plan.dirs.iter().zip(&self.dirs).rev() {
-            let Some((dir, made)) = dir else { continue };
-            if *made || self.options.overwrite == Overwrite::Always {
-                match dir.set_metadata(&metadata(&item.entry.meta)) {
-                    Ok(notes) => self.outcome().notes += notes,
-                    Err(error) => self.give_up(item, error)?,
+    /// Restores what could not have its name under another one.
+    pub(super) fn restore_renamed(&self) -> Result<()> {
+        let mut names = Names::default();
+        for number in 1..NAMES {
+            let mut tries = Vec::new();
+            for mut item in std::mem::take(&mut *lock(&self.nameless)) {
+                check_stop(self.log.observer)?;
+                let own = item.own.clone().unwrap_or_default();
+                // At first its own name again: another run may have been quicker with the same.
+                item.entry.name = if number == 1 { own } else { escaped(&own, number) };
+                item.standing = Standing::Free;
+                let is_planned = number > 1 && names.of(self.plan).contains(&(item.dir, item.entry.name.clone()));
+                match self.dirs.dir_of(&item).and_then(|dir| self.is_had(dir, &item)) {
+                    Ok(_) if is_planned => lock(&self.nameless).push(item),
+                    Ok(None) => tries.push(item),
+                    Ok(Some(true)) => self.present(&item),
+                    Ok(Some(false)) => lock(&self.nameless).push(item),
+                    Err(error) => self.give_up(&item, error)?,
                 }
             }
+            let (links, files): (Vec<&Item>, Vec<&Item>) = tries.iter().partition(|item| item.is_symlink());
+            self.in_batches(&files)?;
+            links.into_iter().try_for_each(|item| self.restore_symlink(item))?;
         }
-        Ok(())
+        std::mem::take(&mut *lock(&self.nameless)).iter().try_for_each(|item| self.give_up(item, nameless()))
     }
 
-    fn written(&self, item: &Item, notes: Notes) {
-        tell(self.observer, Action::Restored, &self.path(item), item.size);
-        self.observer.event(Event::Advance { files: 1, bytes: 0 });
-        let mut outcome = self.outcome();
-        outcome.files += 1;
-        outcome.bytes += item.size;
-        outcome.notes += notes;
+    /// Whether something has the name, and if so, whether it is this very item.
+    fn is_had(&self, dir: &Dir, item: &Item) -> Result<Option<bool>> {
+        match dir.existing(&item.entry.name)? {
+            None => Ok(None),
+            Some(_) => bears(dir, item, self.log.observer).map(Some),
+        }
     }
 
-    fn left(&self, item: &Item) {
-        let path = self.path(item);
-        tell(self.observer, Action::Left, &path, item.size);
-        self.outcome().left.push(path);
+    fn finished(&self, item: &Item, finished: Finished) {
+        match finished {
+            Finished::Written(notes) => {
+                self.log.written(&self.path(item), item, notes);
+                self.placed(item);
+            }
+            // This run found the name free, and now it is not.
+            Finished::Exists => self.rename_later(item),
+        }
+    }
+
+    fn present(&self, item: &Item) {
+        self.log.present(&self.path(item), item);
+        self.placed(item);
+    }
+
+    fn placed(&self, item: &Item) {
+        match item.own.as_ref().filter(|own| **own != item.entry.name) {
+            None => lock(&self.placed).extend(item.number),
+            Some(own) => {
+                let actual = self.path(item);
+                self.log.renamed(actual.with_file_name(source::name_of(own)), actual);
+            }
+        }
+        self.dirs.settled(item);
+    }
+
+    fn rename_later(&self, item: &Item) {
+        let mut item = item.clone();
+        item.own.get_or_insert_with(|| item.entry.name.clone());
+        lock(&self.nameless).push(item);
     }
 
     /// Passes over an item that cannot be restored, or ends the restore if nothing else could be either.
     fn give_up(&self, item: &Item, error: Error) -> Result<()> {
-        let hopeless = match error.kind() {
-            Kind::Interrupted | Kind::Internal => true,
-            Kind::Target => error.io().is_some_and(|cause| {
-                use std::io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
-                matches!(cause.kind(), StorageFull | QuotaExceeded | ReadOnlyFilesystem)
-            }),
-            // What cannot be opened costs what lies in it; a drive that is gone ends everything.
-            Kind::Store => !self.view.reader().archive().is_reachable(),
-            _ => false,
-        };
-        if hopeless {
-            return Err(error);
-        }
-        self.failed(item, &error);
-        Ok(())
-    }
-
-    fn failed(&self, item: &Item, error: &Error) {
-        let (path, why) = (self.path(item), error.to_string());
-        self.observer.event(Event::Trouble { path: &path, why: &why });
-        let mut outcome = self.outcome();
-        outcome.damaged |= matches!(error.kind(), Kind::Damaged | Kind::Missing);
-        outcome.failed.push((path, why));
+        let hopeless = is_hopeless(&error, || self.view.reader().archive().is_reachable());
+        pass_over(hopeless, error, |error| {
+            self.log.failed(self.plan, item, error);
+            self.dirs.settled(item);
+        })
     }
 
     fn path(&self, item: &Item) -> PathBuf {
-        self.options.target.join(self.plan.path(item))
-    }
-
-    fn outcome(&self) -> MutexGuard<'_, Restore> {
-        lock(&self.outcome)
+        self.log.path(self.plan, item)
     }
 }
 
 /// A short file whose chunks are coming in.
 struct Gathered<'a> {
     item: &'a Item,
+    replace: Replace,
     missing: usize,
     chunks: Vec<ChunkRef>,
     bytes: Vec<u8>,
@@ -401,8 +355,8 @@ struct Gathered<'a> {
 }
 
 impl<'a> Gathered<'a> {
-    fn new(item: &'a Item, chunks: Vec<ChunkRef>) -> Self {
-        Self { item, missing: chunks.len(), chunks, bytes: Vec::new(), failed: false }
+    fn new(item: &'a Item, chunks: Vec<ChunkRef>, replace: Replace) -> Self {
+        Self { item, replace, missing: chunks.len(), chunks, bytes: Vec::new(), failed: false }
     }
 }
 
@@ -471,7 +425,7 @@ fn read_back(item: &Item, file: &Temp) -> Result<()> {
     })
 }
 
-fn metadata(meta: &Meta) -> Metadata {
+pub(super) fn metadata(meta: &Meta) -> Metadata {
     let mtime = source::Time { secs: meta.mtime.secs, nanos: meta.mtime.nanos };
     Metadata { mode: meta.mode, uid: meta.uid, gid: meta.gid, mtime, xattrs: meta.xattrs.clone() }
 }

@@ -4,15 +4,16 @@
 //! below a directory is held against what the directory says of itself, and that against what a restore can bear. A
 //! directory says nothing of the directories below it, so what is named again is counted as well.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::PathBuf;
 
 use super::Selection;
+use super::there::Standing;
 use crate::error::{Error, Kind, Result};
 use crate::format::{Carried, Content, Entry, EntryKind, Tree};
 use crate::id::ChunkId;
 use crate::op::{Event, Observer, check_stop};
-use crate::view::{Node, View, is_below};
+use crate::view::{Gap, Node, View, is_below};
 
 /// Entries that are restored at once; more would not fit into memory.
 const MAX_ENTRIES: u64 = 1 << 24;
@@ -31,16 +32,27 @@ pub(super) struct Plan {
     pub(super) symlinks: Vec<Item>,
     /// Files and links among them that could not be read when the snapshot was taken, and are as an earlier one has them.
     pub(super) unread: u64,
+    /// What of directories cannot be read, and where they go, below the target.
+    pub(super) gaps: Vec<(PathBuf, Gap)>,
+    /// Which of the patterns that were to be heard of fit something.
+    pub(super) matched: BTreeSet<usize>,
     /// Sources that were met; a device number means something only within one.
     sources: Vec<Vec<u8>>,
 }
 
 /// An entry and the directory it goes into, by its place in `dirs`; none means the target itself.
+#[derive(Clone)]
 pub(super) struct Item {
     pub(super) dir: Option<usize>,
     pub(super) entry: Entry,
     /// A file's bytes.
     pub(super) size: u64,
+    /// What bore its name before.
+    pub(super) standing: Standing,
+    /// The name that it should have, if it cannot.
+    pub(super) own: Option<Vec<u8>>,
+    /// Its place in `files`, if it is one of them.
+    pub(super) number: Option<usize>,
     /// Which source it is of.
     source: usize,
 }
@@ -99,12 +111,14 @@ impl Plan {
         selection: &Selection,
         observer: &dyn Observer,
     ) -> Result<Self> {
-        let (dirs, files, links, symlinks, unread, sources) = Default::default();
-        let mut plan = Self { dirs, files, links, symlinks, unread, sources };
+        let (dirs, files, links, symlinks, unread, gaps, matched, sources) = Default::default();
+        let mut plan = Self { dirs, files, links, symlinks, unread, gaps, matched, sources };
+        let mut gaps: Vec<(Vec<u8>, Gap)> = Vec::new();
+        let mut unmatched: Vec<usize> = (0..selection.named.len()).collect();
         let mut above: Vec<Above> = Vec::new();
         let (mut left, mut count, mut again) = (Declared { files: limit, bytes: u64::MAX }, 0, 0);
         let mut entered: HashSet<ChunkId> = HashSet::new();
-        view.walk(node, &mut |visited| {
+        let mut visit = |visited: &Node| {
             check_stop(observer)?;
             while above.last().is_some_and(|dir| !is_below(&visited.path, &dir.node.path)) {
                 above.pop();
@@ -135,6 +149,7 @@ impl Plan {
                 return refused(Kind::Unsupported, &why);
             }
             plan.enter_source(&visited.path);
+            unmatched.retain(|at| !selection.named[*at].fit(&visited.path));
             let excluded = selection.exclude.fit(&visited.path);
             if let EntryKind::Dir { tree, .. } = entry.kind {
                 let repeated = !entered.insert(tree) || repeated;
@@ -149,7 +164,13 @@ impl Plan {
                 plan.add(dir, entry);
             }
             Ok(false)
-        })?;
+        };
+        view.walk_readable(node, &mut visit, &mut |dir, gap| gaps.push((dir.path.clone(), gap)))?;
+        plan.matched = (0..selection.named.len()).filter(|at| !unmatched.contains(at)).collect();
+        // Paths at the target begin with the last name of what is restored.
+        let above = crate::view::above(&node.path).to_vec();
+        let below = |path: Vec<u8>| path[above.len()..].strip_prefix(b"/").unwrap_or(&path[above.len()..]).to_vec();
+        plan.gaps.extend(gaps.into_iter().map(|(path, gap)| (path_of(&below(path)), gap)));
         plan.separate_links();
         plan.sort_by_place(view)?;
         let (files, bytes) = plan.files.iter().fold((0, 0), |(files, bytes), item| (files + 1, bytes + item.size));
@@ -180,7 +201,8 @@ impl Plan {
     }
 
     fn item(&self, dir: Option<usize>, entry: &Entry, size: u64) -> Item {
-        Item { dir, entry: entry.clone(), size, source: self.sources.len() }
+        let standing = Standing::default();
+        Item { dir, entry: entry.clone(), size, standing, own: None, number: None, source: self.sources.len() }
     }
 
     fn add(&mut self, dir: Option<usize>, entry: &Entry) {
@@ -234,10 +256,20 @@ impl Plan {
             moved[from] = to;
             self.files.extend(files[from].take());
         }
+        self.files.iter_mut().enumerate().for_each(|(at, item)| item.number = Some(at));
         for (first, _) in &mut self.links {
             *first = moved[*first];
         }
         Ok(())
+    }
+
+    /// Everything that goes into directories: files first, then their further names, then links.
+    pub(super) fn items(&self) -> impl Iterator<Item = &Item> {
+        self.files.iter().chain(self.links.iter().map(|(_, item)| item)).chain(&self.symlinks)
+    }
+
+    pub(super) fn items_mut(&mut self) -> impl Iterator<Item = &mut Item> {
+        self.files.iter_mut().chain(self.links.iter_mut().map(|(_, item)| item)).chain(&mut self.symlinks)
     }
 
     /// Where an item goes, below the target.
@@ -251,6 +283,11 @@ impl Plan {
         }
         names.into_iter().rev().map(std::ffi::OsStr::from_bytes).collect()
     }
+}
+
+fn path_of(bytes: &[u8]) -> PathBuf {
+    use std::os::unix::ffi::OsStrExt;
+    std::ffi::OsStr::from_bytes(bytes).into()
 }
 
 #[cfg(test)]

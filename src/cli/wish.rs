@@ -1,0 +1,167 @@
+//! What a restore is asked for: a snapshot or a path, and which snapshots that means.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ffi::{OsStr, OsString};
+
+use jiff::Zoned;
+use snapkeep::archive::{Archive, Filter};
+use snapkeep::format::{Snapshot, Time};
+use snapkeep::id::SnapshotId;
+use snapkeep::view::{Past, Span, Spot};
+
+use super::app::App;
+use super::exit::{Code, Failure};
+use super::selector::Asked;
+use super::{dates, episodes, names, places, words};
+
+/// What was asked for, before the archive is known.
+pub enum Wish {
+    /// A snapshot, and what in it.
+    Snapshot(Asked),
+    /// A path as it was at a time, which was written so.
+    AsOf(OsString, Time, String),
+    /// What was deleted there.
+    Deleted(OsString),
+    /// A path, in the newest snapshot that has it; and what is wrong if there is none.
+    Newest(OsString, Failure),
+}
+
+/// Something to restore.
+pub struct Find {
+    /// The snapshot.
+    pub id: SnapshotId,
+    /// Its content.
+    pub snapshot: Snapshot,
+    /// Where it is in the snapshot.
+    pub path: Vec<u8>,
+    /// Only these files of it.
+    pub only: Option<HashSet<Vec<u8>>>,
+}
+
+impl Wish {
+    /// Understands what was written.
+    ///
+    /// # Errors
+    /// A usage failure if it makes no sense.
+    pub fn parse(what: &OsStr, deleted: bool) -> Result<Self, Failure> {
+        if deleted {
+            return Ok(Self::Deleted(what.to_owned()));
+        }
+        let now = Zoned::now();
+        let failure = match Asked::parse(what, &now) {
+            Ok(asked) => return Ok(Self::Snapshot(asked)),
+            Err(failure) => failure,
+        };
+        // The last @ counts; what is before it is a path and may have others.
+        let bytes = places::bytes_of(what);
+        let Some(at) = bytes.iter().rposition(|byte| *byte == b'@').filter(|at| *at > 0) else {
+            return Ok(Self::Newest(what.to_owned(), failure));
+        };
+        let date = String::from_utf8_lossy(&bytes[at + 1..]).into_owned();
+        let time = dates::end_of(&date, &now).ok_or_else(|| {
+            Failure::usage(format!("\"{date}\" is no date")).hint("write PATH@2024-06, or PATH@\"3 weeks ago\"")
+        })?;
+        Ok(Self::AsOf(places::path_of(bytes[..at].to_vec()).into_os_string(), time, date))
+    }
+
+    /// Finds it.
+    ///
+    /// # Errors
+    /// If it is not there, or if several things could be meant.
+    pub fn find(self, app: &App, archive: &Archive, filter: &Filter) -> Result<Vec<Find>, Failure> {
+        match self {
+            Self::Snapshot(asked) => {
+                let (id, snapshot) = asked.find(archive, filter)?;
+                let path = asked.path.clone().unwrap_or_default();
+                Ok(vec![Find { id, snapshot, path, only: None }])
+            }
+            Self::AsOf(path, time, date) => {
+                let past = Past::open(archive, filter)?;
+                let spot = only_one(&past, &path)?;
+                let Some((id, snapshot)) = past.as_of(&spot, time)? else {
+                    let shown = names::message(&path.to_string_lossy());
+                    return Err(Failure::new(Code::Failed, format!("there was no \"{shown}\" by {date}"))
+                        .hint(format!("{{snap}} history \"{shown}\" shows when it was there")));
+                };
+                Ok(vec![find(app, &past, &spot, id, snapshot, None)?])
+            }
+            Self::Deleted(path) => {
+                let past = Past::open(archive, filter)?;
+                let spot = only_one(&past, &path)?;
+                deleted(app, &past, &spot)
+            }
+            Self::Newest(path, failure) => {
+                let past = Past::open(archive, filter)?;
+                let nothing =
+                    || Failure { message: format!("{}, and nothing was ever there", failure.message), ..failure };
+                let spot = match episodes::spots(&past, &path) {
+                    Err(_) => return Err(nothing()),
+                    Ok(_) => only_one(&past, &path)?,
+                };
+                let Some((id, snapshot, _)) = past.newest_with(&spot)? else { return Err(nothing()) };
+                Ok(vec![find(app, &past, &spot, id, snapshot, None)?])
+            }
+        }
+    }
+}
+
+/// The one place that is meant.
+fn only_one(past: &Past<'_>, path: &OsStr) -> Result<Spot, Failure> {
+    let mut spots = episodes::spots(past, path)?;
+    if spots.len() > 1 {
+        let origin = |spot: &Spot| {
+            let (host, path) = past.origin(spot);
+            format!("{} of {}", names::escape(&path), names::message(host))
+        };
+        let origins: Vec<String> = spots.iter().map(origin).collect();
+        return Err(Failure::new(Code::Failed, format!("several places are called so: {}", origins.join(", ")))
+            .hint("give the whole path as it was at the source, or --host NAME"));
+    }
+    spots.pop().ok_or_else(|| Failure::new(Code::Failed, "nothing was ever there"))
+}
+
+/// What was deleted at a place: all of it if it is gone, else what is missing in it, each as it last was.
+fn deleted(app: &App, past: &Past<'_>, spot: &Spot) -> Result<Vec<Find>, Failure> {
+    let gone = past.episodes(std::slice::from_ref(spot), Span::Deleted)?;
+    let shown = names::escape(&past.path(spot));
+    if gone.is_empty() {
+        return Err(Failure::new(Code::Failed, format!("nothing that was in \"{shown}\" was deleted"))
+            .hint(format!("{{snap}} history \"{shown}\" tells what became of it")));
+    }
+    if let Some((id, snapshot, false)) = past.newest_with(spot)? {
+        return Ok(vec![find(app, past, spot, id, snapshot, None)?]);
+    }
+    let mut snapshots: BTreeMap<(u64, SnapshotId), &Snapshot> = BTreeMap::new();
+    let mut files: HashMap<SnapshotId, HashSet<Vec<u8>>> = HashMap::new();
+    for one in &gone {
+        let Some((id, snapshot)) = past.last(one) else { continue };
+        let Some(path) = past.path_in(&past.spot(one), snapshot) else { continue };
+        snapshots.insert((snapshot.sequence, id), snapshot);
+        files.entry(id).or_default().insert(path);
+    }
+    let each = snapshots.into_iter();
+    each.map(|((_, id), snapshot)| find(app, past, spot, id, snapshot, files.remove(&id))).collect()
+}
+
+fn find(
+    app: &App,
+    past: &Past<'_>,
+    spot: &Spot,
+    id: SnapshotId,
+    snapshot: &Snapshot,
+    only: Option<HashSet<Vec<u8>>>,
+) -> Result<Find, Failure> {
+    let path = past.path_in(spot, snapshot);
+    let path = path.ok_or_else(|| Failure::new(Code::Failed, "the snapshot does not have this source"))?;
+    let what = match &only {
+        None => "all of it".to_owned(),
+        Some(only) => words::files(only.len() as u64),
+    };
+    app.screen.remark(&format!(
+        "{}: {what}, as snapshot {} of {} has it",
+        names::escape(&past.path(spot)),
+        id.short(),
+        dates::minute(snapshot.time)
+    ));
+    Ok(Find { id, snapshot: snapshot.clone(), path, only })
+}
