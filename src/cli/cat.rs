@@ -4,7 +4,6 @@ use std::ffi::OsString;
 
 use jiff::Zoned;
 use snapkeep::error::Error;
-use snapkeep::view::View;
 
 use super::app::App;
 use super::args::Which;
@@ -34,9 +33,7 @@ pub fn run(app: &App, asked: &Arguments) -> Result<Code, Failure> {
     };
     let filter = asked.which.filter()?;
     let archive = app.open()?;
-    let (id, snapshot) = what.find(&archive, &filter)?;
-    let view = View::new(&archive, id, snapshot);
-    let node = view.find(path)?;
+    let (view, node) = what.look(app, &archive, &filter)?;
     if node.is_dir() {
         let path = String::from_utf8_lossy(path).into_owned();
         return Err(Failure::usage(format!("\"{path}\" is a directory"))

@@ -130,15 +130,17 @@ fn prefix(cursor: bool, marked: bool, gone: bool) -> String {
 }
 
 fn of_moment(moment: &Moment) -> String {
-    let told = [(moment.new, "new"), (moment.changed, "changed"), (moment.gone, "gone")];
+    let told = [(moment.new, "new"), (moment.changed, "changed"), (moment.moved, "moved"), (moment.gone, "gone")];
     let told = told.iter().filter(|(number, _)| *number > 0);
     let told: Vec<String> = told.map(|(number, what)| format!("{} {what}", words::count(*number))).collect();
     let (date, host) = (dates::minute(moment.time), names::message(&moment.host));
+    let sources: Vec<String> = moment.sources.iter().map(|name| names::escape(name)).collect();
     format!(
-        "{date}  {host:10}  {:>9} files  {:>9}  {}",
+        "{date}  {host:10}  {:>9} files  {:>9}  {}  {}",
         words::count(moment.files),
         words::bytes(moment.bytes),
-        told.join(", ")
+        told.join(", "),
+        sources.join(", ")
     )
 }
 

@@ -25,10 +25,13 @@ pub struct Moment {
     pub id: SnapshotId,
     pub time: Time,
     pub host: String,
+    /// The names of its sources.
+    pub sources: Vec<Vec<u8>>,
     pub files: u64,
     pub bytes: u64,
     pub new: u64,
     pub changed: u64,
+    pub moved: u64,
     pub gone: u64,
 }
 
@@ -93,8 +96,11 @@ impl<'a> Held<'a> {
         all.retain(|(_, snapshot)| filter.admits(snapshot));
         let moment = |(id, snapshot): &(SnapshotId, Snapshot)| {
             let sum = &snapshot.summary;
-            let (files, bytes, new, changed, gone) = (sum.files, sum.bytes, sum.new, sum.changed, sum.gone);
-            Moment { id: *id, time: snapshot.time, host: snapshot.host.clone(), files, bytes, new, changed, gone }
+            let (files, bytes, new, changed, moved, gone) =
+                (sum.files, sum.bytes, sum.new, sum.changed, sum.moved, sum.gone);
+            let sources = snapshot.sources.iter().map(|source| source.name.clone()).collect();
+            let (time, host) = (snapshot.time, snapshot.host.clone());
+            Moment { id: *id, time, host, sources, files, bytes, new, changed, moved, gone }
         };
         let moments = all.iter().rev().map(moment).collect();
         Self { archive, filter, snapshots: all.into_iter().collect(), moments, past: OnceCell::new() }
@@ -116,19 +122,10 @@ impl<'a> Held<'a> {
         Ok(self.past.get_or_init(|| past))
     }
 
-    /// Where an episode can be restored from: its path in the last snapshot that has it, or its path at the source where
-    /// the source had another name then.
+    /// Where an episode can be restored from: its path in the last snapshot that has it.
     fn thing(past: &Past<'_>, episode: &Episode) -> Option<Thing> {
-        let (id, snapshot) = past.last(episode)?;
-        let (_, origin) = past.origin(&past.spot(episode));
-        let tail = episode.state.path.len();
-        let top = |path: &[u8]| {
-            let top = &path[..path.len().saturating_sub(tail)];
-            if tail == 0 { top.to_vec() } else { top.strip_suffix(b"/").unwrap_or(top).to_vec() }
-        };
-        let (name, source) = (top(&episode.path), top(&origin));
-        let same = snapshot.sources.iter().any(|one| one.name == name && one.path == source);
-        Some(Thing { snapshot: id, path: if same { episode.path.clone() } else { origin } })
+        let (snapshot, _, path) = past.place(episode)?;
+        Some(Thing { snapshot, path })
     }
 }
 

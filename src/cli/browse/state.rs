@@ -372,10 +372,12 @@ mod tests {
             id: id(number),
             time: Time { secs: i64::from(number) * 86_400, nanos: 0 },
             host: "laptop".to_owned(),
+            sources: vec![b"src".to_vec()],
             files: 2,
             bytes: 2000,
             new: 1,
             changed: 0,
+            moved: 0,
             gone: 0,
         };
         Fake { moments: vec![moment(2), moment(1)], listed: RefCell::new(0) }

@@ -21,6 +21,7 @@ const KEPT: usize = 150_000;
 /// For each source its newest entry in the archive, if there is one.
 pub(super) struct Previous {
     newest: Option<(SnapshotId, ChunkId)>,
+    /// Of the next snapshot.
     sequence: u64,
     roots: Vec<Option<Known>>,
     /// Directories that were read to compare the source with them, and will be wanted again: up to [`KEPT`] entries.
@@ -49,22 +50,29 @@ pub(super) struct Known {
 impl Previous {
     pub(super) fn find(archive: &Archive, options: &BackupOptions, roots: &[Root]) -> Result<Self> {
         let all = archive.snapshots();
-        let sequence = all.last().map_or(0, |(_, last)| last.sequence);
+        // What was recorded under an earlier path of a source is its past.
+        let renames = archive.renames()?;
+        let sequence = archive.next_sequence()?;
         let ours = || all.iter().rev().filter(|(_, snapshot)| snapshot.host == options.host);
         let paths: Vec<Vec<u8>> = roots.iter().map(|root| bytes(&root.path)).collect();
         let same = |snapshot: &Snapshot| {
-            snapshot.sources.len() == paths.len() && snapshot.sources.iter().all(|source| paths.contains(&source.path))
+            let known = |path: &Vec<u8>| renames.source_in(snapshot, path).is_some();
+            snapshot.sources.len() == paths.len() && paths.iter().all(known)
         };
         let newest = ours().find(|(_, snapshot)| same(snapshot)).map(|(id, snapshot)| (*id, snapshot.tree));
         let mut known = Vec::new();
         for path in &paths {
-            let found = ours().find_map(|(id, snapshot)| {
-                Some((id, snapshot, snapshot.sources.iter().find(|source| source.path == *path)?))
-            });
-            known.push(match found {
-                Some((id, snapshot, source)) => entry(archive, id, snapshot, source)?,
-                None => None,
-            });
+            let mut found = None;
+            for (id, snapshot) in ours() {
+                let Some(source) = renames.source_in(snapshot, path) else { continue };
+                found = entry(archive, id, snapshot, source)?;
+                if let Some(known) = &mut found {
+                    // It was told that it moved, so another device is what is to be expected.
+                    known.device = known.device.filter(|_| source.path == *path);
+                    break;
+                }
+            }
+            known.push(found);
         }
         Ok(Self { newest, sequence, roots: known, read: Mutex::default() })
     }
@@ -78,7 +86,7 @@ impl Previous {
     }
 
     pub(super) fn next_sequence(&self) -> u64 {
-        self.sequence.saturating_add(1)
+        self.sequence
     }
 
     /// The entries of a directory, as [`readable`] gives them; kept for [`Previous::take_entries`] as far as memory allows.
