@@ -82,11 +82,7 @@ impl Error {
         cause: impl Into<Box<dyn std::error::Error + Send + Sync>>,
     ) -> Self {
         let cause: Arc<dyn std::error::Error + Send + Sync> = cause.into().into();
-        // The system's words are enough; its number says nothing to whoever reads this.
-        let mut why = cause.to_string();
-        if let Some(number) = why.find(" (os error ").filter(|_| why.ends_with(')')) {
-            why.truncate(number);
-        }
+        let why = cause.downcast_ref().map_or_else(|| without_numbers(&cause.to_string()), words_of);
         Self(Box::new(Inner { kind, doing: doing.into(), why, cause: Some(cause) }))
     }
 
@@ -119,6 +115,55 @@ impl Error {
     }
 }
 
+/// What the system said, in words: without its number, and plain where people meet it.
+pub fn words_of(error: &io::Error) -> String {
+    use io::ErrorKind as Sort;
+    if error.raw_os_error().is_none() {
+        // What was made from a sort alone says no more than that, in the system's words.
+        return without_numbers(&error.to_string());
+    }
+    let plain = match error.kind() {
+        Sort::NotFound => "there is no such file or folder",
+        Sort::PermissionDenied => "no permission",
+        Sort::ReadOnlyFilesystem => "the drive is read-only",
+        Sort::StorageFull => "the drive is full",
+        Sort::QuotaExceeded => "the share of the drive that this user may take is used up",
+        Sort::FileTooLarge => "the file system takes no file of this length",
+        Sort::InvalidFilename => "the file system does not take this name",
+        Sort::NotADirectory => "a part of the path is no folder",
+        Sort::IsADirectory => "it is a folder",
+        Sort::AlreadyExists => "something is there already",
+        Sort::StaleNetworkFileHandle => "the network drive no longer knows it",
+        _ => {
+            let text = without_numbers(&error.to_string());
+            let mut rest = text.chars();
+            // Abbreviations stay as they are.
+            let lower = rest.clone().nth(1).is_some_and(char::is_lowercase);
+            return match rest.next() {
+                Some(first) if lower => first.to_lowercase().chain(rest).collect(),
+                _ => text,
+            };
+        }
+    };
+    plain.to_owned()
+}
+
+/// A text without the ` (os error 2)` that the system's words end with.
+fn without_numbers(text: &str) -> String {
+    let mut parts = text.split(" (os error ");
+    let mut out = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        match part.split_once(')') {
+            Some((number, rest)) if number.parse::<i32>().is_ok() => out.push_str(rest),
+            _ => {
+                out.push_str(" (os error ");
+                out.push_str(part);
+            }
+        }
+    }
+    out
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.0.doing, self.0.why)
@@ -132,3 +177,23 @@ impl fmt::Debug for Error {
 }
 
 impl std::error::Error for Error {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_reads_the_system_s_numbers() {
+        for number in 1..200 {
+            let cause = io::Error::from_raw_os_error(number);
+            let error = Error::caused(Kind::Store, "reading packs/x", cause);
+            assert!(!error.to_string().contains("os error"), "{error}");
+            assert_eq!(error.io().and_then(io::Error::raw_os_error), Some(number), "it is kept for programs");
+        }
+        let words = |number| words_of(&io::Error::from_raw_os_error(number));
+        assert_eq!((words(2).as_str(), words(13).as_str()), ("there is no such file or folder", "no permission"));
+        assert_eq!(words(5).to_lowercase(), words(5));
+        assert_eq!(words_of(&io::Error::other("a fault of ours")), "a fault of ours");
+        assert_eq!(without_numbers("I/O error: Gone (os error 2); x (os error y)"), "I/O error: Gone; x (os error y)");
+    }
+}

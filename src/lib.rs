@@ -21,7 +21,8 @@
 //! |---|---|---|
 //! | `id`, `error` | names of stored things; the one error | |
 //! | `direct` | long writes past the page cache | |
-//! | `source` | the walk of what is backed up, skip rules, reading | |
+//! | `normal` | names that mean the same | |
+//! | `source` | the walk of what is backed up, skip rules, reading | `normal` |
 //! | `target` | the safe writing of a restore | `source` (what metadata is), `direct` |
 //! | `media` | what a file is by its content, where it may be cut, when it was taken | |
 //! | `chunk` | chunks and cuts | |
@@ -30,7 +31,7 @@
 //! | `format` | bytes ↔ values of every stored object | |
 //! | `store` | where objects lie | `direct` |
 //! | `archive` | writer, reader, segments, index, snapshots | `chunk`, `codec`, `parity`, `format`, `store` |
-//! | `view` | a snapshot as a read-only tree | `archive`, `format` |
+//! | `view` | a snapshot as a read-only tree | `normal`, `archive`, `format` |
 //! | `op` | what the commands do | all of these |
 //! | `mount` | an archive as a file system | `view` |
 //!
@@ -46,6 +47,7 @@ pub mod id;
 pub mod media;
 #[cfg(target_os = "linux")]
 pub mod mount;
+pub mod normal;
 pub mod op;
 pub mod parity;
 pub mod source;

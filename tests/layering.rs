@@ -6,11 +6,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Which rooms each room may import, beside `error`, `id` and itself.
-const TABLE: [(&str, &[&str]); 15] = [
+const TABLE: [(&str, &[&str]); 16] = [
     ("id", &[]),
     ("error", &[]),
     ("direct", &[]),
-    ("source", &[]),
+    ("normal", &[]),
+    ("source", &["normal"]),
     ("target", &["source", "direct"]),
     ("media", &[]),
     ("chunk", &[]),
@@ -19,8 +20,14 @@ const TABLE: [(&str, &[&str]); 15] = [
     ("format", &[]),
     ("store", &["direct"]),
     ("archive", &["chunk", "codec", "parity", "format", "store"]),
-    ("view", &["archive", "format"]),
-    ("op", &["direct", "source", "target", "media", "chunk", "codec", "parity", "format", "store", "archive", "view"]),
+    ("view", &["normal", "archive", "format"]),
+    (
+        "op",
+        &[
+            "direct", "normal", "source", "target", "media", "chunk", "codec", "parity", "format", "store", "archive",
+            "view",
+        ],
+    ),
     ("mount", &["view"]),
 ];
 
@@ -260,7 +267,7 @@ fn the_table_is_the_one_that_the_library_shows() {
     }
     let rooms = text.lines().filter(|line| line.starts_with("pub mod ") || line.starts_with("mod "));
     assert_eq!(rooms.count(), ours.len(), "every room is in the table");
-    assert_ne!(table(&text.replace("| `archive`, `format` |", "| `archive` |")), ours, "the table is read");
+    assert_ne!(table(&text.replace("| `normal`, `archive`, `format` |", "| `archive` |")), ours, "the table is read");
 }
 
 /// The table of rooms in the library's documentation. "all of these" stands for every room above.

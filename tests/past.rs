@@ -11,11 +11,13 @@ use std::path::{Path, PathBuf};
 
 use common::{Heard, Random, SMALL, TestArchive, options};
 use picture::{photo, tag};
-use snapkeep::archive::{Archive, Began, Comparison, Ended, Filter, PastState};
+use snapkeep::archive::{
+    Archive, Began, Comparison, Ended, Filter, Packing, PastState, Selector, entries_of, store_entries,
+};
 use snapkeep::format::Snapshot;
 use snapkeep::id::{FileHash, SnapshotId};
 use snapkeep::op::{Verdict, backup, has};
-use snapkeep::view::{History, Past, Span, View};
+use snapkeep::view::{History, Past, Sources, Span, View};
 
 /// What lies at each path below the source.
 type Listing = BTreeMap<Vec<u8>, (u64, FileHash)>;
@@ -351,4 +353,66 @@ fn a_photo_is_followed_through_tags_and_names() {
         fs::remove_file(path).unwrap();
     }
     assert!(!has(&open, &[source.join("2019")], &Filter::default(), &Heard::default()).unwrap().all());
+}
+
+#[test]
+fn of_an_album_and_its_copy_the_one_that_was_renamed_has_moved() {
+    // The album that was deleted counted as moved, and its copy, which was only renamed, as deleted: whoever looked for what
+    // they had lost was given the wrong name.
+    for (deleted, renamed) in [("a", "b"), ("b", "a")] {
+        let archive = TestArchive::new(&SMALL);
+        let source = archive.source();
+        for album in ["a", "b"] {
+            fs::create_dir(source.join(album)).unwrap();
+            for number in 0..4_u8 {
+                fs::write(source.join(album).join(format!("{number}.jpg")), [number; 500]).unwrap();
+            }
+        }
+        archive.backup();
+        fs::remove_dir_all(source.join(deleted)).unwrap();
+        fs::rename(source.join(renamed), source.join("c")).unwrap();
+        let done = archive.try_backup().unwrap();
+        assert_eq!((done.summary.new, done.summary.moved, done.summary.gone), (0, 4, 4));
+        let open = archive.open();
+        let past = Past::open(&open, &Filter::default()).unwrap();
+        let gone: Vec<Vec<u8>> =
+            past.episodes(&past.roots(), Span::Deleted).unwrap().into_iter().map(|one| one.state.path).collect();
+        let expected: Vec<Vec<u8>> = (0..4).map(|number| format!("{deleted}/{number}.jpg").into_bytes()).collect();
+        assert_eq!(gone, expected);
+        let History::File(found) = past.history(&past.spots(b"source/c/0.jpg").unwrap()[0]).unwrap() else {
+            panic!("it is a file")
+        };
+        assert_eq!(found[0].state.path, format!("{renamed}/0.jpg").into_bytes());
+    }
+}
+
+#[test]
+fn a_source_that_could_not_be_read_is_not_deleted() {
+    // One drive of two was not there when the other was backed up, and everything on it was told as deleted.
+    let archive = TestArchive::new(&SMALL);
+    let (one, other) = (archive.source(), archive.beside("other"));
+    for folder in [&one, &other] {
+        fs::create_dir_all(folder).unwrap();
+        fs::write(folder.join("a.jpg"), folder.as_os_str().as_encoded_bytes()).unwrap();
+    }
+    backup(&archive.open(), &options(&[&one, &other]), &Heard::default()).unwrap();
+    let open = archive.open();
+    let (_, newest) = open.snapshots().remove(0);
+    let mut entries = entries_of(&open.reader(), &newest.tree).unwrap();
+    entries.retain(|entry| entry.name != b"other");
+    let writer = open.writer(Packing::default()).unwrap();
+    let tree = store_entries(&writer, entries).unwrap();
+    let written = writer.finish().unwrap();
+    open.commit(&Snapshot { sequence: 2, tree, ..newest }).unwrap();
+    drop(written);
+
+    for open in [&open, &archive.open()] {
+        let past = Past::open(open, &Filter::default()).unwrap();
+        assert!(past.episodes(&past.roots(), Span::Deleted).unwrap().is_empty());
+        assert_eq!(past.episodes(&past.roots(), Span::Newest).unwrap().len(), 2);
+        let sources = Sources::of(open, &Filter::default()).unwrap();
+        let found = sources.locate(&Selector::Latest(0), b"other/a.jpg", "here").unwrap();
+        assert_eq!((found.path.as_slice(), found.newest), (&b"other/a.jpg"[..], false));
+        assert!(sources.locate(&Selector::Latest(0), b"source/a.jpg", "here").unwrap().newest);
+    }
 }

@@ -1,10 +1,12 @@
 //! What differs between two recorded states of a directory. Directories with the same id are the same and are not read.
 //!
 //! What is gone from one path and appears under another is a move, if its bytes are the same, or if a photo differs in
-//! nothing but its tags. Every path is told of once, and every move has one origin and one destination.
+//! nothing but its tags; `moves` tells which of several it is. Every path is told of once, and every move has one origin
+//! and one destination.
 
 use std::collections::HashMap;
 
+use super::moves::{Folders, pair_up};
 use super::{Archive, Reader, entries_of};
 use crate::error::{Error, Kind, Result};
 use crate::format::{Carried, Entry, EntryKind, Meta, Tree};
@@ -120,12 +122,13 @@ impl Comparison {
         let mut stays: HashMap<Vec<u8>, Altered> =
             altered.into_iter().map(|altered| (altered.path.clone(), altered)).collect();
 
-        let (mut moved, origins, arrivals) = pair_up(origins, arrivals, |place| place.entry.content());
+        let folders = Folders::same(&self.gone_dirs, &self.new_dirs);
+        let (mut moved, origins, arrivals) = pair_up(origins, arrivals, &folders, |place| place.entry.content());
         // Only what is wholly gone and wholly new may have moved and got other tags on the way.
         let (gone, left): (Vec<_>, Vec<_>) = origins.into_iter().partition(|place| !stays.contains_key(&place.path));
         let (fresh, came): (Vec<_>, Vec<_>) = arrivals.into_iter().partition(|place| !stays.contains_key(&place.path));
         let (retagged, gone, fresh) = match (gone.is_empty(), fresh.is_empty()) {
-            (false, false) => pair_up(gone, fresh, |place| picture(&place.entry)),
+            (false, false) => pair_up(gone, fresh, &folders, |place| picture(&place.entry)),
             _ => (Vec::new(), gone, fresh),
         };
         moved.extend(retagged);
@@ -154,42 +157,6 @@ impl Comparison {
         }
         self.moved.sort_unstable_by(|a, b| a.to.path.cmp(&b.to.path));
     }
-}
-
-/// Pairs origins with arrivals that have the same name, those of the same last name first. What is left over comes back.
-fn pair_up<N: Eq + std::hash::Hash>(
-    origins: Vec<Place>,
-    arrivals: Vec<Place>,
-    named: impl Fn(&Place) -> Option<N>,
-) -> (Vec<Moved>, Vec<Place>, Vec<Place>) {
-    let mut by_name: HashMap<N, Vec<usize>> = HashMap::new();
-    for (at, place) in origins.iter().enumerate().rev() {
-        if let Some(name) = named(place) {
-            by_name.entry(name).or_default().push(at);
-        }
-    }
-    let mut origins: Vec<Option<Place>> = origins.into_iter().map(Some).collect();
-    let (mut moved, mut arrivals) = (Vec::new(), arrivals);
-    for same_last_name in [true, false] {
-        let mut left = Vec::new();
-        for to in arrivals {
-            let candidates = named(&to).and_then(|name| by_name.get_mut(&name));
-            let found = candidates.and_then(|candidates| {
-                let fits = |at: &usize| {
-                    let from = origins[*at].as_ref();
-                    !same_last_name || from.is_some_and(|from| last_name(&from.path) == last_name(&to.path))
-                };
-                let place = candidates.iter().rposition(fits)?;
-                origins[candidates.remove(place)].take()
-            });
-            match found {
-                Some(from) => moved.push(Moved { from, to }),
-                None => left.push(to),
-            }
-        }
-        arrivals = left;
-    }
-    (moved, origins.into_iter().flatten().collect(), arrivals)
 }
 
 /// The last name of a path.

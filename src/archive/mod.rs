@@ -12,7 +12,9 @@ mod create;
 mod facts;
 mod header;
 mod index;
+mod marks;
 mod mend;
+mod moves;
 mod packs;
 mod past;
 mod reader;
@@ -30,6 +32,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 pub use compare::{Altered, Comparison, Moved, Place, last_name};
 pub use index::{Began, CACHE_TAG, Change, Ended, Index, Location, PackInfo, PastRow, PastState, Sizes, Track};
+pub use marks::{MAX_MARK_LEN, Renames};
 pub use mend::{Restored, readable, restored};
 pub use packs::{MAX_PACK_LEN, directory_of, find_frames, read_directory, read_pack};
 pub use reader::{Reader, unpack_frame};
@@ -40,8 +43,8 @@ pub use trees::{Gap, Listing, chunks_of, entries_of, readable_entries_of, store_
 pub use writer::{Packing, Writer, Written};
 
 use crate::error::{Error, Kind, Result};
-use crate::format::{Chunker, Header, PackContent, names};
-use crate::id::{ChunkId, PackId, SegmentId, SnapshotId};
+use crate::format::{Chunker, Header, Mark, PackContent, names};
+use crate::id::{ChunkId, MarkId, PackId, SegmentId, SnapshotId};
 use crate::parity;
 use crate::store::{Leftovers, Lock, LockMode, Put, Store};
 
@@ -104,7 +107,12 @@ pub struct Archive {
     mender: Mutex<mend::Mender>,
     /// Somebody vouches that no other process is at work on it.
     vouched: AtomicBool,
+    /// What was said afterwards, once somebody has asked.
+    marks: Mutex<Option<Marks>>,
 }
+
+/// All marks, oldest first.
+type Marks = Arc<Vec<(MarkId, Mark)>>;
 
 /// The segments that were there when the index was last brought up to date or filled from nothing because a chunk was
 /// not found: as long as they are the same, looking again would find nothing new.
@@ -144,8 +152,8 @@ impl Archive {
             }
         };
         let (looked, distrusted, mender) = (Mutex::default(), Mutex::default(), Mutex::default());
-        let vouched = AtomicBool::new(false);
-        let archive = Self { store, headers, index, notify, looked, distrusted, mender, vouched };
+        let (vouched, marks) = (AtomicBool::new(false), Mutex::default());
+        let archive = Self { store, headers, index, notify, looked, distrusted, mender, vouched, marks };
         archive.refresh()?;
         Ok(archive)
     }

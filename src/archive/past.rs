@@ -1,6 +1,9 @@
 //! The past of every path, kept in the index: filled from snapshots, each compared with the one before, and filled again
 //! whenever it is lost or no longer fits them.
 //!
+//! A source that was renamed is one: what was recorded under its earlier paths is the past of the path that it has now.
+//! A snapshot that names a source and could not read it says nothing of it.
+//!
 //! Only what differs between two snapshots is read and written, so a new snapshot costs what has changed. A snapshot
 //! whose trees are damaged has no place in the past until it is mended: the ones around it are compared instead.
 
@@ -9,6 +12,7 @@ use std::ops::ControlFlow;
 
 use super::compare::{Comparison, Place};
 use super::index::{Began, Ended, PastChange, PastRow, PastState, PastStep, Track};
+use super::marks::Renames;
 use super::{Archive, Notice, entries_of};
 use crate::error::{Kind, Result};
 use crate::format::{Entry, EntryKind, Snapshot, names};
@@ -18,7 +22,35 @@ use crate::id::{FileHash, SnapshotId};
 const BATCH: usize = 50_000;
 
 /// A source of a machine: whose past it is.
-type Name = (String, Vec<u8>);
+struct Line<'s> {
+    host: String,
+    /// Where it is now.
+    path: Vec<u8>,
+    /// The snapshots that have it, oldest first.
+    members: Vec<&'s (SnapshotId, Snapshot)>,
+}
+
+impl Line<'_> {
+    /// What its past is kept under: another one once it goes on where the past of another path ended, since what was
+    /// merged so far is not all of it. The path is what is before the first zero byte.
+    fn key(&self, renames: &Renames) -> Vec<u8> {
+        let mut key = self.path.clone();
+        let mut last = self.path.as_slice();
+        for (_, snapshot) in &self.members {
+            let Some(source) = renames.source_in(snapshot, &self.path) else { continue };
+            if source.path != last && source.path != self.path {
+                key.push(0);
+                key.extend_from_slice(&source.path);
+            }
+            last = &source.path;
+        }
+        if key.len() > self.path.len() {
+            key.push(0);
+            key.extend(renames.count(&self.host).to_string().into_bytes());
+        }
+        key
+    }
+}
 
 impl Archive {
     /// Brings the past up to the newest snapshot and returns its tracks. What cannot be read is passed over with a
@@ -115,7 +147,12 @@ impl Archive {
     }
 
     fn known_past(&self) -> Result<Vec<Track>> {
-        self.ask_past(super::Index::tracks)
+        let mut tracks = self.ask_past(super::Index::tracks)?;
+        for track in &mut tracks {
+            let end = track.path.iter().position(|byte| *byte == 0);
+            track.path.truncate(end.unwrap_or(track.path.len()));
+        }
+        Ok(tracks)
     }
 
     fn ask_past<T>(&self, ask: impl Fn(&super::Index) -> Result<T>) -> Result<T> {
@@ -141,22 +178,12 @@ impl Archive {
     fn try_fill_past(&self, snapshots: &[(SnapshotId, Snapshot)], changes: usize) -> Result<()> {
         let known = self.index().tracks()?;
         let mut next = known.iter().map(|track| track.number + 1).max().unwrap_or(0);
-        let mut known: HashMap<Name, Track> =
+        let mut known: HashMap<(String, Vec<u8>), Track> =
             known.into_iter().map(|track| ((track.host.clone(), track.path.clone()), track)).collect();
-        let mut members: Vec<(Name, Vec<&(SnapshotId, Snapshot)>)> = Vec::new();
-        let mut places: HashMap<Name, usize> = HashMap::new();
-        for item in snapshots {
-            for source in &item.1.sources {
-                let name = (item.1.host.clone(), source.path.clone());
-                let at = *places.entry(name.clone()).or_insert(members.len());
-                if at == members.len() {
-                    members.push((name, Vec::new()));
-                }
-                members[at].1.push(item);
-            }
-        }
-        for (name, members) in members {
-            let track = known.remove(&name);
+        let renames = self.renames()?;
+        for line in lines(snapshots, &renames) {
+            let key = line.key(&renames);
+            let track = known.remove(&(line.host.clone(), key.clone()));
             let number = track.as_ref().map_or_else(
                 || {
                     next += 1;
@@ -164,7 +191,7 @@ impl Archive {
                 },
                 |track| track.number,
             );
-            self.fill_track(number, &name, track, &members, changes)?;
+            self.fill_track(number, &line, &key, track, &renames, changes)?;
         }
         // Nobody has these sources any more.
         for (_, track) in known {
@@ -179,11 +206,13 @@ impl Archive {
     fn fill_track(
         &self,
         number: u32,
-        name: &Name,
+        line: &Line<'_>,
+        key: &[u8],
         track: Option<Track>,
-        members: &[&(SnapshotId, Snapshot)],
+        renames: &Renames,
         changes: usize,
     ) -> Result<()> {
+        let members = line.members.as_slice();
         let merged = track.map(|track| track.snapshots).unwrap_or_default();
         // Snapshots that are damaged are not merged, so those that are may be any of the members, in order.
         let mut rest = members.iter();
@@ -206,21 +235,23 @@ impl Archive {
         if changes != usize::MAX && !(new.len() == 1 && few(&new[0].1)) {
             return Ok(());
         }
-        let mut anew = (!fits).then_some((name.0.as_str(), name.1.as_slice()));
+        let mut anew = (!fits).then_some((line.host.as_str(), key));
         let last = merged.last().filter(|_| fits);
         let before = last.and_then(|last| members.iter().find(|member| member.0 == *last));
         let mut before = match before {
-            Some(member) => self.entry_of(member, name)?,
+            Some(member) => self.entry_of(member, &line.path, renames)?,
             None => None,
         };
         let mut position = if fits { merged.len() as u32 } else { 0 };
         let (mut steps, mut done) = (Vec::new(), Vec::new());
         for member in new {
-            let compared = self
-                .entry_of(member, name)
-                .and_then(|now| Ok((Comparison::of(self, b"", before.as_ref(), now.as_ref())?, now)));
+            let compared = self.entry_of(member, &line.path, renames).and_then(|now| {
+                let Some(now) = now else { return Ok(None) };
+                Ok(Some((Comparison::of(self, b"", before.as_ref(), Some(&now))?, Some(now))))
+            });
             match compared {
-                Ok((comparison, now)) => {
+                Ok(None) => {}
+                Ok(Some((comparison, now))) => {
                     self.steps(position, comparison, &mut steps);
                     before = now;
                     position += 1;
@@ -239,9 +270,14 @@ impl Archive {
         self.index().apply_past(&PastChange { track: number, anew, snapshots: &done, steps: &steps })
     }
 
-    /// A source's entry in a snapshot.
-    fn entry_of(&self, (_, snapshot): &(SnapshotId, Snapshot), name: &Name) -> Result<Option<Entry>> {
-        let Some(source) = snapshot.sources.iter().find(|source| source.path == name.1) else { return Ok(None) };
+    /// A source's entry in a snapshot; none if it could not be read then.
+    fn entry_of(
+        &self,
+        (_, snapshot): &(SnapshotId, Snapshot),
+        path: &[u8],
+        renames: &Renames,
+    ) -> Result<Option<Entry>> {
+        let Some(source) = renames.source_in(snapshot, path) else { return Ok(None) };
         let entries = entries_of(&self.reader(), &snapshot.tree)?;
         Ok(entries.into_iter().find(|entry| entry.name == source.name))
     }
@@ -274,6 +310,26 @@ impl Archive {
             begin(moved.to.path, &moved.to.entry, Began::Moved(moved.from.path));
         }
     }
+}
+
+/// The sources of these snapshots, in the order in which they were first met.
+fn lines<'s>(snapshots: &'s [(SnapshotId, Snapshot)], renames: &Renames) -> Vec<Line<'s>> {
+    let mut lines: Vec<Line<'s>> = Vec::new();
+    let mut places: HashMap<(String, Vec<u8>), usize> = HashMap::new();
+    for item in snapshots {
+        let (_, snapshot) = item;
+        for source in &snapshot.sources {
+            let path = renames.path_now(&snapshot.host, &source.path, snapshot.sequence).to_vec();
+            let at = *places.entry((snapshot.host.clone(), path.clone())).or_insert(lines.len());
+            if at == lines.len() {
+                lines.push(Line { host: snapshot.host.clone(), path, members: Vec::new() });
+            }
+            if lines[at].members.last().is_none_or(|(last, _)| *last != item.0) {
+                lines[at].members.push(item);
+            }
+        }
+    }
+    lines
 }
 
 fn state(path: Vec<u8>, entry: &Entry, from: u32, began: Began) -> Option<PastStep> {

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::chunk::Chunk;
 use crate::error::{Error, Kind, Result};
-use crate::format::{Hint, PackContent, SegmentPack, Snapshot, names, pack_content};
+use crate::format::{Hint, Mark, PackContent, SegmentPack, Snapshot, names, pack_content};
 use crate::id::{PackId, SegmentId};
 use crate::store::{Leftovers, Lock};
 use std::collections::HashSet;
@@ -163,10 +163,8 @@ impl<'a> Repairer<'a> {
     /// # Errors
     /// The store's error.
     pub fn remake_parity(&self, id: &[u8; 32], bytes: &[u8]) -> Result<()> {
-        let content = match Snapshot::decode(bytes) {
-            Ok(_) => PackContent::Metadata,
-            Err(_) => pack_content(bytes)?,
-        };
+        let is_metadata = Snapshot::decode(bytes).is_ok() || Mark::decode(bytes).is_ok();
+        let content = if is_metadata { PackContent::Metadata } else { pack_content(bytes)? };
         if self.keep(&names::parity(id), None)? == Kept::Unreadable {
             self.move_aside(&names::parity(id))?;
         }

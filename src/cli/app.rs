@@ -71,6 +71,11 @@ impl App {
         Ok(Place { path, unnamed: true })
     }
 
+    /// A path in which `~` stands for the home folder.
+    pub fn expand(&self, path: &Path) -> PathBuf {
+        self.places.expand(path)
+    }
+
     /// The folder of an archive that is named by its name in the configuration or by its path.
     fn named(&self, name: &OsString) -> PathBuf {
         let known = name.to_str().and_then(|name| self.config.archive(name));

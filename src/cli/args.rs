@@ -5,12 +5,13 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use snapkeep::archive::Filter;
+use snapkeep::error::words_of;
 
 use super::exit::{self, Failure};
 use super::screen::Wishes;
 use super::{
     browse, cat, create, deleted, diff, dump, duplicates, examples, find, generate, has, history, init, list, ls,
-    mount, places, repair, restore, squeeze, status, verify,
+    mount, places, repair, restore, source, squeeze, status, verify,
 };
 
 #[derive(Parser)]
@@ -45,6 +46,8 @@ pub enum Command {
     Has(has::Arguments),
     Diff(diff::Arguments),
     Duplicates(duplicates::Arguments),
+    #[command(visible_alias = "sources")]
+    Source(source::Arguments),
     #[command(visible_alias = "check")]
     Verify(verify::Arguments),
     Repair(repair::Arguments),
@@ -112,8 +115,9 @@ impl Which {
     /// If a path cannot be made absolute.
     pub fn filter(&self) -> Result<Filter, Failure> {
         let absolute = |path: &PathBuf| {
-            let whole = std::path::absolute(path)
-                .map_err(|error| Failure::usage(format!("finding the path {}: {error}", path.display())))?;
+            let whole = std::path::absolute(path).map_err(|error| {
+                Failure::usage(format!("finding the path {}: {}", path.display(), words_of(&error)))
+            })?;
             let whole: PathBuf = whole.components().collect();
             Ok(places::bytes_of(whole.as_os_str()).into_owned())
         };

@@ -38,9 +38,7 @@ pub fn run(app: &App, asked: &Arguments) -> Result<Code, Failure> {
     };
     let filter = asked.which.filter()?;
     let archive = app.open()?;
-    let (id, snapshot) = what.find(&archive, &filter)?;
-    let view = View::new(&archive, id, snapshot);
-    let node = view.find(path)?;
+    let (view, node) = what.look(app, &archive, &filter)?;
     if node.is_dir() {
         let path = String::from_utf8_lossy(path).into_owned();
         return Err(Failure::usage(format!("\"{path}\" is a directory")).hint(

@@ -8,6 +8,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+use snapkeep::error::words_of;
 use toml::Spanned;
 
 use super::exit::Failure;
@@ -74,7 +75,9 @@ impl Config {
         match std::fs::read_to_string(path) {
             Ok(text) => Self::parse(&text, path, places),
             Err(error) if error.kind() == ErrorKind::NotFound && named.is_none() => Ok(Self::default()),
-            Err(error) => Err(Failure::usage(format!("reading the configuration {}: {error}", path.display()))),
+            Err(error) => {
+                Err(Failure::usage(format!("reading the configuration {}: {}", path.display(), words_of(&error))))
+            }
         }
     }
 
@@ -109,6 +112,9 @@ impl Config {
         for path in paths.into_iter().flatten() {
             *path = places.expand(path);
         }
+        for pattern in create.exclude.iter_mut().chain(&mut create.iexclude) {
+            *pattern = places.expand_pattern(pattern);
+        }
         Ok(config)
     }
 
@@ -142,8 +148,8 @@ mod tests {
             home = "~/archive"
             [create]
             sources = ["~/Pictures", "/srv/photos"]
-            exclude = ["*.tmp"]
-            iexclude = ["thumbs.db"]
+            exclude = ["*.tmp", "~/Pictures/private", "!~/x", "~", "a~", "~bert"]
+            iexclude = ["thumbs.db", "~/Trash"]
             exclude-file = ["~/exclude"]
             iexclude-file = []
             exclude-caches = true
@@ -162,6 +168,10 @@ mod tests {
         assert_eq!(config.archive("other"), None);
         assert_eq!(config.names(), ["home", "usb"]);
         assert_eq!(config.create.sources, [Path::new("/home/anna/Pictures"), Path::new("/srv/photos")]);
+        let home = "/home/anna";
+        let exclude = ["*.tmp", "/home/anna/Pictures/private", "!/home/anna/x", home, "a~", "~bert"];
+        assert_eq!(config.create.exclude, exclude);
+        assert_eq!(config.create.iexclude, ["thumbs.db", "/home/anna/Trash"]);
         assert_eq!(config.create.exclude_file, [Path::new("/home/anna/exclude")]);
         assert!(config.create.exclude_caches && config.create.one_file_system && config.create.skip_if_unchanged);
         assert_eq!(config.create.compression, Some(5));

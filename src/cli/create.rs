@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use jiff::Zoned;
 use serde::Serialize;
 use snapkeep::archive::Packing;
-use snapkeep::error::{Error, Kind};
+use snapkeep::error::{Error, Kind, words_of};
 use snapkeep::op::{self, Backup, BackupOptions};
 use snapkeep::source::{PassedOver, RuleSpec};
 
@@ -185,7 +185,7 @@ fn read_list(list: &Path) -> Result<Vec<u8>, Failure> {
     } else {
         std::fs::File::open(list).and_then(|mut file| file.read_to_end(&mut bytes))
     };
-    read.map_err(|error| Failure::usage(format!("reading the names in {}: {error}", list.display())))?;
+    read.map_err(|error| Failure::usage(format!("reading the names in {}: {}", list.display(), words_of(&error))))?;
     Ok(bytes)
 }
 

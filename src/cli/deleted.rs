@@ -24,6 +24,9 @@ pub struct Arguments {
     /// Only what was in this folder
     #[arg(long, value_name = "PATH")]
     under: Option<OsString>,
+    /// Of sources that are retired, too
+    #[arg(long)]
+    all: bool,
     #[command(flatten)]
     which: Which,
 }
@@ -39,6 +42,7 @@ pub fn run(app: &App, asked: &Arguments) -> Result<Code, Failure> {
     let past = Past::open(&archive, &filter)?;
     let spots = match &asked.under {
         Some(path) => episodes::spots(&past, path)?,
+        None if asked.all => past.all_roots(),
         None => past.roots(),
     };
     let mut found = past.episodes(&spots, Span::Deleted)?;

@@ -5,17 +5,18 @@ use std::ffi::OsString;
 
 use jiff::Zoned;
 use serde_json::{Value, json};
-use snapkeep::archive::{Altered, Comparison, Place};
+use snapkeep::archive::{Altered, Archive, Comparison, Filter, Place, Selector};
+use snapkeep::error::Kind;
 use snapkeep::format::{Carried, Entry, EntryKind};
 use snapkeep::op::{self, Diff};
-use snapkeep::view::{Node, Tally, View, above, is_below, join, last_name};
+use snapkeep::view::{Node, Sources, Tally, View, above, is_below, join, last_name};
 
 use super::app::App;
 use super::args::Which;
 use super::exit::{Code, Failure};
 use super::json::{text, unless_text};
 use super::selector::Asked;
-use super::words;
+use super::{names, words};
 
 /// Tell what differs between two snapshots
 ///
@@ -23,14 +24,17 @@ use super::words;
 /// has moved R (old → new), a new double of another file C, and with --metadata U is one with other permissions, times or
 /// owner. What could not be read any more is marked ?, what a rule leaves out now X; the newer snapshot has both as they
 /// were. Folders that are new, gone or have moved as a whole are one line, unless -v is given.
+///
+/// Without arguments each source is compared with itself: its newest snapshot with the one before. With one, what that
+/// snapshot has is compared with the newest of the same source.
 #[derive(clap::Args)]
 pub struct Arguments {
     /// The older snapshot, and perhaps what in it
-    #[arg(value_name = "SNAPSHOT[:PATH]", default_value = "latest~1")]
-    old: OsString,
+    #[arg(value_name = "SNAPSHOT[:PATH]")]
+    old: Option<OsString>,
     /// The newer one
-    #[arg(value_name = "SNAPSHOT[:PATH]", default_value = "latest")]
-    new: OsString,
+    #[arg(value_name = "SNAPSHOT[:PATH]")]
+    new: Option<OsString>,
     /// Tell of changes of permissions, times and owners, too
     #[arg(long)]
     metadata: bool,
@@ -41,26 +45,86 @@ pub struct Arguments {
 /// Tells it.
 pub fn run(app: &App, asked: &Arguments) -> Result<Code, Failure> {
     let now = Zoned::now();
-    let (old, new) = (Asked::parse(&asked.old, &now)?, Asked::parse(&asked.new, &now)?);
+    let parse = |argument: &Option<OsString>| argument.as_ref().map(|text| Asked::parse(text, &now)).transpose();
+    let (old, new) = (parse(&asked.old)?, parse(&asked.new)?);
     let filter = asked.which.filter()?;
     let archive = app.open()?;
-    let place = |asked: &Asked| -> Result<(View<'_>, Node), Failure> {
-        let (id, snapshot) = asked.find(&archive, &filter)?;
-        let view = View::new(&archive, id, snapshot);
-        let node = view.find(asked.path.as_deref().unwrap_or_default())?;
-        Ok((view, node))
+    let pairs = match (&old, &new) {
+        (Some(old), Some(new)) => vec![(old.look(app, &archive, &filter)?, new.look(app, &archive, &filter)?)],
+        (Some(old), None) => {
+            let old = old.look(app, &archive, &filter)?;
+            with_present(&archive, &filter, old)?
+        }
+        _ => with_before(app, &archive, &filter)?,
     };
-    let (old, new) = (place(&old)?, place(&new)?);
-    let done = op::diff(&archive, (&old.0, &old.1), (&new.0, &new.1))?;
-    let lines = Lines { app, old: &old.1.path, new: &new.1.path };
-    if app.screen.is_json() {
-        lines.json(&done, asked.metadata);
-    } else {
-        lines.words(&done, asked.metadata);
-        let (old, new) = (old.0.id().short(), new.0.id().short());
-        app.screen.tell(&format!("from {old} to {new}: {}", sum(&done)));
+    for (old, new) in &pairs {
+        let done = op::diff(&archive, (&old.0, &old.1), (&new.0, &new.1))?;
+        let lines = Lines { app, old: &old.1.path, new: &new.1.path };
+        if app.screen.is_json() {
+            lines.json(&done, asked.metadata);
+        } else {
+            lines.words(&done, asked.metadata);
+            let name = if pairs.len() > 1 { format!("{}, ", names::escape(&new.1.path)) } else { String::new() };
+            let (old, new) = (old.0.id().short(), new.0.id().short());
+            app.screen.tell(&format!("{name}from {old} to {new}: {}", sum(&done)));
+        }
     }
     Ok(Code::Done)
+}
+
+/// A place in a snapshot.
+type Spot<'a> = (View<'a>, Node);
+
+/// What two places are compared.
+type Pairs<'a> = Vec<(Spot<'a>, Spot<'a>)>;
+
+/// Each source in its newest snapshot, and in the one before.
+fn with_before<'a>(app: &App, archive: &'a Archive, filter: &Filter) -> Result<Pairs<'a>, Failure> {
+    let sources = Sources::of(archive, filter)?;
+    let mut pairs = Vec::new();
+    for line in sources.present() {
+        let mut states = sources.states(line).map(|(at, name)| spot(archive, &sources, at, name));
+        let (new, old) = (states.next().transpose()?, states.next().transpose()?);
+        match (old, new) {
+            (Some(old), Some(new)) => pairs.push((old, new)),
+            _ => app.screen.remark(&format!("{}: only one snapshot has it so far", names::escape(&line.name))),
+        }
+    }
+    if sources.all().is_empty() {
+        return Err(archive
+            .find(&Selector::Latest(0), filter)
+            .map_or_else(Failure::from, |_| Failure::new(Code::Failed, "no snapshot has a source")));
+    }
+    Ok(pairs)
+}
+
+/// A place in a snapshot, and the same in the newest snapshot of its source; of a whole snapshot, each of its sources.
+fn with_present<'a>(archive: &'a Archive, filter: &Filter, old: Spot<'a>) -> Result<Pairs<'a>, Failure> {
+    let sources = Sources::of(archive, filter)?;
+    let (view, node) = &old;
+    let top = node.path.split(|byte| *byte == b'/').next().unwrap_or_default();
+    let mut pairs = Vec::new();
+    for source in view.snapshot().sources.iter().filter(|source| top.is_empty() || source.name == top) {
+        let Some(line) = sources.line_of(view.snapshot(), source) else { continue };
+        let Some((at, name)) = sources.states(line).next() else { continue };
+        let below = if top.is_empty() { &[][..] } else { &node.path[top.len()..] };
+        let (old, new) = ([source.name.as_slice(), below].concat(), [name, below].concat());
+        let view = View::new(archive, view.id(), view.snapshot().clone());
+        match view.find(&old) {
+            Ok(node) => pairs.push(((view, node), spot(archive, &sources, at, &new)?)),
+            // The snapshot could not read it.
+            Err(error) if error.kind() == Kind::NotFound && below.is_empty() => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(pairs)
+}
+
+fn spot<'a>(archive: &'a Archive, sources: &Sources<'_>, at: usize, path: &[u8]) -> Result<Spot<'a>, Failure> {
+    let (id, snapshot) = sources.snapshots()[at].clone();
+    let view = View::new(archive, id, snapshot);
+    let node = view.find(path)?;
+    Ok((view, node))
 }
 
 struct Lines<'a> {

@@ -7,11 +7,12 @@ use super::app::App;
 use super::args::Which;
 use super::exit::{Code, Failure};
 use super::json::text;
-use super::words;
+use super::{names, words};
 
 /// List photos that the source has more than once
 ///
-/// The archive stores each of them once; what is told is what the others cost the source. Nothing is removed.
+/// The archive stores each of them once; what is told is what the others cost the source. Of the sources on this computer
+/// only what is there now counts. Nothing is removed.
 #[derive(clap::Args)]
 pub struct Arguments {
     #[command(flatten)]
@@ -22,7 +23,7 @@ pub struct Arguments {
 pub fn run(app: &App, asked: &Arguments) -> Result<Code, Failure> {
     let filter = asked.which.filter()?;
     let archive = app.open()?;
-    let found = op::duplicates(&archive, &filter)?;
+    let op::Doubled { groups: found, gone, elsewhere } = op::duplicates(&archive, &filter, &app.host())?;
     let screen = &app.screen;
     let waste: u64 = found.iter().map(op::Duplicates::waste).sum();
     let more: u64 = found.iter().map(|group| group.places.len() as u64 - 1).sum();
@@ -42,7 +43,9 @@ pub fn run(app: &App, asked: &Arguments) -> Result<Code, Failure> {
         }
     }
     if screen.is_json() {
-        screen.json(&json!({"message_type": "summary", "groups": found.len(), "files": more, "waste": waste}));
+        screen.json(
+            &json!({"message_type": "summary", "groups": found.len(), "files": more, "waste": waste, "gone": gone}),
+        );
     }
     screen.tell(&match more {
         0 => "the source has nothing more than once".to_owned(),
@@ -52,5 +55,13 @@ pub fn run(app: &App, asked: &Arguments) -> Result<Code, Failure> {
             words::bytes(waste)
         ),
     });
+    if gone > 0 {
+        let files = words::things(gone, "file is not counted: it is", "files are not counted: they are");
+        screen.remark(&format!("{files} no longer there as the newest snapshot has it"));
+    }
+    for host in &elsewhere {
+        let host = names::message(host);
+        screen.remark(&format!("what is on {host} is told as its newest snapshots have it; nobody looked there now"));
+    }
     Ok(Code::Done)
 }

@@ -97,52 +97,86 @@ impl From<Error> for Failure {
     }
 }
 
+/// What the system's error beneath says of the place.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Cause {
+    /// There is no system's error.
+    None,
+    /// No room is left.
+    Full,
+    /// Nothing may be written there.
+    ReadOnly,
+    /// This user may not.
+    Forbidden,
+    /// The file system cannot hold it: too long, or a name that it does not take.
+    CannotHold,
+    /// It is not there, or the drive fails.
+    Gone,
+}
+
+impl Cause {
+    fn of(error: &Error) -> Self {
+        let Some(io) = error.io() else { return Self::None };
+        match io.kind() {
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Self::Full,
+            ErrorKind::ReadOnlyFilesystem => Self::ReadOnly,
+            ErrorKind::PermissionDenied => Self::Forbidden,
+            ErrorKind::FileTooLarge | ErrorKind::InvalidFilename => Self::CannotHold,
+            _ => Self::Gone,
+        }
+    }
+}
+
+/// The one table: what went wrong and why, and what to do about it.
 fn hint(error: &Error) -> Option<&'static str> {
-    let is_full = error.io().is_some_and(|io| matches!(io.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded));
-    Some(match error.kind() {
-        Kind::Store if is_full => {
+    Some(match (error.kind(), Cause::of(error)) {
+        (Kind::Store, Cause::Full) => {
             "the drive that holds the archive is full; every snapshot in it is as it was, and what was stored now is kept: \
              make room and run the same again"
         }
-        Kind::Store if error.io().is_some() => {
+        (Kind::Store, Cause::ReadOnly) => {
+            "nothing can be written to the drive that holds the archive: does a card have its switch on, or did the system \
+             make it read-only after an error? every snapshot in it is as it was"
+        }
+        (Kind::Store | Kind::NoArchive, Cause::Forbidden) => {
+            "this user may not read or write the archive's folder: see whose it is (ls -ld), or run the same as that user"
+        }
+        (Kind::Store, Cause::CannotHold) => "the file system that holds the archive does not take this file",
+        (Kind::Store, Cause::Gone) => {
             "is the drive still connected? every snapshot that was reported is safe: run the same again when it is back"
         }
-        Kind::Target if is_full => "the drive that is restored to is full: make room and run the same again",
-        Kind::Target => return error.io().and_then(of_the_target),
-        Kind::NoArchive => "is the drive connected? a new archive is made with: {snap} init FOLDER",
-        Kind::InUse => "another run is at work on this archive; try again when it has ended",
-        Kind::NoLocks => {
+        (Kind::Target, Cause::Full) => "the drive that is restored to is full: make room and run the same again",
+        (Kind::Target, Cause::ReadOnly) => "nothing can be written there: name another folder with --target FOLDER",
+        (Kind::Target, Cause::Forbidden) => {
+            "this user may not write there: name another folder with --target FOLDER, or run the same as the one who may"
+        }
+        (Kind::Target, Cause::CannotHold) => "its file system cannot hold this: restore into a folder on another drive",
+        (Kind::Target, Cause::Gone) => "is the drive that is restored to still connected?",
+        (Kind::Source, Cause::Forbidden) => "this user may not read it: see whose it is (ls -ld)",
+        (Kind::Source, Cause::Gone) => "is the drive with the source connected, and is the path written right?",
+        (Kind::NoArchive, _) => "is the drive connected? a new archive is made with: {snap} init FOLDER",
+        (Kind::NoLocks, _) => {
             "close every other snap that may be at work on this archive, on every computer; only if you are sure that there is \
              none, run the same with --no-lock"
         }
-        Kind::Damaged | Kind::Missing => {
+        (Kind::InUse, _) => "another run is at work on this archive; try again when it has ended",
+        (Kind::Damaged | Kind::Missing, _) => {
             "{snap} verify --read-data lists every file that is affected, {snap} repair mends what can be mended"
         }
-        Kind::Loss => {
+        (Kind::Loss, _) => {
             "is the drive with the source connected, and is everything where it should be? if it is as you want it, run \
              the same with --accept-loss"
         }
-        Kind::NotFound => "{snap} list shows the snapshots, {snap} ls SNAPSHOT what is in one",
-        Kind::Ambiguous => "give more digits of the id",
-        Kind::Unsupported => "a newer version of snapkeep made this; get that version",
-        Kind::Internal => "this is a fault in the program, please report it; the archive is not harmed by it",
-        _ => return None,
-    })
-}
-
-/// What to do about what the system says of a folder that is restored to.
-fn of_the_target(cause: &std::io::Error) -> Option<&'static str> {
-    use rustix::io::Errno;
-    let gone = [Errno::IO, Errno::NODEV, Errno::NXIO, Errno::NOTCONN, Errno::STALE];
-    let errno = Errno::from_io_error(cause);
-    Some(match cause.kind() {
-        ErrorKind::ReadOnlyFilesystem => {
-            "that drive can only be read now: take its write protection away, or restore to another one with --target"
+        (Kind::NotFound, _) => "{snap} list shows the snapshots, {snap} ls SNAPSHOT what is in one",
+        (Kind::Ambiguous, _) => "give more digits of the id",
+        (Kind::Unsupported, _) => "a newer version of snapkeep made this; get that version",
+        (Kind::Internal, Cause::Full) => {
+            "the drive with the cache folder is full; --cache-dir names another, --no-cache none"
         }
-        ErrorKind::PermissionDenied => "you may not write there: name a folder of your own with --target",
-        _ if errno.is_some_and(|errno| gone.contains(&errno)) => {
-            "is the drive that is restored to still connected? when it is back, run the same again"
+        (Kind::Internal, Cause::ReadOnly | Cause::Forbidden) => {
+            "the cache folder cannot be used; --cache-dir names another, --no-cache none"
         }
+        (Kind::Internal, _) => "this is a fault in the program, please report it; the archive is not harmed by it",
         _ => return None,
     })
 }
@@ -193,19 +227,46 @@ mod tests {
     }
 
     #[test]
-    fn a_drive_that_is_full_is_told_from_one_that_is_gone() {
+    fn a_hint_fits_its_cause() {
         let hint = |kind, io: ErrorKind| {
             Failure::from(Error::caused(kind, "writing packs/x", std::io::Error::from(io))).hint.unwrap_or_default()
         };
-        assert!(hint(Kind::Store, ErrorKind::StorageFull).contains("archive is full"));
-        assert!(hint(Kind::Store, ErrorKind::QuotaExceeded).contains("archive is full"));
-        assert!(hint(Kind::Store, ErrorKind::Other).contains("still connected"));
-        assert!(hint(Kind::Target, ErrorKind::StorageFull).contains("restored to is full"));
-        assert_eq!(hint(Kind::Target, ErrorKind::Other), "");
-        assert!(hint(Kind::Target, ErrorKind::ReadOnlyFilesystem).contains("only be read"));
-        assert!(hint(Kind::Target, ErrorKind::PermissionDenied).contains("may not write"));
-        let gone = Error::caused(Kind::Target, "writing", std::io::Error::from_raw_os_error(107));
-        assert!(Failure::from(gone).hint.unwrap_or_default().contains("still connected"));
+        use ErrorKind::*;
+        let table = [
+            (Kind::Store, StorageFull, "archive is full"),
+            (Kind::Store, QuotaExceeded, "archive is full"),
+            (Kind::Store, ReadOnlyFilesystem, "nothing can be written to the drive that holds the archive"),
+            (Kind::Store, PermissionDenied, "may not read or write the archive's folder"),
+            (Kind::NoArchive, PermissionDenied, "may not read or write the archive's folder"),
+            (Kind::NoArchive, NotFound, "{snap} init FOLDER"),
+            (Kind::Store, FileTooLarge, "does not take this file"),
+            (Kind::Store, NotFound, "still connected"),
+            (Kind::Store, Other, "still connected"),
+            (Kind::Target, StorageFull, "restored to is full"),
+            (Kind::Target, ReadOnlyFilesystem, "--target FOLDER"),
+            (Kind::Target, PermissionDenied, "--target FOLDER"),
+            (Kind::Target, InvalidFilename, "another drive"),
+            (Kind::Target, Other, "restored to still connected"),
+            (Kind::Source, PermissionDenied, "may not read it"),
+            (Kind::Source, NotFound, "is the path written right"),
+            (Kind::Internal, StorageFull, "--cache-dir"),
+            (Kind::Internal, PermissionDenied, "--cache-dir"),
+            (Kind::Internal, Other, "please report it"),
+            (Kind::InUse, WouldBlock, "another run is at work"),
+            (Kind::Damaged, Other, "repair mends"),
+        ];
+        for (kind, io, part) in table {
+            assert!(hint(kind, io).contains(part), "{kind:?}, {io:?}: {}", hint(kind, io));
+        }
+        let drive = ["drive still connected", "drive connected"];
+        for kind in [Kind::Store, Kind::Target, Kind::Source] {
+            for io in [StorageFull, ReadOnlyFilesystem, PermissionDenied] {
+                assert!(
+                    !drive.iter().any(|part| hint(kind, io).contains(part)),
+                    "{kind:?}, {io:?}: the drive is there"
+                );
+            }
+        }
         assert_eq!(Failure::from(Error::new(Kind::Store, "writing", "an earlier write failed")).hint, None);
     }
 }

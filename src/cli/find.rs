@@ -1,5 +1,6 @@
 //! `find`: photos by name, by when and with what they were taken, and by what they are.
 
+use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 
 use clap::ValueEnum;
@@ -8,18 +9,19 @@ use snapkeep::archive::Archive;
 use snapkeep::format::CaptureFacts;
 use snapkeep::id::FileHash;
 use snapkeep::source::Patterns;
-use snapkeep::view::{Episode, Past, Span};
+use snapkeep::view::{Episode, Past, Span, Spot};
 
 use super::app::App;
 use super::args::Which;
 use super::episodes::{self, EpisodeObject};
 use super::exit::{Code, Failure};
-use super::{dates, words};
+use super::{dates, names, words};
 
 /// Find photos by name, by when and with what they were taken, and by what they are
 ///
 /// A pattern fits a name or the end of a path: '*.jpg', '2019', 'Ostsee/IMG_*'. What fits a folder finds everything in it.
-/// Several conditions must all hold. Without --all or --deleted the newest snapshot of each source is searched.
+/// Several conditions must all hold. Without --all or --deleted the newest snapshot of each source is searched; with --all
+/// also what was there earlier, and sources that are retired.
 #[derive(clap::Args)]
 pub struct Arguments {
     /// Names; without one, any name
@@ -147,7 +149,8 @@ pub fn run(app: &App, asked: &Arguments) -> Result<Code, Failure> {
         _ => Span::Newest,
     };
     let fitting = asked.fitting(&archive)?;
-    let found = past.select(&past.roots(), span, &|one| {
+    let roots = if asked.all { past.all_roots() } else { past.roots() };
+    let found = past.select(&roots, span, &|one| {
         let row = &one.row;
         let sized = asked.size.iter().all(|size| match size {
             Size::Above(bytes) => row.size() > *bytes,
@@ -171,6 +174,9 @@ pub fn run(app: &App, asked: &Arguments) -> Result<Code, Failure> {
         words::files(found.len() as u64)
     };
     app.screen.tell(&format!("{what}, {}", words::bytes(bytes)));
+    if found.is_empty() || asked.patterns.len() > 1 {
+        asked.tell_what_fits_nothing(app, &past, &roots, span)?;
+    }
     Ok(Code::Done)
 }
 
@@ -191,6 +197,38 @@ impl Fitting {
 }
 
 impl Arguments {
+    /// Says which patterns fit nothing, and whether it is for their case.
+    fn tell_what_fits_nothing(&self, app: &App, past: &Past<'_>, roots: &[Spot], span: Span) -> Result<(), Failure> {
+        for pattern in self.patterns.iter().filter(|pattern| !pattern.starts_with('!')) {
+            let one = std::slice::from_ref(pattern);
+            let exact = if self.ignore_case { Patterns::new(&[], one)? } else { Patterns::new(one, &[])? };
+            let any_case = Patterns::new(&[], one)?;
+            let (fits, near) = (Cell::new(false), RefCell::new(None::<Vec<u8>>));
+            past.select(roots, span, &|one| {
+                if !fits.get() {
+                    fits.set(exact.fit(one.path));
+                    if near.borrow().is_none() && any_case.fit(one.path) {
+                        near.replace(Some(one.path.to_vec()));
+                    }
+                }
+                false
+            })?;
+            if fits.get() {
+                continue;
+            }
+            let mut told = format!("nothing matches \"{}\"", names::message(pattern));
+            if let Some(path) = near.take() {
+                // What the pattern fits: the path, or a folder that it lies in.
+                let ends = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
+                let mut fronts = ends.chain([path.len()]).map(|end| &path[..end]);
+                let near = names::escape(fronts.find(|front| any_case.fit(front)).unwrap_or(&path));
+                told += &format!("; {near} differs only in case (--ignore-case finds it)");
+            }
+            app.screen.remark(&told);
+        }
+        Ok(())
+    }
+
     /// Which files fit what is asked about their taking; none if nothing is asked. One look at all facts costs less than
     /// looking up the facts of every state.
     fn fitting(&self, archive: &Archive) -> Result<Option<Fitting>, Failure> {

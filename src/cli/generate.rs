@@ -4,6 +4,8 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
+use snapkeep::error::words_of;
+
 use super::exit::{Code, Failure};
 use super::screen::Screen;
 use super::{args, complete, examples};
@@ -43,7 +45,7 @@ pub fn man(screen: &Screen, asked: &Man) -> Result<Code, Failure> {
         let mut page = Vec::new();
         clap_mangen::Man::new(grammar)
             .render(&mut page)
-            .map_err(|error| Failure::new(Code::Failed, format!("making the manual page: {error}")))?;
+            .map_err(|error| Failure::new(Code::Failed, format!("making the manual page: {}", words_of(&error))))?;
         if screen.is_terminal() && shown(&page) {
             return Ok(Code::Done);
         }
@@ -56,7 +58,7 @@ pub fn man(screen: &Screen, asked: &Man) -> Result<Code, Failure> {
         return Ok(Code::Done);
     };
     std::fs::create_dir_all(folder).and_then(|()| clap_mangen::generate_to(grammar, folder)).map_err(|error| {
-        Failure::new(Code::Failed, format!("writing manual pages to {}: {error}", folder.display()))
+        Failure::new(Code::Failed, format!("writing manual pages to {}: {}", folder.display(), words_of(&error)))
     })?;
     screen.tell(&format!("wrote the manual pages to {}", super::names::path(folder)));
     Ok(Code::Done)

@@ -4,9 +4,9 @@ use std::ffi::OsString;
 
 use jiff::Zoned;
 use serde::Serialize;
-use snapkeep::archive::Archive;
+use snapkeep::archive::{Archive, Filter, Selector};
 use snapkeep::format::{CaptureFacts, Carried, Entry, EntryKind};
-use snapkeep::view::{Node, View, join};
+use snapkeep::view::{Node, Sources, View, join};
 
 use super::app::App;
 use super::args::Which;
@@ -52,9 +52,10 @@ pub fn run(app: &App, asked: &Arguments) -> Result<Code, Failure> {
     let what = Asked::parse(&asked.what, &Zoned::now())?;
     let filter = asked.which.filter()?;
     let archive = app.open()?;
-    let (id, snapshot) = what.find(&archive, &filter)?;
-    let view = View::new(&archive, id, snapshot);
-    let node = view.find(what.path.as_deref().unwrap_or_default())?;
+    let (view, node) = what.look(app, &archive, &filter)?;
+    if node.entry.is_none() && what.snapshot == Selector::Latest(0) {
+        tell_of_others(app, &archive, &filter, &view)?;
+    }
     let lines = Lines { app, asked, archive: &archive, below: below(&node) };
     if app.screen.is_json() {
         let snapshot = SnapshotObject::new(&view.id(), view.snapshot());
@@ -74,6 +75,23 @@ pub fn run(app: &App, asked: &Arguments) -> Result<Code, Failure> {
         _ => view.list(&node)?.iter().for_each(|entry| lines.entry(&join(&node.path, &entry.name), entry)),
     }
     Ok(Code::Done)
+}
+
+/// Names the sources that the newest snapshot does not have, and that have newer states of their own.
+fn tell_of_others(app: &App, archive: &Archive, filter: &Filter, view: &View<'_>) -> Result<(), Failure> {
+    let sources = Sources::of(archive, filter)?;
+    let newest = sources.snapshots().len().checked_sub(1);
+    let others = sources.present().filter(|line| line.snapshots.last() != newest.as_ref());
+    let others: Vec<String> = others.map(|line| names::escape(&line.name)).collect();
+    if !others.is_empty() {
+        app.screen.remark(&format!(
+            "this is snapshot {}; the newest states of other sources are shown by {} ls latest:NAME, for {}",
+            view.id().short(),
+            app.screen.name(),
+            others.join(", ")
+        ));
+    }
+    Ok(())
 }
 
 /// How many bytes of a path in a snapshot lie above what is shown: that of the directory that is listed.

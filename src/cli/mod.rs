@@ -36,6 +36,7 @@ mod repair;
 mod restore;
 mod screen;
 mod selector;
+mod source;
 mod squeeze;
 mod status;
 mod stop;
@@ -106,6 +107,7 @@ fn perform(screen: &Arc<Screen>, global: Global, command: Command) -> Result<Cod
         Command::Has(asked) => has::run(&app, &asked),
         Command::Diff(asked) => diff::run(&app, &asked),
         Command::Duplicates(asked) => duplicates::run(&app, &asked),
+        Command::Source(asked) => source::run(&app, &asked),
         Command::Verify(asked) => verify::run(&app, &asked),
         Command::Repair(asked) => repair::run(&app, &asked),
         Command::Squeeze(asked) => squeeze::run(&app, &asked),

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use snapkeep::error::words_of;
+
 use super::app::App;
 use super::args::Which;
 use super::exit::{Code, Failure};
@@ -68,7 +70,7 @@ fn usable(dir: &Path) -> Result<Option<PathBuf>, Failure> {
             // What a mount leaves whose program was killed.
             ErrorKind::NotConnected => usage("an earlier mount there has ended without being unmounted")
                 .hint(format!("run: fusermount3 -u {quoted}")),
-            _ => usage(&error.to_string()),
+            _ => usage(&words_of(&error)),
         }),
     }
 }
@@ -86,6 +88,7 @@ mod linux {
     use std::sync::Arc;
     use std::sync::mpsc::channel;
 
+    use snapkeep::error::words_of;
     use snapkeep::mount::{self, Access, Refused, Tell, Trouble};
     use snapkeep::view::Window;
 
@@ -158,7 +161,7 @@ mod linux {
             }
         }
         mounted.unmount().map_err(|error| {
-            Failure::new(Code::Failed, format!("unmounting {}: {error}", dir.display()))
+            Failure::new(Code::Failed, format!("unmounting {}: {}", dir.display(), words_of(&error)))
                 .hint(format!("run: {unmount} {quoted}"))
         })?;
         // Programs that are reading may go on, for as long as nobody presses again.
@@ -193,7 +196,7 @@ mod linux {
                 .hint("root may; sudo chmod 666 /dev/fuse lets all users mount"),
             Refused::NotForEverybody => failed("only root may show a mount to other users here")
                 .hint("put the line user_allow_other into /etc/fuse.conf, or go without --allow-other"),
-            Refused::Other(error) => failed(&names::message(error.to_string().trim())),
+            Refused::Other(error) => failed(&names::message(words_of(&error).trim())),
         }
     }
 }

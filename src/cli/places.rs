@@ -75,6 +75,22 @@ pub fn shortened(path: &Path) -> PathBuf {
     }
 }
 
+impl Places {
+    /// A pattern of the configuration file, where a leading `~` stands for the home folder, whose own name is taken
+    /// literally.
+    pub fn expand_pattern(&self, pattern: &str) -> String {
+        let (negated, rest) = pattern.strip_prefix('!').map_or(("", pattern), |rest| ("!", rest));
+        let below = rest.strip_prefix('~').filter(|below| below.is_empty() || below.starts_with('/'));
+        let Some((home, below)) = self.home.as_ref().and_then(|home| home.to_str()).zip(below) else {
+            return pattern.to_owned();
+        };
+        let special = |char: char| matches!(char, '*' | '?' | '[' | ']' | '\\');
+        let home: String =
+            home.chars().flat_map(|char| special(char).then_some('\\').into_iter().chain([char])).collect();
+        format!("{negated}{home}{below}")
+    }
+}
+
 /// The name of this machine.
 pub fn host_name() -> String {
     #[cfg(unix)]

@@ -3,6 +3,9 @@
 //! A snapshot is named by the beginning of its id, by `latest` or `latest~2`, or by a date. The path begins after the
 //! first colon behind that; a colon that belongs to a time of day is not it. Paths are bytes and stay so.
 //!
+//! With a path, `latest`, `latest~2` and a date count the snapshots of the source that the path is in: each source's present
+//! is its own newest snapshot, whichever source was backed up last.
+//!
 //! Four digits such as `2024` are a year. Should an id begin with them as well, that is said and nothing is guessed:
 //! what a command does must not depend on which ids chance has made.
 
@@ -10,12 +13,14 @@ use std::ffi::OsStr;
 
 use jiff::Zoned;
 use snapkeep::archive::{Archive, Filter, Selector};
-use snapkeep::error::Kind;
+use snapkeep::error::{Error, Kind};
 use snapkeep::format::Snapshot;
 use snapkeep::id::SnapshotId;
+use snapkeep::view::{Located, Node, Sources, View};
 
+use super::app::App;
 use super::exit::{Code, Failure};
-use super::{dates, places};
+use super::{dates, names, places};
 
 /// No way of naming a snapshot is longer than this in bytes.
 const MAX_SELECTOR: usize = 80;
@@ -58,11 +63,76 @@ impl Asked {
         Ok(Self { snapshot, year, path: bytes.get(end + 1..).map(<[u8]>::to_vec) })
     }
 
+    /// The snapshot and the path in it.
+    ///
+    /// # Errors
+    /// If there is none, or if several could be meant.
+    pub fn locate(
+        &self,
+        app: &App,
+        archive: &Archive,
+        filter: &Filter,
+    ) -> Result<(SnapshotId, Snapshot, Vec<u8>), Failure> {
+        let path = self.path.as_deref().unwrap_or_default();
+        let whole = path.split(|byte| *byte == b'/').all(|name| name.is_empty() || name == b".");
+        if whole || matches!(self.snapshot, Selector::Prefix(_)) {
+            let (id, snapshot) = self.find(archive, filter)?;
+            return Ok((id, snapshot, path.to_vec()));
+        }
+        self.is_no_id(archive, filter)?;
+        let Located { id, snapshot, path, origin, newest, others } = Sources::of(archive, filter)?
+            .locate(&self.snapshot, path, &app.host())
+            .map_err(|error| self.or_oldest(archive, filter, error))?;
+        let shown = |(host, path): &(String, Vec<u8>)| format!("{} of {}", names::escape(path), names::message(host));
+        if !others.is_empty() {
+            let others: Vec<String> = others.iter().map(shown).collect();
+            app.screen.remark(&format!(
+                "this is {}; {} has it, too: to look there, write the whole path, or --host NAME",
+                shown(&origin),
+                others.join(" and ")
+            ));
+        } else if !newest && self.snapshot == Selector::Latest(0) {
+            let (id, when) = (id.short(), dates::minute(snapshot.time));
+            app.screen.remark(&format!("{}: as its newest snapshot {id} of {when} has it", shown(&origin)));
+        }
+        Ok((id, snapshot, path))
+    }
+
+    /// The same, opened.
+    ///
+    /// # Errors
+    /// As [`Asked::locate`], or if nothing is there.
+    pub fn look<'a>(&self, app: &App, archive: &'a Archive, filter: &Filter) -> Result<(View<'a>, Node), Failure> {
+        let (id, snapshot, path) = self.locate(app, archive, filter)?;
+        let view = View::new(archive, id, snapshot);
+        let node = view.find(&path)?;
+        Ok((view, node))
+    }
+
     /// The snapshot in this archive.
     ///
     /// # Errors
     /// If there is none, or if several could be meant.
     pub fn find(&self, archive: &Archive, filter: &Filter) -> Result<(SnapshotId, Snapshot), Failure> {
+        self.is_no_id(archive, filter)?;
+        archive.find(&self.snapshot, filter).map_err(|error| self.or_oldest(archive, filter, error))
+    }
+
+    /// Of a date before the first snapshot, how far back there is anything.
+    fn or_oldest(&self, archive: &Archive, filter: &Filter, error: Error) -> Failure {
+        let none = error.kind() == Kind::NotFound;
+        match (&self.snapshot, oldest(archive, filter)) {
+            (Selector::AsOf(time), Some((id, snapshot))) if none && *time < snapshot.time => {
+                let (id, when) = (id.short(), dates::minute(snapshot.time));
+                Failure::new(Code::Failed, format!("looking for the snapshot: the oldest is {id} of {when}"))
+                    .hint("{snap} list shows them all; a date means the newest that is not later")
+            }
+            _ => error.into(),
+        }
+    }
+
+    /// A year must not be the beginning of an id as well.
+    fn is_no_id(&self, archive: &Archive, filter: &Filter) -> Result<(), Failure> {
         if let Some(year) = &self.year {
             let also = archive.find(&Selector::Prefix(year.clone()), filter);
             if also.as_ref().map_or_else(|error| error.kind() == Kind::Ambiguous, |_| true) {
@@ -71,17 +141,7 @@ impl Asked {
                     .hint(format!("write {year}-12-31 for the date, or more digits of the id")));
             }
         }
-        archive.find(&self.snapshot, filter).map_err(|error| {
-            let none = error.kind() == Kind::NotFound;
-            match (&self.snapshot, oldest(archive, filter)) {
-                (Selector::AsOf(_), Some((id, snapshot))) if none => {
-                    let (id, when) = (id.short(), dates::minute(snapshot.time));
-                    Failure::new(Code::Failed, format!("looking for the snapshot: the oldest is {id} of {when}"))
-                        .hint("{snap} list shows them all; a date means the newest that is not later")
-                }
-                _ => error.into(),
-            }
-        })
+        Ok(())
     }
 }
 

@@ -71,8 +71,7 @@ impl Wish {
     pub fn find(self, app: &App, archive: &Archive, filter: &Filter) -> Result<Vec<Find>, Failure> {
         match self {
             Self::Snapshot(asked) => {
-                let (id, snapshot) = asked.find(archive, filter)?;
-                let path = asked.path.clone().unwrap_or_default();
+                let (id, snapshot, path) = asked.locate(app, archive, filter)?;
                 Ok(vec![Find { id, snapshot, path, only: None }])
             }
             Self::AsOf(path, time, date) => {
@@ -129,7 +128,19 @@ fn deleted(app: &App, past: &Past<'_>, spot: &Spot) -> Result<Vec<Find>, Failure
             .hint(format!("{{snap}} history \"{shown}\" tells what became of it")));
     }
     if let Some((id, snapshot, false)) = past.newest_with(spot)? {
-        return Ok(vec![find(app, past, spot, id, snapshot, None)?]);
+        // An album that was emptied step by step had others before, which are told of and not mixed in.
+        let earlier = gone.iter().filter(|one| past.last(one).is_some_and(|(last, _)| last != id)).count() as u64;
+        let found = find(app, past, spot, id, snapshot, None)?;
+        if earlier > 0 {
+            let files = words::things(earlier, "file was", "files were");
+            app.screen.remark(&format!(
+                "{files} deleted from it before that and not among them: {} deleted -v --under \"{shown}\" names them, and {} \
+                 restore --deleted PATH brings each back",
+                app.screen.name(),
+                app.screen.name()
+            ));
+        }
+        return Ok(vec![found]);
     }
     let mut snapshots: BTreeMap<(u64, SnapshotId), &Snapshot> = BTreeMap::new();
     let mut files: HashMap<SnapshotId, HashSet<Vec<u8>>> = HashMap::new();

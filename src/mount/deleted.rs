@@ -55,12 +55,13 @@ impl Deleted {
         snapshots: &HashMap<SnapshotId, Snapshot>,
     ) -> Self {
         let mut all = Self::default();
-        for Lost { host, source, files } in lost {
+        for Lost { host, source, names: known_as, files } in lost {
             let origin = (host, source);
             let Some(top) = names.get(&origin) else { continue };
             let mut known: HashMap<SnapshotId, Option<u32>> = HashMap::new();
             for (below, last) in files {
-                let place = *known.entry(last).or_insert_with(|| all.place(&origin.1, snapshots.get(&last)?));
+                let place =
+                    *known.entry(last).or_insert_with(|| all.place(known_as.get(&last)?, snapshots.get(&last)?));
                 let Some(place) = place else { continue };
                 let path = if below.is_empty() { top.clone() } else { join(top, &below) };
                 all.files.push(File { path: path.into(), top: top.len() as u16, place });
@@ -70,9 +71,8 @@ impl Deleted {
         all
     }
 
-    fn place(&mut self, source: &[u8], snapshot: &Snapshot) -> Option<u32> {
-        let name = snapshot.sources.iter().find(|one| one.path == source)?.name.clone();
-        self.places.push(Place { tree: snapshot.tree, name, time: snapshot.time });
+    fn place(&mut self, name: &[u8], snapshot: &Snapshot) -> Option<u32> {
+        self.places.push(Place { tree: snapshot.tree, name: name.to_vec(), time: snapshot.time });
         u32::try_from(self.places.len() - 1).ok()
     }
 

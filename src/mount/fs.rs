@@ -36,8 +36,7 @@ pub(super) struct Shown {
     window: Window,
     snapshots: Vec<(SnapshotId, Snapshot)>,
     snapshot_names: Vec<Vec<u8>>,
-    /// Every source, with the position of the newest snapshot that has it.
-    sources: Vec<(Origin, usize)>,
+    sources: Vec<Latest>,
     source_names: HashMap<Origin, Vec<u8>>,
     owner: (u32, u32),
     deleted: OnceLock<Deleted>,
@@ -52,6 +51,15 @@ pub(super) struct Shown {
     ended: Box<dyn Fn() + Send + Sync>,
     /// Whether the kernel is to heed permissions, and with them ACLs.
     guarded: bool,
+}
+
+/// A source that is present, in the newest snapshot that has it.
+struct Latest {
+    origin: Origin,
+    /// The snapshot's position.
+    at: usize,
+    /// The name of the source in it.
+    name: Vec<u8>,
 }
 
 /// What a handle of the kernel stands for.
@@ -79,22 +87,17 @@ impl Shown {
     ) -> Self {
         let snapshots = window.snapshots();
         let snapshot_names = snapshot_names(&snapshots, clock);
-        let mut sources: Vec<(Origin, usize)> = Vec::new();
-        let mut names: Vec<(Origin, Vec<u8>)> = Vec::new();
-        for (at, (_, snapshot)) in snapshots.iter().enumerate() {
-            for source in &snapshot.sources {
-                let origin = (snapshot.host.clone(), source.path.clone());
-                match sources.iter().position(|(known, _)| *known == origin) {
-                    Some(known) => {
-                        sources[known].1 = at;
-                        names[known].1.clone_from(&source.name);
-                    }
-                    None => {
-                        sources.push((origin.clone(), at));
-                        names.push((origin, source.name.clone()));
-                    }
+        let (mut sources, mut names) = (Vec::new(), Vec::new());
+        match window.sources() {
+            Ok(all) => {
+                for line in all.present() {
+                    let Some((at, name)) = all.states(line).next() else { continue };
+                    let origin = (line.host.clone(), line.path.clone());
+                    sources.push(Latest { origin: origin.clone(), at, name: name.to_vec() });
+                    names.push((origin, line.name.clone()));
                 }
             }
+            Err(error) => tell(Trouble::Unreachable(&error)),
         }
         let owner = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
         Self {
@@ -182,14 +185,13 @@ impl Shown {
     /// Each source as its newest snapshot has it.
     fn latest(&self, ident: Ident) -> Result<Vec<Item>> {
         let (mut items, mut trouble) = (Vec::new(), None);
-        for (origin, at) in &self.sources {
+        for Latest { origin, at, name } in &self.sources {
             let (_, snapshot) = &self.snapshots[*at];
-            let Some(source) = snapshot.sources.iter().find(|source| source.path == origin.1) else { continue };
             let entries = self.window.list(&snapshot.tree).unwrap_or_else(|error| {
                 trouble = Some(error);
                 Vec::new()
             });
-            let Some(mut entry) = entries.into_iter().find(|entry| entry.name == source.name) else { continue };
+            let Some(mut entry) = entries.into_iter().find(|entry| entry.name == *name) else { continue };
             entry.name = self.source_names.get(origin).cloned().unwrap_or(entry.name);
             items.push(Item::of_tree(ident, entry, Some(*at as u32)));
         }
@@ -501,7 +503,7 @@ impl Filesystem for Shown {
     }
 
     fn statfs(&self, _: &Request, _: INodeNo, reply: ReplyStatfs) {
-        let newest = self.sources.iter().map(|(_, at)| *at).collect::<HashSet<_>>();
+        let newest = self.sources.iter().map(|source| source.at).collect::<HashSet<_>>();
         let sums = newest.into_iter().map(|at| &self.snapshots[at].1.summary);
         let (files, bytes) = sums.fold((0_u64, 0_u64), |(files, bytes), sum| {
             let here = sum.files.saturating_add(sum.dirs).saturating_add(sum.symlinks);

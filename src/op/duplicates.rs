@@ -1,10 +1,11 @@
 //! Files that the source has more than once, bit for bit.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use crate::archive::{Archive, Filter};
 use crate::error::Result;
 use crate::id::FileHash;
+use crate::source;
 use crate::view::{Episode, Past, Span, View};
 
 /// Files with the same bytes.
@@ -23,12 +24,24 @@ impl Duplicates {
     }
 }
 
-/// What the newest snapshot of each source has more than once; what costs most comes first. Empty files and several names
-/// of one file (hard links) cost nothing and are left out.
+/// What the sources have more than once.
+#[derive(Debug, Default)]
+pub struct Doubled {
+    /// What costs most comes first.
+    pub groups: Vec<Duplicates>,
+    /// Files that would be among them and are no longer there, or no longer as the newest snapshot has them.
+    pub gone: u64,
+    /// Other machines whose files are among them as their newest snapshots have them: nobody looked there.
+    pub elsewhere: BTreeSet<String>,
+}
+
+/// What the newest snapshot of each source has more than once. Files of the machine `here` count only if they are there
+/// still, with the length that was recorded. Empty files and several names of one file (hard links) cost
+/// nothing and are left out.
 ///
 /// # Errors
 /// The archive's error.
-pub fn duplicates(archive: &Archive, filter: &Filter) -> Result<Vec<Duplicates>> {
+pub fn duplicates(archive: &Archive, filter: &Filter, here: &str) -> Result<Doubled> {
     let past = Past::open(archive, filter)?;
     let mut by_content: HashMap<FileHash, Vec<Episode>> = HashMap::new();
     for one in past.episodes(&past.roots(), Span::Newest)? {
@@ -36,24 +49,31 @@ pub fn duplicates(archive: &Archive, filter: &Filter) -> Result<Vec<Duplicates>>
             by_content.entry(one.state.hash).or_default().push(one);
         }
     }
-    let mut found = Vec::new();
+    let mut found = Doubled::default();
     for places in by_content.into_values().filter(|places| places.len() > 1) {
         let mut files: Vec<(Vec<u8>, u64, u64)> = Vec::new();
         let mut apart: Vec<Episode> = Vec::new();
         for one in places {
-            let Some((id, snapshot)) = past.last(&one) else { continue };
+            let Some((id, snapshot, path)) = past.place(&one) else { continue };
+            let host = snapshot.host.clone();
             let view = View::new(archive, id, snapshot.clone());
-            let entry = view.find(&one.path).map(|node| node.entry);
-            let several = match entry {
-                Ok(Some(entry)) if entry.meta.links > 1 => {
-                    let source = one.path.split(|byte| *byte == b'/').next().unwrap_or_default().to_vec();
-                    Some((source, entry.meta.device, entry.meta.inode))
-                }
-                Ok(_) => None,
+            let meta = match view.find(&path) {
+                Ok(node) => node.entry.map(|entry| entry.meta),
                 Err(error) if error.kind().is_of_an_object() => None,
                 Err(error) => return Err(error),
             };
-            if let Some(file) = several {
+            if host == here {
+                let (_, origin) = past.origin(&past.spot(&one));
+                if !is_there(&origin, one.state.size) {
+                    found.gone += 1;
+                    continue;
+                }
+            } else {
+                found.elsewhere.insert(host);
+            }
+            if let Some(meta) = meta.filter(|meta| meta.links > 1) {
+                let source = path.split(|byte| *byte == b'/').next().unwrap_or_default().to_vec();
+                let file = (source, meta.device, meta.inode);
                 if files.contains(&file) {
                     continue;
                 }
@@ -63,9 +83,16 @@ pub fn duplicates(archive: &Archive, filter: &Filter) -> Result<Vec<Duplicates>>
         }
         if apart.len() > 1 {
             apart.sort_by(|a, b| a.path.cmp(&b.path));
-            found.push(Duplicates { size: apart[0].state.size, places: apart });
+            found.groups.push(Duplicates { size: apart[0].state.size, places: apart });
         }
     }
-    found.sort_by(|a, b| b.waste().cmp(&a.waste()).then_with(|| a.places[0].path.cmp(&b.places[0].path)));
+    let places = |group: &Duplicates| group.places[0].path.clone();
+    found.groups.sort_by(|a, b| b.waste().cmp(&a.waste()).then_with(|| places(a).cmp(&places(b))));
     Ok(found)
+}
+
+/// Whether a file of this length is there still.
+fn is_there(path: &[u8], size: u64) -> bool {
+    let meta = std::fs::symlink_metadata(source::name_of(path));
+    meta.is_ok_and(|meta| meta.is_file() && meta.len() == size)
 }

@@ -130,7 +130,7 @@ fn same_picture(past: &Past<'_>, picture: &PictureHash) -> Result<Vec<Episode>> 
 }
 
 fn told(failure: &Failure) -> (PathBuf, String) {
-    (failure.path.clone(), format!("{}: {}", failure.during, failure.cause))
+    (failure.path.clone(), format!("{}: {}", failure.during, failure.why()))
 }
 
 fn below(path: &Path, node: source::Node, files: &mut Vec<(PathBuf, Stat)>) {
@@ -174,9 +174,9 @@ impl<'a> Holding<'a> {
 
     fn holds(&self, past: &Past<'_>, episode: &Episode) -> Result<bool> {
         let Some(present) = &self.present else { return Ok(true) };
-        let Some((id, snapshot)) = past.last(episode) else { return Ok(false) };
+        let Some((id, snapshot, path)) = past.place(episode) else { return Ok(false) };
         let view = View::new(self.archive, id, snapshot.clone());
-        let node = match view.find(&episode.path) {
+        let node = match view.find(&path) {
             Ok(node) => node,
             Err(error) if error.kind().is_of_an_object() => return Ok(false),
             Err(error) => return Err(error),

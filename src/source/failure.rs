@@ -1,5 +1,6 @@
 //! A problem of the source: what was being done, to which path, and what the system said.
 
+use crate::error::words_of;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
@@ -21,9 +22,16 @@ impl Failure {
     }
 }
 
+impl Failure {
+    /// What the system said, in words.
+    pub fn why(&self) -> String {
+        words_of(&self.cause)
+    }
+}
+
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}: {}", self.during, self.path.display(), self.cause)
+        write!(f, "{} {}: {}", self.during, self.path.display(), self.why())
     }
 }
 

@@ -18,7 +18,9 @@ const BOTTOM: usize = 1 << 14;
 pub(super) struct Place {
     pub parent: Option<Arc<Place>>,
     pub name: Box<[u8]>,
-    /// The name in lower case, where a rule asks for it.
+    /// The name in one form of Unicode, where that is another than its own.
+    pub normal: Option<Box<[u8]>>,
+    /// The same in lower case, where a rule asks for it.
     pub lower: Box<[u8]>,
     /// For each pattern, whether it matches here or above; kept only where a pattern may take back another one's match.
     pub hits: Vec<bool>,
@@ -35,6 +37,11 @@ impl Place {
         path.extend(self.below_root().into_iter().map(sys::os));
         path.extend(name.map(sys::os));
         path
+    }
+
+    /// The name as patterns see it.
+    pub(super) fn matched(&self) -> &[u8] {
+        self.normal.as_deref().unwrap_or(&self.name)
     }
 
     /// The names that lead here from the walk's root.
@@ -82,6 +89,7 @@ mod tests {
             place = Place {
                 parent: Some(Arc::new(place)),
                 name: name.into_bytes().into(),
+                normal: None,
                 lower: Box::default(),
                 hits: Vec::new(),
                 ino,

@@ -2,7 +2,7 @@
 //!
 //! Patterns are tried against the full path of a file. A pattern leaves out what it names *below* a root: a root that was
 //! named as source is never left out itself, whatever its own path matches. An excluded directory is not entered, so
-//! nothing below it can be taken back with `!`.
+//! nothing below it can be taken back with `!`. Patterns and names are compared in one form of Unicode.
 //!
 //! What belongs to this program is told by what it is and not by its path, so that no link, bind mount or other spelling
 //! leads to it, and no pattern is needed: a folder by device and number, its own and those of a file in it; an archive that
@@ -14,7 +14,9 @@ use super::place::Place;
 use super::stat::Stat;
 use super::sys;
 use crate::error::{Error, Kind, Result};
+use crate::normal::normal;
 use rustix::fs::OFlags;
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::Read;
@@ -95,8 +97,8 @@ impl Rules {
             tags.push(Tag::new(tag)?);
         }
         Ok(Self {
-            exact: List::new(&spec.exclude, &spec.exclude_files, |text| text.to_vec())?,
-            any_case: List::new(&spec.iexclude, &spec.iexclude_files, lower)?,
+            exact: List::new(&spec.exclude, &spec.exclude_files, |text| normal(text).into_owned())?,
+            any_case: List::new(&spec.iexclude, &spec.iexclude_files, |text| lower(&normal(text)))?,
             tags,
             larger_than: spec.exclude_larger_than,
             one_file_system: spec.one_file_system,
@@ -129,7 +131,8 @@ impl Rules {
 
     /// Whether the patterns leave out `name` in the directory `parent`.
     pub(super) fn exclude_name(&self, parent: &Place, name: &[u8]) -> bool {
-        self.exact.excludes(parent, name, &parent.hits, |place| &place.name)
+        let name = &*normal(name);
+        self.exact.excludes(parent, name, &parent.hits, Place::matched)
             || (!self.any_case.patterns.is_empty()
                 && self.any_case.excludes(parent, &lower(name), self.any_case_hits(parent), |place| &place.lower))
     }
@@ -174,13 +177,14 @@ impl Rules {
     }
 
     fn place(&self, parent: Option<Arc<Place>>, name: &[u8], stat: Option<&Stat>) -> Place {
-        let lower = if self.any_case.patterns.is_empty() { Box::default() } else { lower(name).into() };
+        let matched = normal(name);
+        let lower = if self.any_case.patterns.is_empty() { Box::default() } else { lower(&matched).into() };
         let mut hits = Vec::new();
         if let Some(parent) = parent.as_deref() {
             // Above the root only what takes back counts.
             let counts = |pattern: &Pattern| stat.is_some() || pattern.negated;
             if self.exact.takes_back || self.any_case.takes_back {
-                hits.extend(self.exact.hits(parent, name, &parent.hits, |place| &place.name, counts));
+                hits.extend(self.exact.hits(parent, &matched, &parent.hits, Place::matched, counts));
                 hits.extend(self.any_case.hits(
                     parent,
                     &lower,
@@ -192,7 +196,11 @@ impl Rules {
         }
         let depth = parent.as_ref().map_or(0, |parent| parent.depth + usize::from(stat.is_some()));
         let (dev, ino) = stat.map_or((0, 0), |stat| (stat.dev, stat.ino));
-        Place { parent, name: name.into(), lower, hits, dev, ino, depth }
+        let normal = match matched {
+            Cow::Owned(normal) => Some(normal.into()),
+            Cow::Borrowed(_) => None,
+        };
+        Place { parent, name: name.into(), normal, lower, hits, dev, ino, depth }
     }
 
     /// Of a place's hits, those of the patterns that ignore case.

@@ -1,8 +1,10 @@
-//! Patterns over paths that are known as a whole, such as those of a snapshot.
+//! Patterns over paths that are known as a whole, such as those of a snapshot. Both are compared in one form of Unicode, so
+//! that what is typed finds what is stored.
 
 use super::pattern::Pattern;
 use super::rules::lower;
 use crate::error::{Error, Kind, Result};
+use crate::normal::normal;
 
 /// Patterns as in [`super::RuleSpec`], asked about whole paths.
 #[derive(Debug, Default)]
@@ -19,8 +21,11 @@ impl Patterns {
             Pattern::new(text).map_err(|why| Error::new(Kind::Invalid, format!("reading the pattern \"{shown}\""), why))
         };
         Ok(Self {
-            exact: exact.iter().map(|text| understand(text.as_bytes(), text)).collect::<Result<_>>()?,
-            any_case: any_case.iter().map(|text| understand(&lower(text.as_bytes()), text)).collect::<Result<_>>()?,
+            exact: exact.iter().map(|text| understand(&normal(text.as_bytes()), text)).collect::<Result<_>>()?,
+            any_case: any_case
+                .iter()
+                .map(|text| understand(&lower(&normal(text.as_bytes())), text))
+                .collect::<Result<_>>()?,
         })
     }
 
@@ -32,6 +37,7 @@ impl Patterns {
     /// Whether a pattern fits this path or a directory that it lies in. Of several that fit, the last counts, so that a
     /// later `!` takes back what an earlier one said.
     pub fn fit(&self, path: &[u8]) -> bool {
+        let path = &*normal(path);
         fit(&self.exact, path) || (!self.any_case.is_empty() && fit(&self.any_case, &lower(path)))
     }
 }
@@ -61,5 +67,19 @@ mod tests {
         let any_case = Patterns::new(&[], &["*.JPG".to_string()]).unwrap();
         assert!(any_case.fit(b"x/a.jPg"));
         assert!(patterns(&[""]).is_err());
+    }
+
+    #[test]
+    fn a_pattern_fits_a_name_in_whatever_form_it_is_written() {
+        let names = ["M\u{fc}nchen", "Mu\u{308}nchen"];
+        for pattern in names.iter().flat_map(|name| [name.to_string(), format!("{}*", &name[..4])]) {
+            let exact = Patterns::new(std::slice::from_ref(&pattern), &[]).unwrap();
+            let any_case = Patterns::new(&[], &[pattern.to_uppercase()]).unwrap();
+            for name in names {
+                assert!(exact.fit(name.as_bytes()) && exact.fit(format!("a/{name}/b.jpg").as_bytes()), "{pattern:?}");
+                assert!(any_case.fit(name.as_bytes()), "{pattern:?}");
+            }
+            assert!(!exact.fit(b"Munchen"));
+        }
     }
 }

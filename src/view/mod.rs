@@ -2,22 +2,26 @@
 //! read.
 
 mod past;
+mod present;
 mod window;
 
 pub use past::{AlbumChange, Candidate, Episode, History, Past, Span, Spot, Tally};
+pub use present::{Located, SourceLine, Sources};
 pub use window::{Lost, Window};
 
 pub use crate::archive::{Gap, Listing, last_name};
 // What a view speaks of, for those who know nothing of an archive but its views.
-pub use crate::format::{Carried, ChunkRef, Content, Entry, EntryKind, Meta, Snapshot, Time};
+pub use crate::format::{Carried, ChunkRef, Content, Entry, EntryKind, Meta, Snapshot, Source, Time};
 
 use crate::archive::{Archive, Reader, chunks_of, entries_of, readable_entries_of};
 use crate::error::{Error, Kind, Result};
 use crate::format::Tree;
 use crate::id::{ChunkId, ChunkKind, FileHash, SnapshotId};
+use crate::normal::{self, Meant};
 
 /// One snapshot of an archive.
 pub struct View<'a> {
+    archive: &'a Archive,
     reader: Reader<'a>,
     id: SnapshotId,
     snapshot: Snapshot,
@@ -42,7 +46,7 @@ impl Node {
 impl<'a> View<'a> {
     /// A view of this snapshot.
     pub fn new(archive: &'a Archive, id: SnapshotId, snapshot: Snapshot) -> Self {
-        Self { reader: archive.reader(), id, snapshot }
+        Self { archive, reader: archive.reader(), id, snapshot }
     }
 
     /// The snapshot's id.
@@ -61,12 +65,13 @@ impl<'a> View<'a> {
     }
 
     /// The place with this path: names in the snapshot (`Pictures/2019`), or a path as it was at the source
-    /// (`/home/anna/Pictures/2019`).
+    /// (`/home/anna/Pictures/2019`). A name that is not there just so is the only one that means the same (`ü` may be
+    /// written in several ways).
     ///
     /// # Errors
-    /// [`Kind::NotFound`], or the reader's error.
+    /// [`Kind::NotFound`], also if several names mean the same, or the reader's error.
     pub fn find(&self, path: &[u8]) -> Result<Node> {
-        let inside = self.inside(path);
+        let inside = self.inside(path)?;
         let mut node = Node { path: Vec::new(), entry: None };
         for name in inside.split(|byte| *byte == b'/').filter(|name| !name.is_empty() && *name != b".") {
             let missing = || {
@@ -77,7 +82,16 @@ impl<'a> View<'a> {
                 return Err(missing());
             }
             let mut entries = self.list(&node)?;
-            let at = entries.binary_search_by(|entry| entry.name.as_slice().cmp(name)).map_err(|_| missing())?;
+            let at = match normal::meant(name, entries.iter().map(|entry| entry.name.as_slice())) {
+                Meant::One(at) => at,
+                Meant::None => return Err(missing()),
+                Meant::Several => {
+                    let path = String::from_utf8_lossy(path).into_owned();
+                    let why =
+                        format!("several names mean \"{}\", and none is written so", String::from_utf8_lossy(name));
+                    return Err(Error::new(Kind::NotFound, format!("looking for \"{path}\""), why));
+                }
+            };
             let entry = entries.swap_remove(at);
             node = Node { path: join(&node.path, &entry.name), entry: Some(entry) };
         }
@@ -93,19 +107,23 @@ impl<'a> View<'a> {
         format!("there is no \"{name}\" in {place}")
     }
 
-    /// A path as it was at the source, as a path in the snapshot.
-    fn inside(&self, path: &[u8]) -> Vec<u8> {
-        let below = |source: &[u8]| {
-            let rest = path.strip_prefix(source)?;
-            (rest.is_empty() || rest.starts_with(b"/") || source.ends_with(b"/")).then(|| rest.to_vec())
-        };
-        if path.starts_with(b"/") {
-            let sources = self.snapshot.sources.iter().filter_map(|source| Some((source, below(&source.path)?)));
-            if let Some((source, rest)) = sources.max_by_key(|(source, _)| source.path.len()) {
-                return join(&source.name, &rest);
-            }
+    /// A path as it was at the source, or as it is now that the source was renamed, as a path in the snapshot.
+    fn inside(&self, path: &[u8]) -> Result<Vec<u8>> {
+        if !path.starts_with(b"/") {
+            return Ok(path.to_vec());
         }
-        path.to_vec()
+        let longest = |above: &dyn Fn(&Source) -> Vec<u8>| {
+            let sources = self.snapshot.sources.iter();
+            let below = sources.filter_map(|source| Some((source, present::below(path, &above(source))?)));
+            let nearest = below.min_by_key(|(_, below)| below.len());
+            nearest.map(|(source, below)| join(&source.name, &below))
+        };
+        if let Some(inside) = longest(&|source| source.path.clone()) {
+            return Ok(inside);
+        }
+        let renames = self.archive.renames()?;
+        let Snapshot { host, sequence, .. } = &self.snapshot;
+        Ok(longest(&|source| renames.path_now(host, &source.path, *sequence).to_vec()).unwrap_or_else(|| path.to_vec()))
     }
 
     /// What is in a directory, ascending by name. What lies in one that was carried forward was carried as well.
@@ -256,6 +274,7 @@ pub fn above(path: &[u8]) -> &[u8] {
 pub fn join(path: &[u8], name: &[u8]) -> Vec<u8> {
     match path {
         [] => name.to_vec(),
+        path if name.is_empty() => path.to_vec(),
         path => [path, b"/", name.strip_prefix(b"/").unwrap_or(name)].concat(),
     }
 }

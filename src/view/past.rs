@@ -6,22 +6,28 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::join;
-use crate::archive::{Archive, Began, Ended, Filter, PastRow, PastState, Track};
+use super::present::below;
+use crate::archive::{Archive, Began, Ended, Filter, PastRow, PastState, Renames, Track};
 use crate::error::{Error, Kind, Result};
 use crate::format::{Carried, Snapshot, Time};
 use crate::id::{FileHash, SnapshotId};
+use crate::normal;
 
 /// The past of the sources that count.
 pub struct Past<'a> {
     archive: &'a Archive,
     tracks: Vec<Source>,
     snapshots: HashMap<SnapshotId, Snapshot>,
+    renames: Renames,
 }
 
 /// A source of a machine, under the name that its newest snapshot gives it.
 struct Source {
     track: Track,
     name: Vec<u8>,
+    /// Paths that it had before.
+    was: Vec<Vec<u8>>,
+    retired: bool,
 }
 
 /// A path of one source, below it.
@@ -124,16 +130,22 @@ impl<'a> Past<'a> {
     /// The archive's error.
     pub fn open(archive: &'a Archive, filter: &Filter) -> Result<Self> {
         let tracks = archive.past()?;
+        let renames = archive.renames()?;
         let snapshots: HashMap<SnapshotId, Snapshot> = archive.snapshots().into_iter().collect();
         let mut sources = Vec::new();
         for track in tracks {
             let Some(newest) = track.snapshots.last().and_then(|id| snapshots.get(id)) else { continue };
-            let Some(source) = newest.sources.iter().find(|source| source.path == track.path) else { continue };
-            if track.snapshots.iter().any(|id| snapshots.get(id).is_some_and(|snapshot| filter.admits(snapshot))) {
-                sources.push(Source { name: source.name.clone(), track });
+            let Some(source) = renames.source_in(newest, &track.path) else { continue };
+            let own = || track.snapshots.iter().filter_map(|id| snapshots.get(id));
+            if own().any(|snapshot| filter.admits(snapshot)) {
+                let paths = own().filter_map(|snapshot| Some(&renames.source_in(snapshot, &track.path)?.path));
+                let was: HashSet<&Vec<u8>> = paths.filter(|path| **path != track.path).collect();
+                let was = was.into_iter().cloned().collect();
+                let retired = renames.is_retired(&track.host, &track.path, newest.sequence);
+                sources.push(Source { name: source.name.clone(), was, retired, track });
             }
         }
-        Ok(Self { archive, tracks: sources, snapshots })
+        Ok(Self { archive, tracks: sources, snapshots, renames })
     }
 
     /// The archive.
@@ -141,30 +153,25 @@ impl<'a> Past<'a> {
         self.archive
     }
 
-    /// Where a path is or was, in each source that may be meant.
+    /// Where a path is or was, in each source that may be meant. A path that is written in another form of Unicode is
+    /// found where nothing is written just so.
     ///
     /// # Errors
     /// [`Kind::NotFound`] if nothing was ever there.
     pub fn spots(&self, path: &[u8]) -> Result<Vec<Spot>> {
         let mut spots = Vec::new();
-        for (source, Source { track, name }) in self.tracks.iter().enumerate() {
-            let absolute = path.starts_with(b"/");
-            let above: &[u8] = if absolute { &track.path } else { name };
-            let path: Vec<u8> = clean(path);
-            let rest = if clean(above).is_empty() {
-                Some(path.as_slice())
-            } else {
-                path.strip_prefix(clean(above).as_slice())
+        for (source, Source { track, name, was, .. }) in self.tracks.iter().enumerate() {
+            let above: Vec<&[u8]> = match path.first() {
+                Some(b'/') => std::iter::once(&track.path).chain(was).map(Vec::as_slice).collect(),
+                _ => vec![name],
             };
-            let below = match rest {
-                Some([]) => Vec::new(),
-                Some([b'/', below @ ..]) => below.to_vec(),
-                Some(below) if clean(above).is_empty() => below.to_vec(),
-                _ if path.is_empty() => Vec::new(),
-                _ => continue,
-            };
-            if !self.archive.states_from(track.number, &below, 1)?.is_empty() {
-                spots.push(Spot { source, below });
+            let whole = path.split(|byte| *byte == b'/').all(|name| name.is_empty() || name == b".");
+            let rest = above.into_iter().filter_map(|above| below(path, above)).min_by_key(Vec::len);
+            let Some(rest) = rest.or(whole.then(Vec::new)) else { continue };
+            if !self.archive.states_from(track.number, &rest, 1)?.is_empty() {
+                spots.push(Spot { source, below: rest });
+            } else if !rest.is_ascii() {
+                spots.extend(self.written_otherwise(source, &rest)?);
             }
         }
         if spots.is_empty() {
@@ -178,8 +185,36 @@ impl<'a> Past<'a> {
         Ok(spots)
     }
 
-    /// Every source as a whole.
+    /// Where a path is or was that means the same.
+    fn written_otherwise(&self, source: usize, path: &[u8]) -> Result<Vec<Spot>> {
+        let names = path.split(|byte| *byte == b'/').count();
+        let wanted = normal::normal(path);
+        self.again(|| {
+            let (mut found, mut other) = (Vec::<Spot>::new(), Vec::new());
+            self.archive.visit_states(self.tracks[source].track.number, b"", &mut |row| {
+                other.clear();
+                row.push_path(&mut other);
+                let end = other.iter().enumerate().filter(|(_, byte)| **byte == b'/').nth(names - 1);
+                let front = &other[..end.map_or(other.len(), |(at, _)| at)];
+                let known = found.last().is_some_and(|spot| spot.below == front);
+                if !known && normal::normal(front) == wanted {
+                    found.push(Spot { source, below: front.to_vec() });
+                }
+            })?;
+            found.dedup();
+            Ok(found)
+        })
+    }
+
+    /// Every source as a whole that is not retired.
     pub fn roots(&self) -> Vec<Spot> {
+        let mut roots = self.all_roots();
+        roots.retain(|spot| !self.tracks[spot.source].retired);
+        roots
+    }
+
+    /// Every source as a whole, also those that are retired.
+    pub fn all_roots(&self) -> Vec<Spot> {
         (0..self.tracks.len()).map(|source| Spot { source, below: Vec::new() }).collect()
     }
 
@@ -190,8 +225,14 @@ impl<'a> Past<'a> {
 
     /// The same as a snapshot has it, which may know the source under another name.
     pub fn path_in(&self, spot: &Spot, snapshot: &Snapshot) -> Option<Vec<u8>> {
-        let source = snapshot.sources.iter().find(|source| source.path == self.tracks[spot.source].track.path)?;
+        let source = self.renames.source_in(snapshot, &self.tracks[spot.source].track.path)?;
         Some(if spot.below.is_empty() { source.name.clone() } else { join(&source.name, &spot.below) })
+    }
+
+    /// The last snapshot that has an episode's state, and the path in it.
+    pub fn place(&self, episode: &Episode) -> Option<(SnapshotId, &Snapshot, Vec<u8>)> {
+        let (id, snapshot) = self.last(episode)?;
+        Some((id, snapshot, self.path_in(&self.spot(episode), snapshot)?))
     }
 
     /// The path of a spot as it is at the source, and the machine that it is on.
@@ -387,7 +428,7 @@ impl<'a> Past<'a> {
         self.again(|| {
             let mut found = Vec::new();
             for spot in spots {
-                let Source { track, name } = &self.tracks[spot.source];
+                let Source { track, name, .. } = &self.tracks[spot.source];
                 let mut path = Vec::new();
                 let mut take = |row: PastRow<'_>| {
                     path.clear();
@@ -434,7 +475,7 @@ impl<'a> Past<'a> {
     pub fn newest_contents(&self) -> Result<HashSet<FileHash>> {
         self.again(|| {
             let mut found = HashSet::new();
-            for source in &self.tracks {
+            for source in self.tracks.iter().filter(|source| !source.retired) {
                 self.archive.visit_states(source.track.number, b"", &mut |row| {
                     if row.lasts() && !row.is_symlink() {
                         found.insert(row.hash());
@@ -500,10 +541,4 @@ impl<'a> Past<'a> {
 
 fn lasts(state: &PastState, position: u32) -> bool {
     state.from <= position && state.ended.as_ref().is_none_or(|(at, _)| position < *at)
-}
-
-/// A path without slashes at its ends, and without empty names and dots in between.
-fn clean(path: &[u8]) -> Vec<u8> {
-    let names = path.split(|byte| *byte == b'/').filter(|name| !name.is_empty() && *name != b".");
-    names.collect::<Vec<_>>().join(&b'/')
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::{Past, Span};
+use super::{Past, Sources, Span};
 use crate::archive::{Archive, Filter, chunks_of, entries_of};
 use crate::error::{Error, Kind, Result};
 use crate::format::{ChunkRef, Entry, EntryKind, Snapshot};
@@ -21,8 +21,10 @@ pub struct Window {
 pub struct Lost {
     /// The machine.
     pub host: String,
-    /// The source's path there.
+    /// The source's path there now.
     pub source: Vec<u8>,
+    /// The name of the source in each snapshot that `files` name.
+    pub names: HashMap<SnapshotId, Vec<u8>>,
     /// Each deleted path below the source, with the last snapshot that has it; ascending by path.
     pub files: Vec<(Vec<u8>, SnapshotId)>,
 }
@@ -38,6 +40,14 @@ impl Window {
         let mut all = self.archive.snapshots();
         all.retain(|(_, snapshot)| self.filter.admits(snapshot));
         all
+    }
+
+    /// The sources of the snapshots that count.
+    ///
+    /// # Errors
+    /// The archive's error.
+    pub fn sources(&self) -> Result<Sources<'_>> {
+        Sources::of(&self.archive, &self.filter)
     }
 
     /// All snapshots, by id.
@@ -86,9 +96,14 @@ impl Window {
         let mut found = Vec::new();
         for root in past.roots() {
             let (host, source) = past.origin(&root);
-            let mut lost = Lost { host: host.to_owned(), source, files: Vec::new() };
-            for episode in past.episodes(&[root], Span::Deleted)? {
-                if let Some((last, _)) = past.last(&episode) {
+            let mut lost = Lost { host: host.to_owned(), source, names: HashMap::new(), files: Vec::new() };
+            for episode in past.episodes(std::slice::from_ref(&root), Span::Deleted)? {
+                if let Some((last, snapshot)) = past.last(&episode) {
+                    if !lost.names.contains_key(&last)
+                        && let Some(name) = past.path_in(&root, snapshot)
+                    {
+                        lost.names.insert(last, name);
+                    }
                     lost.files.push((episode.state.path, last));
                 }
             }

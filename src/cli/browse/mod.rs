@@ -20,7 +20,7 @@ use ratatui::crossterm::cursor::Show;
 use ratatui::crossterm::event::{self, Event as Input, KeyCode, KeyEventKind, KeyModifiers};
 use ratatui::crossterm::execute;
 use ratatui::crossterm::terminal::{EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode};
-use snapkeep::error::{Kind, Result};
+use snapkeep::error::{Kind, Result, words_of};
 use snapkeep::id::SnapshotId;
 use snapkeep::op::{self, Event, Observer, Overwrite, Restore, RestoreOptions, Selection};
 use snapkeep::view::{above, is_below};
@@ -66,7 +66,7 @@ pub fn run(app: &App, asked: &Arguments) -> std::result::Result<Code, Failure> {
     app.screen.hold();
     let browsed = Screen::enter().and_then(|mut screen| screen.browse(&held, &END));
     app.screen.release();
-    let failed = |error: io::Error| Failure::new(Code::Failed, format!("using the terminal: {error}"));
+    let failed = |error: io::Error| Failure::new(Code::Failed, format!("using the terminal: {}", words_of(&error)));
     browsed.map_err(failed)?;
     Ok(if END.load(Ordering::SeqCst) { Code::Interrupted } else { Code::Done })
 }
@@ -251,7 +251,9 @@ struct Job<'a> {
 fn jobs<'a>(held: &Held<'a>, things: &[Thing], target: &Path) -> std::result::Result<Vec<Job<'a>>, String> {
     match std::fs::read_dir(target).map(|mut items| items.next().is_some()) {
         Ok(true) => return Err(format!("{} is not empty; choose a new folder", target.display())),
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(format!("{}: {error}", target.display())),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(format!("{}: {}", target.display(), words_of(&error)));
+        }
         _ => {}
     }
     let mut jobs = Vec::new();

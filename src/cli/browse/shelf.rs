@@ -173,19 +173,10 @@ impl<'a> Held<'a> {
         Ok(self.past.get_or_init(|| past))
     }
 
-    /// Where an episode can be restored from: its path in the last snapshot that has it, or its path at the source where
-    /// the source had another name then.
+    /// Where an episode can be restored from: its path in the last snapshot that has it.
     fn thing(past: &Past<'_>, episode: &Episode) -> Option<Thing> {
-        let (id, snapshot) = past.last(episode)?;
-        let (_, origin) = past.origin(&past.spot(episode));
-        let tail = episode.state.path.len();
-        let top = |path: &[u8]| {
-            let top = &path[..path.len().saturating_sub(tail)];
-            if tail == 0 { top.to_vec() } else { top.strip_suffix(b"/").unwrap_or(top).to_vec() }
-        };
-        let (name, source) = (top(&episode.path), top(&origin));
-        let same = snapshot.sources.iter().any(|one| one.name == name && one.path == source);
-        Some(Thing { snapshot: id, path: if same { episode.path.clone() } else { origin } })
+        let (snapshot, _, path) = past.place(episode)?;
+        Some(Thing { snapshot, path })
     }
 }
 

@@ -4,7 +4,7 @@ use super::{BackupOptions, Root, bytes};
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::archive::{Archive, Reader, entries_of};
+use crate::archive::{Archive, Reader, Renames, entries_of};
 use crate::error::{Kind, Result};
 use crate::format::{Entry, Snapshot, Source, Time};
 use crate::id::{ChunkId, SnapshotId};
@@ -16,6 +16,7 @@ const KEPT: usize = 150_000;
 /// For each source its newest entry in the archive, if there is one.
 pub(super) struct Previous {
     newest: Option<(SnapshotId, ChunkId)>,
+    /// Of the next snapshot.
     sequence: u64,
     roots: Vec<Option<Known>>,
     /// Directories that were read to compare the source with them, and will be wanted again: up to [`KEPT`] entries.
@@ -48,12 +49,17 @@ pub(super) struct Known {
 impl Previous {
     pub(super) fn find(archive: &Archive, options: &BackupOptions, roots: &[Root]) -> Result<Self> {
         let all = archive.snapshots();
-        let sequence = all.last().map_or(0, |(_, last)| last.sequence);
+        // What was recorded under an earlier path of a source is its past.
+        let renames = archive.renames()?;
+        let sequence = archive.next_sequence()?;
         let ours = || all.iter().rev().filter(|(_, snapshot)| snapshot.host == options.host);
         let places: HashMap<Vec<u8>, usize> =
             roots.iter().enumerate().map(|(number, root)| (bytes(&root.path), number)).collect();
+        fn now<'s>(renames: &'s Renames, snapshot: &'s Snapshot, source: &'s Source) -> &'s [u8] {
+            renames.path_now(&snapshot.host, &source.path, snapshot.sequence)
+        }
         let same = |snapshot: &Snapshot| {
-            let all = || snapshot.sources.iter().all(|source| places.contains_key(&source.path));
+            let all = || snapshot.sources.iter().all(|source| places.contains_key(now(&renames, snapshot, source)));
             snapshot.sources.len() == places.len() && all()
         };
         let newest = ours().find(|(_, snapshot)| same(snapshot)).map(|(id, snapshot)| (*id, snapshot.tree));
@@ -62,7 +68,7 @@ impl Previous {
             let met: Vec<(usize, &Source)> = snapshot
                 .sources
                 .iter()
-                .filter_map(|source| left.remove(&source.path).map(|number| (number, source)))
+                .filter_map(|source| left.remove(now(&renames, snapshot, source)).map(|number| (number, source)))
                 .collect();
             if !met.is_empty() {
                 // What is damaged is as good as not there: the source is read again, which mends it.
@@ -70,6 +76,10 @@ impl Previous {
                 let doubted = doubted(snapshot).map(Arc::new);
                 for (number, source) in met {
                     known[number] = entry(&entries, id, snapshot, source, &doubted);
+                    if let Some(known) = known[number].as_mut().filter(|_| bytes(&roots[number].path) != source.path) {
+                        // It was told that it moved, so another device is what is to be expected.
+                        known.device = None;
+                    }
                 }
             }
             if left.is_empty() {
@@ -88,7 +98,7 @@ impl Previous {
     }
 
     pub(super) fn next_sequence(&self) -> u64 {
-        self.sequence.saturating_add(1)
+        self.sequence
     }
 
     /// The entries of a directory, as [`readable`] gives them; kept for [`Previous::take_entries`] as far as memory allows.

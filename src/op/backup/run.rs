@@ -486,7 +486,7 @@ impl<'a> Run<'a> {
     }
 
     fn failed(&self, failure: &Failure) {
-        self.trouble(&failure.path, format!("{}: {}", failure.during, failure.cause));
+        self.trouble(&failure.path, format!("{}: {}", failure.during, failure.why()));
     }
 
     fn trouble(&self, path: &Path, why: String) {

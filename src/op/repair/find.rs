@@ -9,11 +9,11 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::PathBuf;
 
 use super::{Remedy, RepairOptions, Sort};
-use crate::archive::{Archive, MAX_PACK_LEN, MAX_SNAPSHOT_LEN, Restored, restored};
+use crate::archive::{Archive, MAX_MARK_LEN, MAX_PACK_LEN, MAX_SNAPSHOT_LEN, Restored, restored};
 use crate::chunk::Chunk;
 use crate::error::{Error, Kind, Result};
 use crate::format::{List, Tree, names};
-use crate::id::{ChunkId, ChunkKind, PackId, SnapshotId};
+use crate::id::{ChunkId, ChunkKind, MarkId, PackId, SnapshotId};
 use crate::op::verify::{LostChunk, Verify};
 use crate::store::Leftovers;
 
@@ -27,7 +27,7 @@ pub(super) struct Find<'a> {
     source: bool,
     /// Objects that lie under a name that is not theirs: by their hash, the name.
     misplaced: HashMap<[u8; 32], String>,
-    /// By a snapshot and a source's name in it, the source's path.
+    /// By a snapshot and a source's name in it, the source's path now.
     sources: HashMap<(SnapshotId, Vec<u8>), Vec<u8>>,
 }
 
@@ -35,7 +35,7 @@ impl<'a> Find<'a> {
     pub(super) fn new(archive: &'a Archive, options: &RepairOptions<'a>, found: &Verify) -> Result<Self> {
         let mut misplaced = HashMap::new();
         for damage in &found.damage {
-            if matches!(Sort::of(&damage.object), Sort::Pack(_) | Sort::Snapshot(_)) {
+            if matches!(Sort::of(&damage.object), Sort::Pack(_) | Sort::Snapshot(_) | Sort::Mark(_)) {
                 match archive.store().get(&damage.object, MAX_PACK_LEN) {
                     Ok(bytes) => drop(misplaced.insert(*blake3::hash(&bytes).as_bytes(), damage.object.clone())),
                     Err(error) if is_damage(&error) => {}
@@ -43,11 +43,14 @@ impl<'a> Find<'a> {
                 }
             }
         }
-        let snapshots = archive.snapshots().into_iter();
-        let sources = snapshots.flat_map(|(id, snapshot)| {
-            snapshot.sources.into_iter().map(move |source| ((id, source.name), source.path))
-        });
-        let sources = sources.collect();
+        let renames = archive.renames()?;
+        let mut sources = HashMap::new();
+        for (id, snapshot) in archive.snapshots() {
+            for source in snapshot.sources {
+                let now = renames.path_now(&snapshot.host, &source.path, snapshot.sequence).to_vec();
+                sources.insert((id, source.name), now);
+            }
+        }
         Ok(Self { archive, other: options.from, source: options.source, misplaced, sources })
     }
 
@@ -61,10 +64,17 @@ impl<'a> Find<'a> {
         self.object(&names::snapshot(id), id.as_bytes(), MAX_SNAPSHOT_LEN)
     }
 
-    /// Those of the pack or snapshot with this id.
+    /// A mark's bytes, likewise.
+    pub(super) fn mark(&self, id: &MarkId) -> Result<Option<(Remedy, Vec<u8>)>> {
+        self.object(&names::mark(id), id.as_bytes(), MAX_MARK_LEN)
+    }
+
+    /// Those of the pack, snapshot or mark with this id.
     pub(super) fn either(&self, id: &[u8; 32]) -> Result<Option<Vec<u8>>> {
-        let snapshot = SnapshotId::from_bytes(*id);
-        let found = if self.archive.store().len(&names::snapshot(&snapshot))?.is_some() {
+        let (snapshot, mark) = (SnapshotId::from_bytes(*id), MarkId::from_bytes(*id));
+        let found = if self.archive.store().len(&names::mark(&mark))?.is_some() {
+            self.mark(&mark)?
+        } else if self.archive.store().len(&names::snapshot(&snapshot))?.is_some() {
             self.snapshot(&snapshot)?
         } else {
             self.pack(&PackId::from_bytes(*id))?

@@ -15,8 +15,8 @@ use super::verify::{AffectedFile, Damage, LostChunk, Verify, VerifyOptions, veri
 use super::{Event, Observer, check_stop};
 use crate::archive::{Archive, MAX_PACK_LEN, Repairer, directory_of};
 use crate::error::{Error, Kind, Result};
-use crate::format::{HEADER_LEN, Header, SegmentPack, Snapshot, names};
-use crate::id::{ChunkId, PackId, SegmentId, SnapshotId};
+use crate::format::{HEADER_LEN, Header, Mark, SegmentPack, Snapshot, names};
+use crate::id::{ChunkId, MarkId, PackId, SegmentId, SnapshotId};
 use crate::store::Leftovers;
 use find::Find;
 
@@ -119,6 +119,7 @@ enum Sort {
     Parity([u8; 32]),
     Segment,
     Snapshot(SnapshotId),
+    Mark(MarkId),
     Other,
 }
 
@@ -132,6 +133,7 @@ impl Sort {
             Some(names::PARITY) => pack.map_or(Self::Other, |id| Self::Parity(*id.as_bytes())),
             Some(names::SEGMENTS) => Self::Segment,
             Some(names::SNAPSHOTS) => SnapshotId::from_hex(last).map_or(Self::Other, Self::Snapshot),
+            Some(names::MARKS) => MarkId::from_hex(last).map_or(Self::Other, Self::Mark),
             _ => Self::Other,
         }
     }
@@ -153,7 +155,7 @@ impl Work<'_> {
         }
         steps.sort_by_key(|(name, _)| match Sort::of(name) {
             Sort::Pack(_) => 0,
-            Sort::Snapshot(_) => 1,
+            Sort::Snapshot(_) | Sort::Mark(_) => 1,
             Sort::Segment => 2,
             Sort::Parity(_) | Sort::Other => 3,
             Sort::Header => 4,
@@ -169,6 +171,7 @@ impl Work<'_> {
                 None => Some(Remedy::Rescue),
             },
             Sort::Snapshot(id) => self.find.snapshot(&id)?.map(|(remedy, _)| remedy),
+            Sort::Mark(id) => self.find.mark(&id)?.map(|(remedy, _)| remedy),
             Sort::Parity(id) => self.find.either(&id)?.map(|_| Remedy::Remake),
             Sort::Segment => Some(Remedy::Remake),
             Sort::Header => {
@@ -191,7 +194,9 @@ impl Work<'_> {
         for object in store.list(names::PARITY, Leftovers::Leave)? {
             let Sort::Parity(id) = Sort::of(&object.name) else { continue };
             let (pack, snapshot) = (PackId::from_bytes(id), SnapshotId::from_bytes(id));
-            if store.len(&names::pack(&pack))?.is_some() || store.len(&names::snapshot(&snapshot))?.is_some() {
+            let mark = MarkId::from_bytes(id);
+            let own = [names::pack(&pack), names::snapshot(&snapshot), names::mark(&mark)];
+            if own.iter().map(|name| store.len(name)).collect::<Result<Vec<_>>>()?.iter().any(Option::is_some) {
                 continue;
             }
             let Some((remedy, bytes)) = self.find.object(&names::pack(&pack), &id, MAX_PACK_LEN)? else { continue };
@@ -199,6 +204,8 @@ impl Work<'_> {
                 if !self.archive.locate(&decoded.tree)?.is_empty() {
                     vanished.push(Vanished { name: names::snapshot(&snapshot), remedy, chunks: Vec::new() });
                 }
+            } else if Mark::decode(&bytes).is_ok() {
+                vanished.push(Vanished { name: names::mark(&mark), remedy, chunks: Vec::new() });
             } else if let Ok(decoded) = directory_of(&pack, &bytes) {
                 let chunks: Vec<ChunkId> = decoded.rows.iter().map(|row| row.frame.id).collect();
                 if chunks.iter().any(|id| lost.contains(id)) {
@@ -274,6 +281,10 @@ impl Work<'_> {
             }
             (Remedy::Mend | Remedy::Copy, Sort::Snapshot(id)) => {
                 let (_, bytes) = self.find.snapshot(&id)?.ok_or_else(gone)?;
+                repairer.put_in_place(name, &bytes)
+            }
+            (Remedy::Mend | Remedy::Copy, Sort::Mark(id)) => {
+                let (_, bytes) = self.find.mark(&id)?.ok_or_else(gone)?;
                 repairer.put_in_place(name, &bytes)
             }
             (Remedy::Remake, Sort::Parity(id)) => {

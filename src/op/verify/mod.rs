@@ -14,10 +14,10 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::{Duration, SystemTime};
 
 use super::{Observer, check_stop};
-use crate::archive::{Archive, MAX_SNAPSHOT_LEN, Restored, restored};
+use crate::archive::{Archive, MAX_MARK_LEN, MAX_SNAPSHOT_LEN, Restored, restored};
 use crate::error::{Error, Kind, Result};
-use crate::format::{HEADER_LEN, Header, SegmentPack, Snapshot, names};
-use crate::id::{ChunkId, ChunkKind, DerivedId, PackId, SegmentId, SnapshotId};
+use crate::format::{HEADER_LEN, Header, Mark, SegmentPack, Snapshot, names};
+use crate::id::{ChunkId, ChunkKind, DerivedId, MarkId, PackId, SegmentId, SnapshotId};
 use crate::store::{Leftovers, Object};
 
 /// What to look at.
@@ -153,6 +153,7 @@ pub fn verify(archive: &Archive, options: &VerifyOptions, observer: &dyn Observe
     let packs = check.packs(options)?;
     check.segments(&packs)?;
     check.snapshots()?;
+    check.marks()?;
     check.facts()?;
     check.recovery_data(&packs)?;
     check.found.chunks = check.held.union(&check.held_mended).count() as u64;
@@ -325,6 +326,33 @@ impl Check<'_> {
                     let damage = self.look_at_parity(id.as_bytes(), &bytes)?;
                     self.found.damage.extend(damage);
                     self.tree(&id, &[], &snapshot.tree)?;
+                }
+                Err(error) => {
+                    let damage = self.look_at_parity(id.as_bytes(), &[])?;
+                    self.found.damage.extend(damage);
+                    self.note(object.name, error)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Every mark. Damage costs what it says and no file.
+    fn marks(&mut self) -> Result<()> {
+        for object in self.objects(names::MARKS)? {
+            check_stop(self.observer)?;
+            self.found.objects += 1;
+            let Some(id) = MarkId::from_hex(names::last(&object.name)) else { continue };
+            let read = restored(&**self.archive.store(), &object.name, id.as_bytes(), MAX_MARK_LEN);
+            match read.and_then(|read| Mark::decode(&read.bytes).map(|_| read)) {
+                Ok(Restored { bytes, whole, .. }) => {
+                    if !whole {
+                        self.mendable(object.name, "its bytes do not match its name");
+                    }
+                    self.whole.insert(names::parity(id.as_bytes()));
+                    self.protected.insert(names::parity(id.as_bytes()));
+                    let damage = self.look_at_parity(id.as_bytes(), &bytes)?;
+                    self.found.damage.extend(damage);
                 }
                 Err(error) => {
                     let damage = self.look_at_parity(id.as_bytes(), &[])?;

@@ -1,0 +1,232 @@
+//! What is told of the present is so: each source's present is its own newest snapshot, whichever was backed up last.
+
+#[path = "common/user.rs"]
+mod user;
+
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::time::Duration;
+
+use user::User;
+
+/// What was written just before a run may change again within the same tick of the clock, and is read again.
+fn settle() {
+    std::thread::sleep(Duration::from_millis(100));
+}
+
+/// Pictures and videos, backed up one after the other.
+fn apart() -> User {
+    let user = User::new();
+    user.photo("Videos/film.mov", 9);
+    settle();
+    user.done(&["create", "Pictures"]);
+    user.done(&["create", "Videos"]);
+    user
+}
+
+#[test]
+fn folders_that_are_backed_up_apart_are_all_present() {
+    // After `create Videos`, `latest:Pictures` was "not found": the newest snapshot was of the videos.
+    let user = apart();
+    assert_eq!(user.done(&["ls", "latest:Pictures"]), "2019/\nc.jpg\n");
+    assert_eq!(user.done(&["ls", "latest:Videos"]), "film.mov\n");
+    let pictures = user.path("Pictures/2019").display().to_string();
+    assert_eq!(user.done(&["ls", &format!("latest:{pictures}")]), "a.jpg\nb.jpg\n");
+    let said = user.snap(&["cat", "latest:Pictures/c.jpg"]);
+    assert_eq!(said.code, 0);
+    assert!(said.err.contains("as its newest snapshot"), "{}", said.err);
+    user.done(&["restore", "latest:Pictures/2019", "-t", "found"]);
+    assert!(user.path("found/2019/a.jpg").exists());
+    // The newest snapshot as such is the newest snapshot, and what it has not is named.
+    let said = user.snap(&["ls", "latest"]);
+    assert_eq!(said.out, "Videos/\n");
+    assert!(said.err.contains("Pictures"), "{}", said.err);
+    let said = user.snap(&["ls", "latest:Musik"]);
+    assert_eq!(said.code, 1);
+    assert!(said.err.contains("there are Pictures, Videos"), "{}", said.err);
+
+    // Each source has its own one before, and its own past.
+    fs::remove_file(user.path("Pictures/c.jpg")).unwrap();
+    user.done(&["create", "Pictures"]);
+    user.photo("Videos/second.mov", 10);
+    user.done(&["create", "Videos"]);
+    assert_eq!(user.done(&["ls", "latest~1:Pictures"]), "2019/\nc.jpg\n");
+    let said = user.snap(&["ls", "latest~2:Pictures"]);
+    assert!(said.code == 1 && said.err.contains("no more than 2 snapshots"), "{}", said.err);
+    let said = user.snap(&["ls", "2001:Pictures"]);
+    assert!(said.code == 1 && said.err.contains("no snapshot from then or before"), "{}", said.err);
+    assert_eq!(user.done(&["ls", "2099:Videos"]), "film.mov\nsecond.mov\n");
+    let told = user.done(&["diff"]);
+    assert!(told.contains("-  Pictures/c.jpg\n") && told.contains("+  Videos/second.mov\n"), "{told}");
+    assert!(!told.contains("film.mov") && !told.contains("a.jpg"), "{told}");
+    let ids = user.ids();
+    let told = user.done(&["diff", &ids[0]]);
+    assert!(told.contains("-  Pictures/c.jpg\n") && !told.contains("Videos"), "{told}");
+    let told = user.done(&["deleted"]);
+    assert!(told.contains("1 file in 1 folder"), "{told}");
+    assert!(user.done(&["find", "film.mov"]).contains("Videos/film.mov"));
+    assert!(user.done(&["find", "a.jpg"]).contains("Pictures/2019/a.jpg"));
+}
+
+#[test]
+fn a_photo_that_is_on_two_machines_is_that_of_this_one() {
+    let user = User::new();
+    settle();
+    user.done(&["create", "Pictures"]);
+    fs::remove_file(user.path("Pictures/c.jpg")).unwrap();
+    user.done(&["create", "-H", "desk", "Pictures"]);
+    let said = user.snap(&["ls", "latest:Pictures"]);
+    assert_eq!(said.out, "2019/\nc.jpg\n", "{}", said.err);
+    assert!(said.err.contains("of desk has it, too"), "{}", said.err);
+    assert_eq!(user.done(&["ls", "-H", "desk", "latest:Pictures"]), "2019/\n");
+}
+
+#[test]
+fn duplicates_are_what_is_there_now() {
+    // Somebody deleted the copy that was named, asked again without a new backup, and deleted the other one as well.
+    let user = User::new();
+    user.photo("Pictures/copy.jpg", 3);
+    user.photo("Videos/again.jpg", 3);
+    settle();
+    user.done(&["create", "Pictures"]);
+    user.done(&["create", "Videos"]);
+    let told = user.done(&["duplicates"]);
+    assert!(told.contains("3 times") && told.contains("Videos/again.jpg"), "{told}");
+    fs::remove_file(user.path("Pictures/copy.jpg")).unwrap();
+    let said = user.snap(&["duplicates"]);
+    assert!(said.out.contains("2 times") && !said.out.contains("copy.jpg"), "{}", said.out);
+    assert!(said.err.contains("1 file is not counted"), "{}", said.err);
+    fs::write(user.path("Videos/again.jpg"), "something else").unwrap();
+    let said = user.snap(&["duplicates"]);
+    assert!(said.out.contains("nothing more than once"), "{}", said.out);
+    let elsewhere = user.snap(&["duplicates", "-H", "laptop"]);
+    assert!(elsewhere.out.contains("nothing more than once"));
+}
+
+#[test]
+fn sources_are_listed_renamed_and_retired() {
+    let user = apart();
+    let (pictures, bilder) = (user.path("Pictures").display().to_string(), user.path("Bilder").display().to_string());
+    let listed = user.done(&["source", "list"]);
+    assert!(listed.contains(&format!("laptop  {pictures}\n")) && listed.contains("3 files"), "{listed}");
+    fs::rename(&pictures, &bilder).unwrap();
+    assert!(user.done(&["sources"]).contains("not there"));
+    let said = user.done(&["source", "rename", "Pictures", "Bilder/"]);
+    assert!(said.contains(&format!("what was recorded of {pictures} is now the past of {bilder}")), "{said}");
+    let said = user.done(&["create", "Bilder"]);
+    assert!(said.contains("0 new, 0 changed, 0 no longer"), "{said}");
+    let listed = user.json(&["source", "list"]);
+    assert_eq!(listed.len(), 2);
+    assert_eq!((listed[0]["path"].as_str(), listed[0]["was"][0].as_str()), (Some(&*bilder), Some(&*pictures)));
+    let told = user.done(&["history", "Bilder/2019/a.jpg"]);
+    assert_eq!(told.lines().count(), 2, "{told}");
+    assert!(told.contains("added: Bilder/2019/a.jpg"), "{told}");
+    assert_eq!(user.done(&["ls", "latest~1:Bilder"]), "2019/\nc.jpg\n", "as it was under its old name");
+    assert!(user.done(&["deleted"]).contains("nothing that the archive has"), "nothing was deleted");
+    let said = user.snap(&["source", "rename", "Musik", "Music"]);
+    assert_eq!(said.code, 1);
+    assert!(said.err.contains("no such source") && said.err.contains("source list"), "{}", said.err);
+
+    fs::remove_file(user.path("Videos/film.mov")).unwrap();
+    user.photo("Videos/other.mov", 11);
+    user.done(&["create", "Videos"]);
+    assert!(user.done(&["deleted"]).contains("Videos/"));
+    user.done(&["source", "retire", "Videos"]);
+    assert!(user.done(&["deleted"]).contains("nothing that the archive has"));
+    assert!(user.done(&["deleted", "--all"]).contains("Videos/"));
+    assert!(user.done(&["find", "*.mov"]).contains("0 files"));
+    assert!(user.done(&["find", "--all", "*.mov"]).contains("2 states"));
+    let said = user.snap(&["ls", "latest:Videos"]);
+    assert!(said.code == 1 && said.err.contains("was retired"), "{}", said.err);
+    assert!(user.done(&["source", "list"]).contains("retired"));
+    assert_eq!(user.snap(&["source", "retire", "Videos"]).code, 2, "it is retired already");
+    user.done(&["source", "retire", "--undo", "Videos"]);
+    assert_eq!(user.done(&["ls", "latest:Videos"]), "other.mov\n");
+    assert!(user.done(&["verify", "--read-data"]).contains("whole"));
+}
+
+#[test]
+fn names_are_found_as_they_are_typed() {
+    // A folder from a Mac could not be named by typing it, and what was excluded by name was backed up.
+    let user = User::new();
+    let (composed, decomposed) = ("M\u{fc}nchen", "Mu\u{308}nchen");
+    user.photo(&format!("Pictures/{decomposed}/p.jpg"), 7);
+    user.photo(&format!("Pictures/{decomposed}/bu\u{308}cher/q.jpg"), 8);
+    settle();
+    user.done(&["create", "Pictures"]);
+    let place = format!("Pictures/{composed}");
+    assert_eq!(user.done(&["ls", &format!("latest:{place}")]), "bu\u{308}cher/\np.jpg\n");
+    assert_eq!(user.done(&["ls", &format!("{}:{place}/b\u{fc}cher", &user.ids()[0][..8])]), "q.jpg\n");
+    user.done(&["restore", &format!("latest:{place}"), "-t", "one"]);
+    assert!(user.path(&format!("one/{decomposed}/p.jpg")).exists(), "under the name that it had");
+    user.done(&["restore", "latest", "--include", composed, "-t", "two"]);
+    assert!(user.path(&format!("two/Pictures/{decomposed}/p.jpg")).exists());
+    assert!(user.done(&["find", &format!("{composed}/p*")]).contains("1 file,"));
+    assert!(user.done(&["history", &format!("{place}/p.jpg")]).contains("still there"));
+    assert!(user.done(&["history", &place]).contains("2 added"));
+    let told = user.done(&["create", "-n", "--exclude", composed, "Pictures", "--accept-loss"]);
+    assert!(told.contains("2 no longer in the source"), "{told}");
+    // What is written just so comes first, and what is not written so and means several is not guessed.
+    user.photo(&format!("Pictures/{composed}/other.jpg"), 12);
+    user.done(&["create", "Pictures"]);
+    assert_eq!(user.done(&["ls", &format!("latest:{place}")]), "other.jpg\n");
+    for name in ["A\u{30a}", "\u{212b}"] {
+        user.photo(&format!("Pictures/{name}/x.jpg"), 13);
+    }
+    user.done(&["create", "Pictures"]);
+    let said = user.snap(&["ls", "latest:Pictures/\u{c5}"]);
+    assert!(said.code == 1 && said.err.contains("several names mean"), "{}", said.err);
+    let names = fs::read_dir(user.path("Pictures")).unwrap().flatten().map(|item| item.file_name());
+    assert_eq!(names.filter(|name| !name.as_bytes().is_ascii()).count(), 4);
+}
+
+#[test]
+fn a_name_that_differs_only_in_case_is_told() {
+    let user = User::new();
+    settle();
+    user.done(&["create", "Pictures"]);
+    let said = user.snap(&["find", "A.JPG"]);
+    assert!(said.out.contains("0 files"), "{}", said.out);
+    assert!(said.err.contains("nothing matches \"A.JPG\"; Pictures/2019/a.jpg differs only in case"), "{}", said.err);
+    let said = user.snap(&["find", "pictures"]);
+    assert!(said.err.contains("\"pictures\"; Pictures differs"), "{}", said.err);
+    assert!(user.done(&["find", "-i", "A.JPG"]).contains("1 file,"));
+    let said = user.snap(&["find", "nowhere"]);
+    assert!(said.out.contains("0 files") && said.err.contains("nothing matches \"nowhere\""), "{}", said.err);
+    let said = user.snap(&["find", "a.jpg", "nowhere"]);
+    assert!(said.out.contains("1 file,") && said.err.contains("nothing matches \"nowhere\""), "{}", said.err);
+    let said = user.snap(&["history", "Pictures/nowhere.jpg"]);
+    assert!(said.code == 1 && said.err.contains("no snapshot has ever had anything there"), "{}", said.err);
+}
+
+#[test]
+fn hints_fit_the_cause_and_nothing_has_a_number() {
+    // "Is the drive still connected?" was said of a folder that belonged to somebody else.
+    let user = User::new();
+    let said = user.snap(&["create", "Nowhere"]);
+    assert!(said.err.contains("there is no such file or folder") && said.err.contains("written right"), "{}", said.err);
+    fs::create_dir_all(user.path(".config/snapkeep")).unwrap();
+    fs::write(
+        user.path(".config/snapkeep/config.toml"),
+        "[create]\nsources = [\"~/Pictures\"]\nexclude = [\"~/Pictures/2019\"]\n",
+    )
+    .unwrap();
+    let told = user.done(&["create"]);
+    assert!(told.contains("1 new"), "~ is the home folder wherever a path may stand: {told}");
+    fs::write(user.path("file"), "no folder").unwrap();
+    let mut all = said.err;
+    for words in [
+        &["-a", "file", "list"][..],
+        &["create", "--exclude-file", "nowhere", "Pictures"],
+        &["create", "--files-from", "nowhere"],
+        &["restore", "latest", "-t", "file/below"],
+        &["mount", "nowhere"],
+        &["has", "nowhere"],
+        &["init", "/proc/snapkeep"],
+    ] {
+        let said = user.snap(words);
+        assert_ne!(said.code, 0, "{words:?}");
+        all += &said.err;
+    }
+    assert!(!all.contains("os error"), "{all}");
+}
