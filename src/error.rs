@@ -80,7 +80,7 @@ impl Error {
         cause: impl Into<Box<dyn std::error::Error + Send + Sync>>,
     ) -> Self {
         let cause: Arc<dyn std::error::Error + Send + Sync> = cause.into().into();
-        let why = cause.to_string();
+        let why = without_number(&cause.to_string()).to_owned();
         Self(Box::new(Inner { kind, doing: doing.into(), why, cause: Some(cause) }))
     }
 
@@ -113,6 +113,16 @@ impl Error {
     }
 }
 
+/// What a system's error says, without its number, which says nothing to people: "No such file or directory (os error
+/// 2)".
+pub fn without_number(said: &str) -> &str {
+    let numbered = said.strip_suffix(')').and_then(|said| said.rsplit_once(" (os error "));
+    match numbered {
+        Some((words, number)) if !number.is_empty() && number.bytes().all(|digit| digit.is_ascii_digit()) => words,
+        _ => said,
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.0.doing, self.0.why)
@@ -126,3 +136,18 @@ impl fmt::Debug for Error {
 }
 
 impl std::error::Error for Error {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn systems_errors_are_told_without_their_numbers() {
+        let error = Error::caused(Kind::Store, "reading x", io::Error::from_raw_os_error(2));
+        assert!(error.to_string().starts_with("reading x: ") && !error.to_string().contains("os error"), "{error}");
+        assert_eq!(error.io().and_then(io::Error::raw_os_error), Some(2));
+        for said in ["plain", "", "(os error 2)", "a (os error x)", "a (os error )", "a (os error 2) b"] {
+            assert_eq!(without_number(said), said);
+        }
+    }
+}

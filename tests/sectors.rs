@@ -46,7 +46,7 @@ fn opened<const N: usize>(archive: &TestArchive, bad: [(&str, Range<u64>); N]) -
     archive.open_through(hooked::store(archive.path(), hook), &archive.cache()).unwrap()
 }
 
-const READ_DATA: VerifyOptions = VerifyOptions { read_data: true, share: Share::All, time: None };
+const READ_DATA: VerifyOptions = VerifyOptions { read_data: true, share: Share::All, time: None, alone: false };
 
 fn restored(archive: &Archive, held: &Known) -> Vec<(Restore, Contents)> {
     let restore = |id| {
@@ -121,7 +121,7 @@ fn what_lies_on_more_bad_sectors_than_can_be_mended_is_named_and_the_rest_is_res
     let open = opened(archive, [(&name, 20_000..u64::MAX), (&parity, 0..u64::MAX)]);
     let found = verify(&open, &READ_DATA, &Heard::default()).unwrap();
     assert!(!found.affected.is_empty());
-    let reason = |damage: &snapkeep::op::Damage| damage.object == name && damage.why.contains("os error 5");
+    let reason = |damage: &snapkeep::op::Damage| damage.object == name && damage.why.contains("Input/output error");
     assert!(found.damage.iter().any(reason), "{:?}", found.damage);
     assert!(found.damage.iter().all(|damage| !damage.mendable), "{:?}", found.damage);
     for ((done, files), (id, held)) in restored(&open, &known).into_iter().zip(&known.held) {
@@ -137,7 +137,7 @@ fn what_lies_on_more_bad_sectors_than_can_be_mended_is_named_and_the_rest_is_res
         assert_eq!(done.failed.len(), lost.len());
         assert!(done.damaged || lost.is_empty());
         assert!(
-            done.failed.iter().all(|(_, why)| why.contains("os error 5") || why.contains("piece")),
+            done.failed.iter().all(|(_, why)| why.contains("Input/output error") || why.contains("piece")),
             "{:?}",
             done.failed
         );

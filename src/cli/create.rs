@@ -18,6 +18,7 @@ use super::exit::{Code, Failure};
 use super::json::SummaryObject;
 use super::places;
 use super::progress::{Progress, Words};
+use super::reread;
 use super::{dates, names, words};
 
 /// Back up folders and files as a new snapshot
@@ -244,6 +245,8 @@ struct SummaryMessage {
     #[serde(skip_serializing_if = "Option::is_none")]
     parent: Option<String>,
     dry_run: bool,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    decayed: Vec<serde_json::Value>,
 }
 
 fn tell(app: &App, options: &BackupOptions, done: &Backup, begun: &Zoned) {
@@ -258,15 +261,24 @@ fn tell(app: &App, options: &BackupOptions, done: &Backup, begun: &Zoned) {
             snapshot_id: done.id.map(|id| id.to_hex()),
             parent: done.parent.map(|id| id.to_hex()),
             dry_run: options.dry_run,
+            decayed: reread::decayed_objects(&done.decayed),
         });
     }
     sentences(options, done).iter().for_each(|line| screen.tell(line));
+    reread::decayed(app, &done.decayed);
     if screen.verbose() > 0 {
         for (path, what) in &done.passed_over {
             screen.tell(&format!("passed over {}: it is {what}", names::path(path)));
         }
     }
-    let unread = done.unread.len() as u64;
+    let decayed = done.decayed.len() as u64;
+    if decayed > 0 {
+        screen.warn(&format!(
+            "the bytes of {} have changed while nothing else has, as when a drive decays; the archive has both versions",
+            words::files(decayed)
+        ));
+    }
+    let unread = (done.unread.len() as u64).saturating_sub(decayed);
     if unread > 0 {
         screen.warn(&format!("{} could not be read, or not whole; the reasons are above", words::files(unread)));
     }
@@ -409,8 +421,8 @@ mod tests {
             ..Summary::default()
         };
         let id = SnapshotId::from_bytes([0x1f; 32]);
-        let (unread, passed_over) = (Vec::new(), Vec::new());
-        let mut done = Backup { id: Some(id), summary, parent: None, unread, passed_over, unchanged: false };
+        let (unread, passed_over, decayed) = (Vec::new(), Vec::new(), Vec::new());
+        let mut done = Backup { id: Some(id), summary, parent: None, unread, passed_over, unchanged: false, decayed };
         let expected = [
             "snapshot 1f1f1f1f saved: 4,211 new, 12 changed, 7 no longer in the source (still in the archive), 0 unreadable",
             "18,032 files, 61.2 GB in the source; 1.3 GB new, 1.2 GB stored in 42 s",

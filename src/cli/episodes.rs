@@ -71,6 +71,7 @@ impl EpisodeObject {
             Began::Added => ("added", None),
             Began::Changed => ("changed", None),
             Began::Tags => ("tags", None),
+            Began::Decayed => ("decayed", None),
             Began::Moved(origin) => ("moved", Some(elsewhere(origin))),
         };
         let (ended, moved_to) = match &state.ended {
@@ -126,6 +127,7 @@ pub fn happened(episode: &Episode) -> String {
         Began::Added => "added".to_owned(),
         Began::Changed => "changed".to_owned(),
         Began::Tags => "only its tags changed".to_owned(),
+        Began::Decayed => "its bytes changed while nothing else did".to_owned(),
         Began::Moved(origin) => format!("moved here from {}", elsewhere(origin)),
     };
     match &episode.state.ended {

@@ -46,6 +46,12 @@ pub(super) struct Looked {
     pub(super) hash: FileHash,
     /// What it is without its tags.
     pub(super) picture: Option<PictureHash>,
+    /// How it is cut.
+    pub(super) chunks: Vec<ChunkRef>,
+    /// As it was before it was read.
+    pub(super) stat: Stat,
+    /// It did not change while it was read.
+    pub(super) settled: bool,
 }
 
 /// Stores the file that the walk found at `path`.
@@ -80,9 +86,9 @@ pub(super) fn look(
     observer: &dyn Observer,
 ) -> Result<std::result::Result<Looked, Failure>> {
     let read = read(archive, None, path, found, observer)?;
-    Ok(read.map(|Read { stat, content, .. }| {
+    Ok(read.map(|Read { stat, content, settled, .. }| {
         let picture = content.facts.as_ref().and_then(|_| content.picture());
-        Looked { size: stat.size, hash: content.hash(stat.size), picture }
+        Looked { size: stat.size, hash: content.hash(stat.size), picture, chunks: content.chunks, stat, settled }
     }))
 }
 

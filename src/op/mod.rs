@@ -8,6 +8,7 @@ mod duplicates;
 mod file;
 mod has;
 mod repair;
+mod reread;
 mod restore;
 mod squeeze;
 mod status;
@@ -21,10 +22,11 @@ pub use diff::{Diff, diff};
 pub use duplicates::{Duplicates, duplicates};
 pub use has::{Finding, Has, Verdict, has};
 pub use repair::{Remedy, Repair, RepairOptions, repair};
+pub use reread::{Decayed, Reread, RereadOptions, reread};
 pub use restore::{Overwrite, Restore, RestoreOptions, Selection, restore};
 pub use squeeze::{Squeeze, SqueezeOptions, squeeze};
-pub use status::{Status, VERIFIED_DAYS, Verified, status};
-pub use verify::{AffectedFile, Damage, LostChunk, Share, Verify, VerifyOptions, distinct_files, verify};
+pub use status::{Litter, Status, VERIFIED_DAYS, Verified, status};
+pub use verify::{AffectedFile, Damage, LostChunk, Share, Verify, VerifyOptions, WrongFile, distinct_files, verify};
 
 use crate::error::{Error, Result};
 

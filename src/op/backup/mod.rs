@@ -5,6 +5,7 @@
 //! is told and passed over; an error of the archive ends the run, and then there is no snapshot. Whatever ends it, the
 //! chunks that are durable by then are not stored again by the next run.
 
+mod decay;
 mod guard;
 mod moved;
 mod previous;
@@ -13,13 +14,14 @@ mod run;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use super::{Action, Event, Observer, capture, check_stop};
+use super::{Action, Decayed, Event, Observer, capture, check_stop};
 use crate::archive::{Archive, Packing};
 use crate::error::{Error, Kind, Result};
 use crate::format::{Device, Snapshot, Source, Summary, Time, Unread};
 use crate::id::SnapshotId;
 use crate::source::{self, RuleSpec, Rules, Scan};
 use previous::Previous;
+pub(in crate::op) use previous::is_unchanged;
 use run::Run;
 
 /// A thread's stack, in bytes: directories may nest deeply.
@@ -80,6 +82,8 @@ pub struct Backup {
     pub passed_over: Vec<(PathBuf, &'static str)>,
     /// Nothing differs from the previous snapshot.
     pub unchanged: bool,
+    /// Files whose bytes have changed while nothing else has. They are among those that were not read well.
+    pub decayed: Vec<Decayed>,
 }
 
 /// Backs up the sources as one snapshot.
@@ -122,6 +126,8 @@ pub fn backup(archive: &Archive, options: &BackupOptions, observer: &dyn Observe
             check_stop(observer)?;
             let id = archive.commit(&snapshot)?;
             archive.note_done(id, capture::MAKER, done.indexed)?;
+            // What was suspected has been read, and is recorded as it is.
+            archive.note_reads(&[], &[], &done.settled);
             // The snapshot is there, whatever becomes of the index: who asks for the past fills it.
             let _ = archive.follow_past(LITTLE);
             Some(id)
@@ -132,7 +138,15 @@ pub fn backup(archive: &Archive, options: &BackupOptions, observer: &dyn Observe
     let passed_over = roots.into_iter().flat_map(|root| root.scan.passed_over).collect();
     let Summary { new, changed, moved, gone, .. } = done.summary;
     let unchanged = if options.dry_run { new + changed + moved + gone == 0 } else { unchanged };
-    Ok(Backup { id, summary: done.summary, parent: previous.parent(), unread: done.unread, passed_over, unchanged })
+    Ok(Backup {
+        id,
+        summary: done.summary,
+        parent: previous.parent(),
+        unread: done.unread,
+        passed_over,
+        unchanged,
+        decayed: done.decayed,
+    })
 }
 
 /// One source: its name in the snapshot, where it is, and what is there.

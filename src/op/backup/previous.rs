@@ -121,7 +121,7 @@ pub(super) fn readable(entries: Result<Vec<Entry>>) -> Result<Vec<Entry>> {
 }
 
 /// Whether a file is surely as it was recorded: same kind, length, times and number, and settled when it was recorded.
-pub(super) fn is_unchanged(known: &Entry, since: Time, stat: &Stat) -> bool {
+pub(in crate::op) fn is_unchanged(known: &Entry, since: Time, stat: &Stat) -> bool {
     let EntryKind::File { size, .. } = known.kind else { return false };
     let meta = &known.meta;
     let same = stat.kind == source::Kind::File

@@ -9,18 +9,20 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 use rayon::prelude::*;
 
+use super::decay::{self, Decay};
 use super::moved::Moved;
 use super::previous::{Known, Previous, is_unchanged, time};
 use super::{BackupOptions, Root, bytes};
-use crate::archive::{Archive, Reader, Writer, chunks_of, store_entries};
+use crate::archive::{Archive, FileKey, Reader, Writer, chunks_of, store_entries};
 use crate::error::{Kind, Result};
 use crate::format::{CaptureFacts, Entry, EntryKind, Meta, Summary, Unread};
 use crate::id::{ChunkId, FileHash};
 use crate::op::capture::MAKER;
 use crate::op::file::{self, Stored};
-use crate::op::{Action, Event, Observer, check_stop};
+use crate::op::{Action, Decayed, Event, Observer, check_stop};
 use crate::source::{self, Failure, Node, Stat};
 use crate::store::Lock;
+use crate::view::join;
 
 pub(super) struct Run<'a> {
     archive: &'a Archive,
@@ -42,6 +44,7 @@ pub(super) struct Run<'a> {
     lacks_facts: bool,
     /// Content of files that have several names, by device and number, so that it is read once.
     linked: Mutex<HashMap<(u64, u64), EntryKind>>,
+    decay: Decay,
 }
 
 /// What a run has done when it ends well.
@@ -53,6 +56,10 @@ pub(super) struct Done {
     pub(super) lock: Option<Lock>,
     /// Whether the index knows where all of it lies.
     pub(super) indexed: bool,
+    /// Files that were suspected to have decayed and have been read.
+    pub(super) settled: Vec<FileKey>,
+    /// Files that have decayed.
+    pub(super) decayed: Vec<Decayed>,
 }
 
 #[derive(Default)]
@@ -91,6 +98,7 @@ impl<'a> Run<'a> {
             facts: Mutex::default(),
             lacks_facts: !previous.parent().is_some_and(|parent| archive.facts_are_done(&parent, MAKER)),
             linked: Mutex::default(),
+            decay: Decay::new(archive, &options.host),
         })
     }
 
@@ -141,7 +149,8 @@ impl<'a> Run<'a> {
             unread: unread.len() as u64,
             millis: 0,
         };
-        Ok(Done { tree: tree?, summary, unread, lock: written.lock, indexed: written.indexed })
+        let (settled, decayed) = self.decay.end();
+        Ok(Done { tree: tree?, summary, unread, lock: written.lock, indexed: written.indexed, settled, decayed })
     }
 
     fn root(&self, number: usize, root: &Root, known: Option<&Known>) -> Result<Option<Entry>> {
@@ -224,8 +233,10 @@ impl<'a> Run<'a> {
 
     fn file(&self, place: &Place<'_>, node: &Node, path: &Path, known: Option<&Entry>) -> Result<Option<Found>> {
         let known = known.filter(|known| matches!(known.kind, EntryKind::File { .. }));
+        let suspect = self.decay.suspects(path);
         if let Some(known) = known
             && !self.options.force
+            && !suspect
             && is_unchanged(known, place.since, &node.stat)
             && self.holds(place, known)?
         {
@@ -234,6 +245,7 @@ impl<'a> Run<'a> {
                 self.note_facts(&known.kind, || self.facts(path, &node.stat, &known.kind));
             }
             let mut meta = self.meta(place, &node.stat, Vec::new);
+            meta.decayed = known.meta.decayed;
             if same_but_xattrs(&known.meta, &meta) {
                 return Ok(Some(Found::Same));
             }
@@ -247,7 +259,8 @@ impl<'a> Run<'a> {
         {
             let moved = node.stat.size == 0 || self.moved()?.claim(&origin.kind);
             self.counted(if moved { Action::Moved } else { Action::New }, path, node.stat.size, false);
-            let meta = self.meta(place, &node.stat, || self.xattrs(path, &node.stat, None));
+            let mut meta = self.meta(place, &node.stat, || self.xattrs(path, &node.stat, None));
+            meta.decayed = origin.meta.decayed;
             return Ok(Some(Found::Other(origin.kind.clone(), meta)));
         }
         let Some(writer) = &self.writer else {
@@ -286,7 +299,29 @@ impl<'a> Run<'a> {
             let why = "it changed each time it was read; what was stored may be of several moments";
             self.trouble(path, why.to_owned());
         }
-        Ok(Some(Found::Other(kind, self.meta(place, &stat, || xattrs))))
+        let decayed = self.decayed(place, path, known, &kind, &stat);
+        let meta = Meta { decayed, ..self.meta(place, &stat, || xattrs) };
+        Ok(Some(Found::Other(kind, meta)))
+    }
+
+    /// Whether the bytes of a file that was just read are others than `known` has of it, while nothing else has
+    /// changed; then that is told. What was recorded so before stays so as long as it is the same.
+    fn decayed(&self, place: &Place<'_>, path: &Path, known: Option<&Entry>, kind: &EntryKind, stat: &Stat) -> bool {
+        self.decay.settle(path);
+        let Some(known) = known.filter(|known| is_unchanged(known, place.since, stat)) else { return false };
+        if content(&known.kind) == content(kind) || matches!(kind, EntryKind::File { unsettled: true, .. }) {
+            return known.meta.decayed && content(&known.kind) == content(kind);
+        }
+        if let Some(root) = self.previous.root(place.number) {
+            let below = path.strip_prefix(&place.root.path).unwrap_or(Path::new(""));
+            let inside = match bytes(below) {
+                below if below.is_empty() => place.root.name.clone(),
+                below => join(&place.root.name, &below),
+            };
+            self.decay.note(path, stat.size, (root.snapshot, inside));
+        }
+        self.trouble(path, decay::WHY.to_owned());
+        true
     }
 
     fn symlink(&self, place: &Place<'_>, node: &Node, path: &Path, known: Option<&Entry>) -> Option<Found> {
@@ -402,6 +437,7 @@ impl<'a> Run<'a> {
             xattrs: xattrs(),
             born: None,
             carried: None,
+            decayed: false,
         }
     }
 
@@ -463,10 +499,10 @@ enum Found {
 }
 
 fn same_but_xattrs(one: &Meta, other: &Meta) -> bool {
-    let Meta { mode, uid, gid, mtime, ctime, inode, device, links, xattrs: _, born, carried } = other;
+    let Meta { mode, uid, gid, mtime, ctime, inode, device, links, xattrs: _, born, carried, decayed } = other;
     let owners = (one.mode, one.uid, one.gid) == (*mode, *uid, *gid);
     let times = (one.mtime, one.ctime) == (*mtime, *ctime);
-    let there = (one.born, one.carried) == (*born, *carried);
+    let there = (one.born, one.carried, one.decayed) == (*born, *carried, *decayed);
     owners && times && there && (one.inode, one.device, one.links) == (*inode, *device, *links)
 }
 
