@@ -149,7 +149,7 @@ pub fn words_of(error: &io::Error) -> String {
 }
 
 /// A text without the ` (os error 2)` that the system's words end with.
-fn without_numbers(text: &str) -> String {
+pub fn without_numbers(text: &str) -> String {
     let mut parts = text.split(" (os error ");
     let mut out = parts.next().unwrap_or_default().to_owned();
     for part in parts {

@@ -230,12 +230,14 @@ fn what_can_be_mended_is_mended() {
     user.damage(&user.path("arch"));
     let said = user.snap(&["verify", "-a", "arch", "--read-data"]);
     assert_eq!(said.code, 14, "{}{}", said.out, said.err);
-    assert!(said.out.contains("mendable packs/"), "{}", said.out);
+    assert!(said.out.contains("mendable 1 photo in 1 album: Pictures"), "{}", said.out);
+    assert!(!said.out.contains("packs/"), "people know photos, not packs: {}", said.out);
+    assert!(user.snap(&["verify", "-a", "arch", "--read-data", "-v"]).out.contains("mendable packs/"));
     assert!(said.err.contains("1 object is damaged; all of it can be mended"), "{}", said.err);
     let said = user.snap(&["restore", "-a", "arch", "latest", "-t", "back"]);
     assert_eq!(said.code, 0, "{}", said.err);
     assert!(said.err.contains("`snap repair` writes it anew"), "{}", said.err);
-    let said = user.snap(&["repair", "-a", "arch", "--dry-run"]);
+    let said = user.snap(&["repair", "-a", "arch", "--dry-run", "-v"]);
     assert_eq!((said.code, said.out.contains("mend     packs/")), (0, true), "{}{}", said.out, said.err);
     assert!(said.out.contains("would repair 1 object"), "{}", said.out);
     assert_eq!(user.snap(&["verify", "-a", "arch", "--read-data"]).code, 14, "a dry run changes nothing");
@@ -255,7 +257,7 @@ fn damage_is_exit_code_14_wherever_it_is_met() {
     fs::remove_dir_all(user.path("arch/parity")).expect("recovery data");
     let said = user.snap(&["verify", "-a", "arch", "--read-data"]);
     assert_eq!(said.code, 14, "{}{}", said.out, said.err);
-    assert!(said.out.contains("damaged  packs/"), "{}", said.out);
+    assert!(said.out.contains("lost     1 photo in 1 album: Pictures"), "{}", said.out);
     assert!(said.out.contains(":Pictures/"), "{}", said.out);
     assert!(
         said.err.contains("the archive is damaged, and 1 file cannot be restored whole from 1 snapshot"),

@@ -340,19 +340,19 @@ fn a_photo_is_followed_through_tags_and_names() {
     fs::write(beside.join("1.jpg"), &picture).unwrap();
     fs::write(beside.join("2.jpg"), tag(&picture, 1, "never backed up like this")).unwrap();
     fs::write(beside.join("3.jpg"), photo(3, 64, 48)).unwrap();
-    let done = has(&open, &[beside], &Filter::default(), &Heard::default()).unwrap();
+    let done = has(&open, &[beside], &Filter::default(), false, &Heard::default()).unwrap();
     assert!(!done.all());
     let [one, two, three] = done.files.as_slice() else { panic!("three files: {done:?}") };
     assert!(matches!(&one.verdict, Verdict::Here(names) if names[0].path == b"source/2019/a.jpg"), "{one:?}");
     assert!(matches!(&two.verdict, Verdict::SamePicture(names) if names.len() == 3), "{two:?}");
     assert!(matches!(three.verdict, Verdict::Missing), "{three:?}");
-    assert!(has(&open, &[source.join("2019")], &Filter::default(), &Heard::default()).unwrap().all());
+    assert!(has(&open, &[source.join("2019")], &Filter::default(), false, &Heard::default()).unwrap().all());
 
     // What is in a pack that is gone is not in the archive.
     for (_, path) in archive.objects_in("packs") {
         fs::remove_file(path).unwrap();
     }
-    assert!(!has(&open, &[source.join("2019")], &Filter::default(), &Heard::default()).unwrap().all());
+    assert!(!has(&open, &[source.join("2019")], &Filter::default(), false, &Heard::default()).unwrap().all());
 }
 
 #[test]

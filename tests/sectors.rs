@@ -46,7 +46,7 @@ fn opened<const N: usize>(archive: &TestArchive, bad: [(&str, Range<u64>); N]) -
     archive.open_through(hooked::store(archive.path(), hook), &archive.cache()).unwrap()
 }
 
-const READ_DATA: VerifyOptions = VerifyOptions { read_data: true, share: Share::All, time: None };
+const READ_DATA: VerifyOptions = VerifyOptions { read_data: true, share: Share::All, time: None, alone: false };
 
 fn restored(archive: &Archive, held: &Known) -> Vec<(Restore, Contents)> {
     let restore = |id| {

@@ -315,7 +315,7 @@ fn what_was_not_read_for_longest_is_read_first() {
     let bytes: u64 = packs.values().sum();
     assert!(packs.len() >= 10, "{} packs", packs.len());
     let run = |share, time| {
-        let options = VerifyOptions { read_data: true, share, time };
+        let options = VerifyOptions { read_data: true, share, time, ..VerifyOptions::default() };
         let found = verify(&opened, &options, &Heard::default()).unwrap();
         assert_eq!((found.damage, found.affected, found.bytes), (vec![], vec![], bytes));
         found.bytes_read

@@ -15,6 +15,7 @@ mod index;
 mod marks;
 mod mend;
 mod moves;
+mod notes;
 mod packs;
 mod past;
 mod reader;
@@ -31,9 +32,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 pub use compare::{Altered, Comparison, Moved, Place, last_name};
-pub use index::{Began, CACHE_TAG, Change, Ended, Index, Location, PackInfo, PastRow, PastState, Sizes, Track};
+pub use index::{
+    Began, CACHE_TAG, Change, Ended, FileKey, Index, Location, PackInfo, PastRow, PastState, Sizes, Track,
+};
 pub use marks::{MAX_MARK_LEN, Renames};
 pub use mend::{Restored, readable, restored};
+pub use notes::DamageNote;
 pub use packs::{MAX_PACK_LEN, directory_of, find_frames, read_directory, read_pack};
 pub use reader::{Reader, unpack_frame};
 pub use repair::{Repairer, Rescue};
@@ -412,6 +416,8 @@ impl Archive {
                     packs.extend(segment.packs);
                     segments.push(*id);
                 }
+                // Whoever stores chunks anew has removed it since it was listed, and another tells of its packs.
+                Err(error) if error.kind() == Kind::Missing && self.store.len(&name)?.is_none() => {}
                 Err(error) => self.pass_over(name, error)?,
             }
         }

@@ -304,7 +304,12 @@ impl Archive {
             begin(path, &entry, Began::Added);
         }
         for altered in found.changed {
-            begin(altered.path, &altered.new, if altered.tags { Began::Tags } else { Began::Changed });
+            let began = match &altered.new.meta {
+                meta if meta.decayed && !altered.old.meta.decayed => Began::Decayed,
+                _ if altered.tags => Began::Tags,
+                _ => Began::Changed,
+            };
+            begin(altered.path, &altered.new, began);
         }
         for moved in found.moved {
             begin(moved.to.path, &moved.to.entry, Began::Moved(moved.from.path));

@@ -10,7 +10,7 @@ use std::cell::Cell;
 use super::{Archive, Location};
 use crate::chunk::Chunk;
 use crate::codec;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, words_of};
 use crate::format::{FRAME_HEADER_LEN, decode_frame_header, names};
 use crate::id::{ChunkId, ChunkKind};
 
@@ -73,7 +73,7 @@ impl<'a> Reader<'a> {
             }
         }
         let missing = || Error::new(Kind::Missing, format!("reading chunk {id}"), "it is in no pack of the archive");
-        Err(trouble.unwrap_or_else(missing))
+        Err(in_words(trouble.unwrap_or_else(missing)))
     }
 
     /// Hands each of these data chunks to `each` with its position in `ids`, in the order in which they lie in the store,
@@ -153,6 +153,17 @@ impl<'a> Reader<'a> {
         let frame = pack.get(start..start + place.row.frame_len() as usize);
         Ok(frame.and_then(|frame| unpack(kind, id, place, frame).ok()).map(Cow::into_owned))
     }
+}
+
+/// The same without the names of chunks and packs, which mean nothing to whoever wants a photo; verifying tells them.
+fn in_words(error: Error) -> Error {
+    let why = match (error.kind(), error.io()) {
+        (Kind::Damaged | Kind::Missing, Some(io)) => words_of(io),
+        (Kind::Damaged, None) => "it is damaged".to_owned(),
+        (Kind::Missing, None) => "it is missing".to_owned(),
+        _ => return error,
+    };
+    Error::new(error.kind(), "reading a part of it from the archive", why)
 }
 
 /// How many of these frames of one pack are read at once: as long as they lie close together.

@@ -33,9 +33,9 @@ pub struct Recompressed {
     pub images: u64,
     /// Images that stay as they are.
     pub declined: u64,
-    /// Bytes of the packs before.
+    /// Bytes of the packs before, with their recovery data.
     pub before: u64,
-    /// And of those that took their place.
+    /// And of those that took their place, likewise.
     pub after: u64,
 }
 
@@ -107,7 +107,7 @@ impl Rewriter<'_> {
                     done += Recompressed {
                         packs: 1,
                         images: count(Outcome::Smaller),
-                        before: info.len,
+                        before: info.len + self.parity_len(&info.id)?,
                         ..Recompressed::default()
                     };
                     old.push(pack);
@@ -119,7 +119,7 @@ impl Rewriter<'_> {
         }
         let written = writer.finish()?;
         for id in &written.packs {
-            done.after += self.check(id)?;
+            done.after += self.check(id)? + self.parity_len(id)?;
         }
         self.remove(&old, &written.packs, &settled)?;
         Ok(done)
@@ -151,6 +151,11 @@ impl Rewriter<'_> {
         let bytes = self.archive.store().get(&name, MAX_PACK_LEN)?;
         check_hash(&name, id.as_bytes(), &bytes)?;
         Ok(bytes.len() as u64)
+    }
+
+    /// What the recovery data of a pack take.
+    fn parity_len(&self, id: &PackId) -> Result<u64> {
+        Ok(self.archive.store().len(&names::parity(id.as_bytes()))?.unwrap_or(0))
     }
 
     /// Removes packs whose chunks all lie in new ones.

@@ -20,6 +20,7 @@ use super::json::SummaryObject;
 use super::known::Known;
 use super::places;
 use super::progress::{Progress, Words};
+use super::reread;
 use super::{dates, names, words};
 
 /// Back up folders and files as a new snapshot
@@ -244,6 +245,8 @@ struct SummaryMessage {
     #[serde(skip_serializing_if = "Option::is_none")]
     parent: Option<String>,
     dry_run: bool,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    decayed: Vec<serde_json::Value>,
 }
 
 fn tell(app: &App, options: &BackupOptions, done: &Backup, begun: &Zoned) {
@@ -261,9 +264,11 @@ fn tell(app: &App, options: &BackupOptions, done: &Backup, begun: &Zoned) {
             snapshot_id: done.id.map(|id| id.to_hex()),
             parent: done.parent.map(|id| id.to_hex()),
             dry_run: options.dry_run,
+            decayed: reread::decayed_objects(&done.decayed),
         });
     }
     sentences(options, done).iter().for_each(|line| screen.tell(line));
+    reread::decayed(app, &done.decayed);
     if screen.verbose() > 0 {
         for (path, why) in &done.passed_over {
             screen.tell(&format!("passed over {}: it is {}", names::path(path), what(*why)));
@@ -272,7 +277,14 @@ fn tell(app: &App, options: &BackupOptions, done: &Backup, begun: &Zoned) {
     if done.kept.excluded > 0 {
         screen.tell(&format!("{} left out by rules now: kept as they were", words::count(done.kept.excluded)));
     }
-    let unread = done.unread.len() as u64;
+    let decayed = done.decayed.len() as u64;
+    if decayed > 0 {
+        screen.warn(&format!(
+            "the bytes of {} have changed while nothing else has, as when a drive decays; the archive has both versions",
+            words::files(decayed)
+        ));
+    }
+    let unread = (done.unread.len() as u64).saturating_sub(decayed);
     if unread > 0 {
         screen.warn(&format!("{} could not be read, or not whole; the reasons are above", words::files(unread)));
     }
@@ -433,9 +445,18 @@ mod tests {
             ..Summary::default()
         };
         let id = SnapshotId::from_bytes([0x1f; 32]);
-        let (unread, passed_over, kept) = (Vec::new(), Vec::new(), op::Kept::default());
-        let mut done =
-            Backup { id: Some(id), summary, parent: None, read: 0, unread, kept, passed_over, unchanged: false };
+        let (unread, passed_over, kept, decayed) = (Vec::new(), Vec::new(), op::Kept::default(), Vec::new());
+        let mut done = Backup {
+            id: Some(id),
+            summary,
+            parent: None,
+            read: 0,
+            unread,
+            kept,
+            passed_over,
+            unchanged: false,
+            decayed,
+        };
         let expected = [
             "snapshot 1f1f1f1f saved: 4,211 new, 12 changed, 7 no longer in the source (still in the archive), 0 unreadable",
             "18,032 files, 61.2 GB in the source; 1.3 GB new, 1.2 GB stored in 42 s",

@@ -75,6 +75,7 @@ impl EpisodeObject {
             Began::Added => ("added", None),
             Began::Changed => ("changed", None),
             Began::Tags => ("tags", None),
+            Began::Decayed => ("decayed", None),
             Began::Moved(origin) => ("moved", Some(elsewhere(origin))),
         };
         let (ended, moved_to) = match &state.ended {
@@ -142,6 +143,7 @@ pub fn happened(past: &Past<'_>, episode: &Episode) -> String {
         Began::Added => "added".to_owned(),
         Began::Changed => "changed".to_owned(),
         Began::Tags => "only its tags changed".to_owned(),
+        Began::Decayed => "its bytes changed while nothing else did".to_owned(),
         Began::Moved(origin) => format!("moved here from {}", elsewhere(origin)),
     };
     if let Some((why, id, snapshot)) = past.unread_since(episode) {

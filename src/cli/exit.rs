@@ -1,7 +1,7 @@
 //! What a command ends with: the one table of exit codes, and the failure that carries one to the top.
 //!
-//! The numbers are restic's up to 12. Left for what is to come: 12 wrong password, 15 a copy is
-//! missing or out of date. Scripts should take every other number as failure.
+//! The numbers are restic's up to 12. Left for what is to come: 12 wrong password. Scripts should take every other
+//! number as failure.
 
 use std::io::ErrorKind;
 
@@ -26,6 +26,8 @@ pub enum Code {
     Loss = 13,
     /// Something in the archive is damaged or lost.
     Damage = 14,
+    /// Something that was asked for is not held where it should be.
+    NotHeld = 15,
     /// The user interrupted it.
     Interrupted = 130,
 }
@@ -40,7 +42,8 @@ Exit codes:
   10   there is no archive at that place
   11   the archive is in use
   13   the source is empty or has lost too much, and nothing was recorded
-  14   damage was found in the archive
+  14   damage was found in the archive, or in the source
+  15   not everything is held: a file is not in the archive (has)
   130  interrupted";
 
 impl Code {
@@ -213,7 +216,7 @@ mod tests {
     #[test]
     fn the_manual_lists_every_code() {
         use Code::*;
-        for code in [Done, Failed, Usage, Incomplete, NoArchive, InUse, Loss, Damage, Interrupted] {
+        for code in [Done, Failed, Usage, Incomplete, NoArchive, InUse, Loss, Damage, NotHeld, Interrupted] {
             assert!(TABLE.contains(&format!("\n  {:<5}", code as u8)), "{code:?}");
         }
     }

@@ -14,15 +14,21 @@ use super::json::{text, unless_text};
 use super::progress::{Progress, Words};
 use super::{names, places, words};
 
-/// Tell whether files are in the archive, bit for bit
+/// Tell whether files are in the archive, bit for bit, as before deleting them
 ///
-/// Names do not matter: every file is read, and its bytes are looked for. The exit code is 0 only if all of them are there.
-/// A photo of which only the tags differ is told of apart; it counts as missing.
+/// Names do not matter: every file is read, and its bytes are looked for. Of those that are there, it is checked that
+/// each of their parts lies in the archive; --read-data reads them as well. Only what is missing is listed, and photos
+/// of which only the tags differ, which count as missing; -v lists the rest.
+///
+/// The exit code is 0 only if all of them are there, 15 if one is missing, and 3 if one could not be read.
 #[derive(clap::Args)]
 pub struct Arguments {
     /// Files, and folders with everything in them
     #[arg(value_name = "FILE|FOLDER", required = true)]
     paths: Vec<PathBuf>,
+    /// Read what the archive has of them, too, and compare it with its hashes
+    #[arg(long)]
+    read_data: bool,
     #[command(flatten)]
     which: Which,
 }
@@ -46,7 +52,7 @@ pub fn run(app: &App, asked: &Arguments) -> Result<Code, Failure> {
     let archive = app.open()?;
     let words_of = Words { during: "reading", things: "files", restored: "", finishing: "looking into the archive" };
     let progress = Progress::new(&app.screen, words_of);
-    let done = op::has(&archive, &asked.paths, &filter, &progress);
+    let done = op::has(&archive, &asked.paths, &filter, asked.read_data, &progress);
     drop(progress);
     let done = done?;
     let screen = &app.screen;
@@ -71,15 +77,17 @@ pub fn run(app: &App, asked: &Arguments) -> Result<Code, Failure> {
                 names: found.iter().map(|one| text(&one.path)).collect(),
                 in_newest: found.first().is_some_and(|one| one.state.ended.is_none()),
             });
-        } else {
+        } else if verdict != "here" || screen.verbose() > 0 {
             screen.name_line(&format!("{verdict}: "), &path, told(found).as_bytes());
         }
     }
     let all = (done.files.len() + done.unread.len()) as u64;
+    let missing = done.files.len() as u64 - here - same;
     if screen.is_json() {
         screen.json(&json!({
             "message_type": "summary", "files": all, "here": here, "same_picture": same,
-            "missing": done.files.len() as u64 - here - same, "unreadable": done.unread.len(),
+            "missing": missing, "unreadable": done.unread.len(), "unrestorable": done.unrestorable,
+            "data_read": asked.read_data,
         }));
     }
     let what = if done.all() {
@@ -88,13 +96,28 @@ pub fn run(app: &App, asked: &Arguments) -> Result<Code, Failure> {
         format!("{} of {} are in the archive, bit for bit", words::count(here), words::files(all))
     };
     screen.tell(&format!("{}: {what}", words::files(all)));
+    if here > 0 && !asked.read_data {
+        screen.tell("the archive's own bytes were not read again; --read-data reads them");
+    }
     if same > 0 {
         screen.tell(&format!("of {} more only the tags differ from a photo in the archive", words::count(same)));
+    }
+    if done.unrestorable > 0 {
+        let files = words::files(done.unrestorable);
+        screen.warn(&format!(
+            "{files} were backed up once and cannot be had back from the archive as it is now; \
+             `{} verify --read-data` says what is damaged",
+            screen.name()
+        ));
     }
     if !done.unread.is_empty() {
         screen.warn(&format!("{} could not be read; the reasons are above", words::files(done.unread.len() as u64)));
     }
-    Ok(if done.all() { Code::Done } else { Code::Failed })
+    Ok(match (missing + same, done.unread.len()) {
+        (0, 0) => Code::Done,
+        (0, _) => Code::Incomplete,
+        _ => Code::NotHeld,
+    })
 }
 
 /// ` = Pictures/2019/a.jpg and 2 more`

@@ -3,6 +3,7 @@
 //! It only calls the library and finds words for what that says. Nothing is printed but through [`screen::Screen`], and
 //! every exit code is in [`exit`].
 
+mod albums;
 mod app;
 mod args;
 mod browse;
@@ -33,6 +34,7 @@ mod names;
 mod places;
 mod progress;
 mod repair;
+mod reread;
 mod restore;
 mod screen;
 mod selector;

@@ -61,10 +61,12 @@ pub fn run(app: &App, asked: &Arguments) -> Result<Code, Failure> {
 }
 
 fn tell(app: &App, done: &Repair, dry_run: bool) {
-    for (object, remedy) in &done.steps {
+    // Objects mean nothing to most people.
+    let verbose = app.screen.verbose() > 0;
+    for (object, remedy) in done.steps.iter().filter(|_| verbose) {
         app.screen.line(&format!("{:<8} {}", verb(*remedy), names::message(object)));
     }
-    for damage in &done.left {
+    for damage in done.left.iter().filter(|_| verbose) {
         app.screen.line(&format!("damaged  {}: {}", names::message(&damage.object), names::message(&damage.why)));
     }
     for id in &done.lost_snapshots {
@@ -78,7 +80,7 @@ fn tell(app: &App, done: &Repair, dry_run: bool) {
     let objects = words::things(done.steps.len() as u64, "object", "objects");
     let found = match done.found {
         0 => String::new(),
-        found => format!(", {} found elsewhere", words::things(found, "lost chunk", "lost chunks")),
+        found => format!(", {} found elsewhere", words::things(found, "lost part", "lost parts")),
     };
     app.screen.tell(&match dry_run {
         true => format!("would repair {objects}{found}; nothing was written"),

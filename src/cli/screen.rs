@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use indicatif::ProgressBar;
 use serde::Serialize;
+use snapkeep::error::without_numbers;
 
 use super::exit::{Code, Failure};
 use super::{names, places};
@@ -194,6 +195,7 @@ impl Screen {
 
     /// A file that could not be dealt with, as JSON where that is asked for.
     pub fn trouble(&self, during: &str, path: &[u8], why: &str) {
+        let why = &*without_numbers(why);
         if self.wishes.json {
             let item = String::from_utf8_lossy(path);
             let error = serde_json::json!({
@@ -229,7 +231,7 @@ impl Screen {
             let kind = if label.is_empty() { "notice" } else { "warning" };
             return self.error_line(&serde_json::json!({"message_type": kind, "message": text}).to_string());
         }
-        let text = names::message(text);
+        let text = names::message(&without_numbers(text));
         let label = match label {
             "" => String::new(),
             label if self.colour => format!("\x1b[{colour}m{label}\x1b[0m"),

@@ -48,7 +48,7 @@ pub fn run(app: &App, asked: &Arguments) -> Result<Code, Failure> {
     }
     let words = Words {
         during: "squeeze",
-        things: "packs",
+        things: "photos",
         restored: "restored",
         finishing: "removing what has been stored in fewer bytes",
     };
@@ -76,7 +76,8 @@ fn foretell(app: &App, found: &Squeeze) {
     let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u64);
     let time = Duration::from_secs(found.left / (USUAL_RATE * cores));
     app.screen.tell(&format!(
-        "{} of photos are left to squeeze; that would save about {} and take about {} on this computer",
+        "left to squeeze: {}, {}; that would save about {} and take about {} on this computer",
+        words::things(found.images_left, "photo", "photos"),
         words::bytes(found.left),
         words::bytes(found.left * USUAL_GAIN / 1000),
         words::duration(time)
@@ -92,7 +93,8 @@ fn tell(app: &App, done: &Squeeze, took: Duration) {
         app.screen.tell(&format!("{stay}, being of a kind that cannot be squeezed"));
     }
     if done.stopped {
-        app.screen.tell(&format!("{} of photos are left; the next run goes on from here", words::bytes(done.left)));
+        let (images, bytes) = (words::things(done.images_left, "photo", "photos"), words::bytes(done.left));
+        app.screen.tell(&format!("left to squeeze: {images}, {bytes}; the next run goes on from here"));
     }
 }
 
@@ -106,6 +108,7 @@ fn object(done: &Squeeze, dry_run: bool, took: Duration) -> serde_json::Value {
         "bytes_before": done.done.before,
         "bytes_after": done.done.after,
         "bytes_left": done.left,
+        "images_left": done.images_left,
         "stopped": done.stopped,
         "seconds_elapsed": took.as_secs_f64(),
     })

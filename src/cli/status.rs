@@ -1,7 +1,9 @@
 //! `status`: what is in the archive, and what it takes.
 
 use serde_json::json;
-use snapkeep::op::{self, Status};
+use snapkeep::archive::DamageNote;
+use snapkeep::format::Time;
+use snapkeep::op::{self, Litter, Status};
 
 use super::app::App;
 use super::exit::{Code, Failure};
@@ -32,12 +34,16 @@ pub fn run(app: &App, _: &Arguments) -> Result<Code, Failure> {
         words::bytes(status.parity)
     ));
     app.screen.line(&format!("verified   {}", verified(&status)));
-    let squeezed = status.sizes.images_plain - status.sizes.images_stored.min(status.sizes.images_plain);
-    app.screen.line(&format!("squeezed   {} saved", words::bytes(squeezed)));
-    if status.sizes.images_left > 0 {
-        let left = words::bytes(status.sizes.images_left);
-        app.screen.line(&format!("           {left} of photos are left to squeeze"));
+    if let Some(damage) = &status.damage {
+        app.screen.line(&format!("damaged    {}", damaged(damage, app.screen.name())));
     }
+    let images = words::things(status.sizes.images, "photo", "photos");
+    app.screen.line(&format!("squeezed   {images}, {} saved", words::bytes(status.saved)));
+    if status.sizes.count_left > 0 {
+        let left = words::things(status.sizes.count_left, "photo", "photos");
+        app.screen.line(&format!("           left to squeeze: {left}, {}", words::bytes(status.sizes.images_left)));
+    }
+    litter(app, &status);
     Ok(Code::Done)
 }
 
@@ -51,6 +57,45 @@ fn verified(status: &Status) -> String {
         never => format!("{} never", words::bytes(never)),
     };
     format!("{percent} % in the last {} days, {rest}", op::VERIFIED_DAYS)
+}
+
+/// `found 2024-06-01 18:00: 3 objects, 12 files cannot be restored whole`
+fn damaged(damage: &DamageNote, program: &str) -> String {
+    let when = dates::minute(Time { secs: damage.time, nanos: 0 });
+    let files = match damage.files {
+        0 => "no file is lost by it".to_owned(),
+        files => format!("{} cannot be restored whole", words::files(files)),
+    };
+    let objects = match damage.objects {
+        0 => String::new(),
+        objects => format!("{}, ", words::things(objects, "object", "objects")),
+    };
+    format!("found {when}: {objects}{files}; `{program} repair` mends what can be mended")
+}
+
+/// Says what nothing needs, and how to get rid of it.
+fn litter(app: &App, status: &Status) {
+    let told = |litter: &Litter, one, many| {
+        format!("{}, {}", words::things(litter.objects, one, many), words::bytes(litter.bytes))
+    };
+    if status.quarantine.objects > 0 {
+        let what = told(&status.quarantine, "damaged object that was set aside", "damaged objects that were set aside");
+        app.screen.line(&format!("quarantine {what}; no restore needs them: delete the folder by hand for the room"));
+    }
+    if status.unfinished.objects > 0 {
+        let what = told(&status.unfinished, "unfinished object", "unfinished objects");
+        app.screen.line(&format!(
+            "leftovers  {what}, of a run that is going on or was interrupted; the next create or repair sweeps them"
+        ));
+    }
+    if status.orphans.objects > 0 {
+        let what = told(&status.orphans, "object of recovery data", "objects of recovery data");
+        app.screen.line(&format!(
+            "leftovers  {what}, of what is not there; interrupted runs leave such, and `{} repair` looks if they are \
+             of something that was lost",
+            app.screen.name()
+        ));
+    }
 }
 
 fn object(status: &Status) -> serde_json::Value {
@@ -68,5 +113,20 @@ fn object(status: &Status) -> serde_json::Value {
         "images_plain_size": status.sizes.images_plain,
         "images_stored_size": status.sizes.images_stored,
         "images_left_size": status.sizes.images_left,
+        "images_squeezed": status.sizes.images,
+        "images_left": status.sizes.count_left,
+        "squeezed_saved_size": status.saved,
+        "damage": status.damage.as_ref().map(|damage| json!({
+            "found": dates::rfc3339(Time { secs: damage.time, nanos: 0 }, 0),
+            "objects": damage.objects,
+            "files": damage.files,
+        })),
+        "quarantine": litter_object(&status.quarantine),
+        "unfinished": litter_object(&status.unfinished),
+        "orphaned_parity": litter_object(&status.orphans),
     })
+}
+
+fn litter_object(litter: &Litter) -> serde_json::Value {
+    json!({"objects": litter.objects, "size": litter.bytes})
 }

@@ -9,12 +9,13 @@ use snapkeep::op::{self, AffectedFile, Share, Verify, VerifyOptions};
 use super::app::App;
 use super::exit::{Code, Failure};
 use super::progress::{Progress, Words};
-use super::{names, words};
+use super::{albums, names, reread, words};
 
 /// Check that everything in the archive is there and whole
 ///
 /// Without --read-data, the lists of contents are checked: that each snapshot, directory and photo is held somewhere.
-/// With it, every byte is read and compared with its hash as well.
+/// With it, every byte is read and compared with its hash as well, and every photo put together and compared with its
+/// own: what is found whole then can be restored. Others may work on the archive meanwhile.
 #[derive(clap::Args)]
 pub struct Arguments {
     /// Read every byte
@@ -26,12 +27,24 @@ pub struct Arguments {
     /// Read for so long, as in 90s, 45m or 2h; what was not read for longest comes first
     #[arg(long, value_name = "TIME", value_parser = words::parse_duration)]
     max_duration: Option<Duration>,
+    /// Read the files of the sources instead that look unchanged, and compare them with what was backed up of them;
+    /// what was not read for longest comes first
+    #[arg(long, conflicts_with_all = ["read_data", "read_data_subset", "max_duration"])]
+    source: bool,
+    /// With --source: read for so long, as in 10m; the next run goes on
+    #[arg(long = "for", value_name = "TIME", value_parser = words::parse_duration, requires = "source")]
+    time: Option<Duration>,
 }
 
 impl Arguments {
     fn options(&self) -> VerifyOptions {
         let read_data = self.read_data || self.read_data_subset.is_some() || self.max_duration.is_some();
-        VerifyOptions { read_data, share: self.read_data_subset.unwrap_or_default(), time: self.max_duration }
+        VerifyOptions {
+            read_data,
+            share: self.read_data_subset.unwrap_or_default(),
+            time: self.max_duration,
+            alone: false,
+        }
     }
 }
 
@@ -49,11 +62,14 @@ fn parse_share(text: &str) -> Result<Share, String> {
     words::parse_size(text).map(Share::Bytes).map_err(|_| wrong())
 }
 
-/// At most so many affected files of a snapshot are named, unless more is asked for.
+/// At most so many affected files are named, unless more is asked for.
 const NAMED: usize = 20;
 
 /// Verifies it.
 pub fn run(app: &App, asked: &Arguments) -> Result<Code, Failure> {
+    if asked.source {
+        return reread::run(app, asked.time);
+    }
     let archive = app.open()?;
     let words =
         Words { during: "verify", things: "packs", restored: "restored", finishing: "looking at the snapshots" };
@@ -63,12 +79,14 @@ pub fn run(app: &App, asked: &Arguments) -> Result<Code, Failure> {
     let took = progress.elapsed();
     drop(progress);
     let found = found?;
+    let incomplete = found.unsettled > 0 || found.unhashed > 0;
     if app.screen.is_json() {
         app.screen.json(&object(&found, took.as_secs_f64()));
     } else {
         damage(app, &found);
         affected(app, "mendable", &found.mended);
-        affected(app, "lost", &found.affected);
+        affected(app, "lost", &lost(&found));
+        wrong(app, &found);
         let mut summary = format!(
             "checked {}, {}",
             words::things(found.objects, "object", "objects"),
@@ -82,16 +100,16 @@ pub fn run(app: &App, asked: &Arguments) -> Result<Code, Failure> {
             }
         }
         app.screen.tell(&format!("{summary} in {}", words::duration(took)));
-        if !found.damage.is_empty() || !found.affected.is_empty() {
+        if !found.is_whole() {
             app.screen.tell(&count(&found));
-        }
-        if found.damage.is_empty() && found.affected.is_empty() {
+        } else if !incomplete {
             let how = if options.read_data && all { "everything is there and whole" } else { "everything is there" };
             app.screen.tell(how);
         }
     }
-    if found.damage.is_empty() && found.affected.is_empty() {
-        return Ok(Code::Done);
+    unchecked(app, &found);
+    if found.is_whole() {
+        return Ok(if incomplete { Code::Incomplete } else { Code::Done });
     }
     let hint = if found.damage.iter().all(|damage| damage.mendable) && found.affected.is_empty() {
         "{snap} repair makes all of it whole"
@@ -99,6 +117,43 @@ pub fn run(app: &App, asked: &Arguments) -> Result<Code, Failure> {
         "{snap} repair --dry-run says what can be mended; keep those files at the source before anything else"
     };
     Err(Failure::new(Code::Damage, cost(&found)).hint(hint))
+}
+
+/// Files of which something is lost; those that are something else than was recorded are told apart.
+fn lost(found: &Verify) -> Vec<AffectedFile> {
+    let wrong: BTreeSet<_> = found.wrong.iter().map(|wrong| (wrong.file.snapshot, &wrong.file.path)).collect();
+    let lost = found.affected.iter().filter(|file| !wrong.contains(&(file.snapshot, &file.path)));
+    lost.cloned().collect()
+}
+
+/// Says what could not be checked, and why.
+fn unchecked(app: &App, found: &Verify) {
+    if found.unsettled > 0 {
+        let things = words::things(found.unsettled, "object or file was", "objects or files were");
+        let who = format!("another {} is working on this archive", app.screen.name());
+        app.screen
+            .warn(&format!("{who}: {things} being replaced and could not be checked; verify again when it has ended"));
+    }
+    if found.unhashed > 0 {
+        let files = words::files(found.unhashed);
+        app.screen.warn(&format!("{files} claim more bytes than the archive can hold, and were not read"));
+    }
+}
+
+/// Names what has all its parts and is not what was recorded.
+fn wrong(app: &App, found: &Verify) {
+    let mut told: BTreeMap<(&str, &[u8]), String> = BTreeMap::new();
+    for wrong in &found.wrong {
+        told.entry((wrong.why, wrong.file.path.as_slice())).or_insert_with(|| wrong.file.snapshot.short());
+    }
+    let named = if app.screen.verbose() > 0 { told.len() } else { NAMED };
+    for ((why, path), snapshot) in told.iter().take(named) {
+        app.screen.line(&format!("{:<8} {snapshot}:{}: {why}", "wrong", names::escape(path)));
+    }
+    if told.len() > named {
+        let more = words::count((told.len() - named) as u64);
+        app.screen.line(&format!("{:<8} and {more} more (-v names all)", "wrong"));
+    }
 }
 
 /// How much of the damage can be mended and how much cannot.
@@ -123,45 +178,61 @@ fn count(found: &Verify) -> String {
 
 /// What the damage costs, in a sentence.
 fn cost(found: &Verify) -> String {
-    let files: BTreeSet<_> = found.affected.iter().map(|file| &file.path).collect();
     let snapshots: BTreeSet<_> = found.affected.iter().map(|file| file.snapshot).collect();
     let objects: BTreeSet<_> = found.damage.iter().map(|damage| (&damage.object, damage.mendable)).collect();
-    match files.len() as u64 {
-        0 if objects.iter().all(|(_, mendable)| *mendable) => format!(
+    match (found.affected.is_empty(), objects.is_empty()) {
+        (true, true) => "the archive is damaged: directories do not hold what is said of them".to_owned(),
+        (true, false) if objects.iter().all(|(_, mendable)| *mendable) && found.wrong.is_empty() => format!(
             "{} damaged; all of it can be mended, and no file is lost by it",
             words::things(objects.len() as u64, "object is", "objects are")
         ),
-        0 => "the archive is damaged, but no file of any snapshot is lost by it".to_owned(),
-        number => format!(
+        (true, false) => "the archive is damaged, but no file of any snapshot is lost by it".to_owned(),
+        (false, _) => format!(
             "the archive is damaged, and {} cannot be restored whole from {}",
-            words::files(number),
+            words::files(op::distinct_files(&found.affected)),
             words::things(snapshots.len() as u64, "snapshot", "snapshots")
         ),
     }
 }
 
+/// Objects are named only where that is asked for; they mean nothing to most people.
 fn damage(app: &App, found: &Verify) {
+    if app.screen.verbose() == 0 {
+        return;
+    }
     for damage in &found.damage {
         let sort = if damage.mendable { "mendable" } else { "damaged " };
         app.screen.line(&format!("{sort} {}: {}", names::message(&damage.object), names::message(&damage.why)));
     }
 }
 
-/// Names files and what becomes of them.
+/// Tells in photos and albums what becomes of files, and names each: those that are lost in any case, the others where
+/// that is asked for.
 pub(super) fn affected(app: &App, what: &str, affected: &[AffectedFile]) {
-    let mut snapshots: BTreeMap<String, Vec<_>> = BTreeMap::new();
-    for file in affected {
-        snapshots.entry(file.snapshot.short()).or_default().push(file);
+    if affected.is_empty() {
+        return;
     }
-    for (snapshot, files) in snapshots {
-        let named = if app.screen.verbose() > 0 { files.len() } else { NAMED };
-        for file in files.iter().take(named) {
-            app.screen.line(&format!("{what:<8} {snapshot}:{}", names::escape(&file.path)));
-        }
-        if files.len() > named {
-            let more = words::count((files.len() - named) as u64);
-            app.screen.line(&format!("{what:<8} {snapshot}: and {more} more (-v names all)"));
-        }
+    let verbose = app.screen.verbose() > 0;
+    app.screen.line(&format!("{what:<8} {}", albums::told(affected, verbose)));
+    if what != "lost" && !verbose {
+        return;
+    }
+    let mut paths: BTreeMap<&[u8], Vec<String>> = BTreeMap::new();
+    for file in affected {
+        paths.entry(&file.path).or_default().push(file.snapshot.short());
+    }
+    let named = if verbose { paths.len() } else { NAMED };
+    for (path, snapshots) in paths.iter().take(named) {
+        let more = match snapshots.len() - 1 {
+            0 => String::new(),
+            more => format!(" (and in {})", words::things(more as u64, "other snapshot", "other snapshots")),
+        };
+        let snapshot = snapshots.last().map(String::as_str).unwrap_or_default();
+        app.screen.line(&format!("{what:<8} {snapshot}:{}{more}", names::escape(path)));
+    }
+    if paths.len() > named {
+        let more = words::count((paths.len() - named) as u64);
+        app.screen.line(&format!("{what:<8} and {more} more (-v names all)"));
     }
 }
 
@@ -180,6 +251,11 @@ fn object(found: &Verify, seconds: f64) -> serde_json::Value {
         .iter()
         .map(|damage| json!({"object": damage.object, "message": damage.why, "mendable": damage.mendable}))
         .collect();
+    let wrong = found.wrong.iter().map(|wrong| {
+        let path = String::from_utf8_lossy(&wrong.file.path);
+        json!({"snapshot_id": wrong.file.snapshot.to_hex(), "path": path, "message": wrong.why})
+    });
+    let wrong: Vec<_> = wrong.collect();
     let (mendable, damaged) = found.damaged_objects();
     json!({
         "message_type": "summary",
@@ -197,6 +273,9 @@ fn object(found: &Verify, seconds: f64) -> serde_json::Value {
         "damage": damage,
         "mendable": affected_objects(&found.mended),
         "affected": affected_objects(&found.affected),
+        "wrong": wrong,
+        "unsettled": found.unsettled,
+        "files_unhashed": found.unhashed,
         "seconds_elapsed": seconds,
     })
 }

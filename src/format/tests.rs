@@ -52,6 +52,7 @@ fn entries() -> Vec<Entry> {
         xattrs: vec![(b"user.a".to_vec(), b"1".to_vec()), (b"user.b".to_vec(), vec![0, 255])],
         born: Some(Time { secs: 1_600_000_000, nanos: 7 }),
         carried: Some(Carried::Unread),
+        decayed: false,
     };
     let hash = FileHash::from_bytes([9; 32]);
     let content = Content::Chunks(vec![ChunkRef { id: chunk_id(1), len: 5 }, ChunkRef { id: chunk_id(2), len: 6 }]);
@@ -65,7 +66,10 @@ fn entries() -> Vec<Entry> {
     [file, empty, large, dir, link]
         .into_iter()
         .zip(1_u8..)
-        .map(|(kind, number)| Entry { name: vec![number, 0xff], kind, meta: meta.clone() })
+        .map(|(kind, number)| {
+            let decayed = matches!(kind, EntryKind::File { size: 11, .. });
+            Entry { name: vec![number, 0xff], kind, meta: Meta { decayed, ..meta.clone() } }
+        })
         .collect()
 }
 

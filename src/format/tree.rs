@@ -48,6 +48,9 @@ pub struct Meta {
     pub born: Option<Time>,
     /// Why it was not read this time; then it and all below it are as an earlier snapshot has them.
     pub carried: Option<Carried>,
+    /// A file whose bytes were found to be others while nothing else of it had changed, not even when it last changed:
+    /// it may have decayed at the source.
+    pub decayed: bool,
 }
 
 /// Why an entry of an earlier snapshot stands in a later one although it was not read then.
@@ -266,6 +269,7 @@ mod key {
     pub const BORN: u64 = 24;
     pub const BORN_NANOS: u64 = 25;
     pub const CARRIED: u64 = 26;
+    pub const DECAYED: u64 = 27;
 }
 
 const FILE: u64 = 0;
@@ -366,6 +370,9 @@ impl Meta {
         if let Some(carried) = self.carried {
             fields.key(key::CARRIED).uint(carried.number());
         }
+        if self.decayed {
+            fields.key(key::DECAYED).yes();
+        }
     }
 }
 
@@ -440,6 +447,7 @@ impl Raw {
                 born.nanos = nanos(value)?;
             }
             key::CARRIED => self.meta.carried = Some(Carried::from_number(value.uint()?)?),
+            key::DECAYED => self.meta.decayed = value.yes()?,
             _ => return Err(unsupported(format!("an entry has a field {key} that is not known here"))),
         }
         Ok(())
@@ -454,8 +462,8 @@ impl Raw {
         self.meta.mode = self.mode.ok_or_else(lacks)?;
         self.meta.mtime.secs = self.mtime.ok_or_else(lacks)?;
         self.meta.ctime.secs = self.ctime.ok_or_else(lacks)?;
-        let file =
-            self.size.is_some() || self.hash.is_some() || self.content.is_some() || self.sparse || self.unsettled;
+        let marked = self.sparse || self.unsettled || self.meta.decayed;
+        let file = self.size.is_some() || self.hash.is_some() || self.content.is_some() || marked;
         let dir = self.tree.is_some() || self.files.is_some() || self.bytes.is_some();
         let mixed = (file && kind != FILE) || (dir && kind != DIR) || (self.target.is_some() && kind != SYMLINK);
         if mixed {

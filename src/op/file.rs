@@ -51,6 +51,12 @@ pub(super) struct Looked {
     pub(super) hash: FileHash,
     /// What it is without its tags.
     pub(super) picture: Option<PictureHash>,
+    /// How it is cut.
+    pub(super) chunks: Vec<ChunkRef>,
+    /// As it was before it was read.
+    pub(super) stat: Stat,
+    /// It did not change while it was read.
+    pub(super) settled: bool,
 }
 
 /// Stores the file that the walk found at `path`.
@@ -84,9 +90,10 @@ pub(super) fn look(
     observer: &dyn Observer,
 ) -> Result<std::result::Result<Looked, Failure>> {
     let read = read(archive, None, path, found, observer)?;
-    Ok(read.map(|Read { stat, size, content, .. }| {
+    Ok(read.map(|Read { stat, size, content, settled, .. }| {
         let picture = content.facts.as_ref().and_then(|_| content.picture());
-        Looked { size, said: stat.size, hash: content.hash(size), picture }
+        let hash = content.hash(size);
+        Looked { size, said: stat.size, hash, picture, chunks: content.chunks, stat, settled }
     }))
 }
 

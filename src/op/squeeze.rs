@@ -29,6 +29,8 @@ pub struct Squeeze {
     pub done: Recompressed,
     /// Original bytes of images that are left to try.
     pub left: u64,
+    /// How many these are.
+    pub images_left: u64,
     /// What all chunks of the archive add up to now.
     pub sizes: Sizes,
     /// Whether it stopped before everything was tried.
@@ -42,7 +44,8 @@ pub struct Squeeze {
 pub fn squeeze(archive: &Archive, options: &SqueezeOptions, observer: &dyn Observer) -> Result<Squeeze> {
     let todo: Vec<PackInfo> = archive.known_packs().into_iter().filter(|pack| pack.sizes.images_left > 0).collect();
     let bytes = todo.iter().map(|pack| pack.sizes.images_left).sum();
-    observer.event(Event::Begin { files: todo.len() as u64, bytes });
+    let images = todo.iter().map(|pack| pack.sizes.count_left).sum();
+    observer.event(Event::Begin { files: images, bytes });
     let mut outcome = Squeeze::default();
     if !options.dry_run && !todo.is_empty() {
         let started = Instant::now();
@@ -51,7 +54,7 @@ pub fn squeeze(archive: &Archive, options: &SqueezeOptions, observer: &dyn Obser
             in_time && !observer.stop().load(Ordering::Relaxed)
         };
         let tried = |pack: &PackInfo| {
-            observer.event(Event::Advance { files: 1, bytes: pack.sizes.images_left });
+            observer.event(Event::Advance { files: pack.sizes.count_left, bytes: pack.sizes.images_left });
             may_go_on()
         };
         let rewriter = archive.rewriter()?;
@@ -69,6 +72,7 @@ pub fn squeeze(archive: &Archive, options: &SqueezeOptions, observer: &dyn Obser
         outcome.sizes += pack.sizes;
     }
     outcome.left = outcome.sizes.images_left;
+    outcome.images_left = outcome.sizes.count_left;
     outcome.stopped &= outcome.left > 0;
     Ok(outcome)
 }

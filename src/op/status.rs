@@ -1,11 +1,13 @@
 //! What is in an archive and what it takes, without reading a pack.
 
+use std::collections::HashSet;
+
 use super::verify::now;
-use crate::archive::{Archive, Sizes};
+use crate::archive::{Archive, DamageNote, Sizes};
 use crate::error::Result;
 use crate::format::{Time, names};
-use crate::id::{ArchiveId, SnapshotId};
-use crate::store::Leftovers;
+use crate::id::{ArchiveId, PackId, SnapshotId};
+use crate::store::{Leftovers, Object};
 
 /// How long reading a pack counts as recent, in days.
 pub const VERIFIED_DAYS: u64 = 90;
@@ -19,6 +21,21 @@ pub struct Verified {
     pub never: u64,
     /// When the pack that was not read for longest was read, of those that ever were.
     pub oldest: Option<Time>,
+}
+
+/// Objects that nothing needs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Litter {
+    /// How many.
+    pub objects: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+impl Litter {
+    fn of<'o>(objects: impl Iterator<Item = &'o Object>) -> Self {
+        objects.fold(Self::default(), |sum, object| Self { objects: sum.objects + 1, bytes: sum.bytes + object.len })
+    }
 }
 
 /// An archive at a glance. Sizes are in bytes.
@@ -40,6 +57,16 @@ pub struct Status {
     pub sizes: Sizes,
     /// How much of its packs was verified when.
     pub verified: Verified,
+    /// Damage that was found on this computer and has not been mended since.
+    pub damage: Option<DamageNote>,
+    /// What recompressing images has saved, with what their recovery data would take.
+    pub saved: u64,
+    /// What repairs have set aside.
+    pub quarantine: Litter,
+    /// What interrupted writes have left, or writes that are under way.
+    pub unfinished: Litter,
+    /// Recovery data of objects that are not there.
+    pub orphans: Litter,
 }
 
 /// Looks at an archive.
@@ -48,9 +75,19 @@ pub struct Status {
 /// The store's error.
 pub fn status(archive: &Archive) -> Result<Status> {
     let snapshots = archive.snapshots();
-    let size = |folder: &str| -> Result<u64> {
-        Ok(archive.store().list(folder, Leftovers::Leave)?.iter().map(|object| object.len).sum())
-    };
+    let list = |folder: &str| archive.store().list(folder, Leftovers::Show);
+    let (packs, parity) = (list(names::PACKS)?, list(names::PARITY)?);
+    let (others, quarantine) =
+        (list_all(archive, &[names::SEGMENTS, names::SNAPSHOTS, names::DERIVED, ""])?, list(names::QUARANTINE)?);
+    let all = || packs.iter().chain(&parity).chain(&others).chain(&quarantine);
+    let unfinished = Litter::of(all().filter(|object| is_unfinished(object)));
+    let there: HashSet<&str> = packs.iter().chain(&others).map(|object| names::last(&object.name)).collect();
+    let orphans = Litter::of(parity.iter().filter(|object| {
+        let id = names::last(&object.name);
+        PackId::from_hex(id).is_some() && !there.contains(id)
+    }));
+    let size =
+        |objects: &[Object]| objects.iter().filter(|object| !is_unfinished(object)).map(|object| object.len).sum();
     let mut sizes = Sizes::default();
     for pack in archive.known_packs() {
         sizes += pack.sizes;
@@ -74,9 +111,32 @@ pub fn status(archive: &Archive) -> Result<Status> {
         place: archive.store().place(),
         snapshots: snapshots.len() as u64,
         newest: snapshots.last().map(|(id, snapshot)| (*id, snapshot.time)),
-        packs: size(names::PACKS)?,
-        parity: size(names::PARITY)?,
+        packs: size(&packs),
+        parity: size(&parity),
         sizes,
         verified,
+        damage: archive.damage_note(),
+        saved: saved(archive, &sizes),
+        quarantine: Litter::of(quarantine.iter()),
+        unfinished,
+        orphans,
     })
+}
+
+/// What recompressing saves on the drive: bytes of images, and of the recovery data that they would have.
+fn saved(archive: &Archive, sizes: &Sizes) -> u64 {
+    let images = sizes.images_plain.saturating_sub(sizes.images_stored);
+    images + images * u64::from(archive.header().parity_permille) / 1000
+}
+
+fn list_all(archive: &Archive, folders: &[&str]) -> Result<Vec<Object>> {
+    let mut all = Vec::new();
+    for folder in folders {
+        all.extend(archive.store().list(folder, Leftovers::Show)?);
+    }
+    Ok(all)
+}
+
+fn is_unfinished(object: &Object) -> bool {
+    names::last(&object.name).starts_with('.')
 }

@@ -8,6 +8,7 @@
 use super::failure::Failure;
 use super::stat::{Kind, Stat};
 use super::sys;
+use crate::error::words_of;
 use rustix::buffer::spare_capacity;
 use rustix::fs::{Advice, OFlags, fadvise, fgetxattr, flistxattr, lgetxattr, llistxattr, readlinkat};
 use rustix::io::Errno;
@@ -233,17 +234,11 @@ fn gather(
     if let (None, Some((name, cause))) = (&failure, unread.first()) {
         let more = if unread.len() > 1 { format!(" and {} more", unread.len() - 1) } else { String::new() };
         let cause = io::Error::from(*cause);
-        let why = format!("{}{more}: {}", String::from_utf8_lossy(name), without_number(&cause));
+        let why = format!("{}{more}: {}", String::from_utf8_lossy(name), words_of(&cause));
         failure = Some(fail(io::Error::new(cause.kind(), why)));
     }
     values.sort_unstable();
     Xattrs { values, failure }
-}
-
-/// What the system says of an error, without its number there.
-fn without_number(cause: &io::Error) -> String {
-    let text = cause.to_string();
-    text.split(" (os error").next().unwrap_or_default().to_owned()
 }
 
 /// Calls `read` with a larger buffer until what it reads fits. Linux bounds lists and values to 64 KiB.

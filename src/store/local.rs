@@ -168,6 +168,9 @@ impl Local {
                     let removed = self.fs.remove(&path.join(&item.name));
                     removed.map_err(|error| failed("removing what an interrupted write left in", folder, error))?;
                 }
+                if leftovers == Leftovers::Show && ours {
+                    objects.push(Object { name: format!("{folder}/{}", item.name), len: item.len });
+                }
                 continue;
             }
             let name = if folder.is_empty() { item.name } else { format!("{folder}/{}", item.name) };

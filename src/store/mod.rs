@@ -40,6 +40,8 @@ pub enum Leftovers {
     Leave,
     /// They are removed. Only right while no other process writes.
     Remove,
+    /// They are listed as well. Some may be of writes that are under way.
+    Show,
 }
 
 /// How an archive is held.

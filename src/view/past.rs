@@ -335,7 +335,7 @@ impl<'a> Past<'a> {
             // What it was before and what became of it, here or elsewhere.
             let origin = match &state.began {
                 Began::Added => None,
-                Began::Changed | Began::Tags => Some(&state.path),
+                Began::Changed | Began::Tags | Began::Decayed => Some(&state.path),
                 Began::Moved(origin) => Some(origin),
             };
             let went = match &state.ended {
@@ -353,7 +353,7 @@ impl<'a> Past<'a> {
                 let stayed = *went == state.path;
                 let follows = |began: &Began| match began {
                     Began::Added => false,
-                    Began::Changed | Began::Tags => stayed,
+                    Began::Changed | Began::Tags | Began::Decayed => stayed,
                     Began::Moved(_) => !stayed,
                 };
                 todo.extend(after.filter(|other| other.from == at && follows(&other.began)));
@@ -377,7 +377,7 @@ impl<'a> Past<'a> {
             come.entry(state.from).or_default().push(state);
             match &state.began {
                 Began::Added => change.added.add(state),
-                Began::Changed => change.changed.add(state),
+                Began::Changed | Began::Decayed => change.changed.add(state),
                 Began::Tags => change.tags.add(state),
                 Began::Moved(origin) if inside(origin) => change.moved_within.add(state),
                 Began::Moved(_) => change.moved_in.add(state),

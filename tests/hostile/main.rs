@@ -42,3 +42,4 @@ mod names;
 mod packs;
 mod terminal;
 mod trees;
+mod whole;

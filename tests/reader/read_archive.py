@@ -342,7 +342,8 @@ ENTRY_FIELDS = {
     14: ((0,), True, ANY), 15: ((0,), True, is_id), 16: ((0,), False, is_bytes), 17: ((0,), False, is_id),
     18: ((0,), False, lambda value: value is True), 19: ((0,), False, lambda value: value is True),
     20: ((1,), True, is_id), 21: ((1,), True, ANY), 22: ((1,), True, ANY), 23: ((2,), True, is_bytes),
-    24: ((0, 1, 2), False, TIME), 25: ((0, 1, 2), False, LATER_NANOS), 26: ((0, 1, 2), False, number_in(1, 1 << 64))}
+    24: ((0, 1, 2), False, TIME), 25: ((0, 1, 2), False, LATER_NANOS), 26: ((0, 1, 2), False, number_in(1, 1 << 64)),
+    27: ((0,), False, lambda value: value is True)}
 SNAPSHOT_FIELDS = {
     1: (True, ANY), 2: (True, TIME), 3: (True, NANOS), 4: (True, MINUTES), 5: (True, is_text), 6: (True, is_text),
     7: (True, lambda value: type(value) is list and all(type(item) is list and len(item) == 3 and is_bytes(item[0]) and is_bytes(item[1])

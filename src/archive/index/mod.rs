@@ -8,6 +8,7 @@
 //!
 //! Processes share the file: any number read, one at a time writes, for no longer than one merge.
 
+mod notes;
 mod past;
 mod rows;
 
@@ -23,6 +24,7 @@ use crate::error::{Error, Kind, Result};
 use crate::format::{CaptureFacts, SegmentPack};
 use crate::id::{ArchiveId, ChunkId, DerivedId, FileHash, ID_LEN, PackId, SegmentId, SnapshotId};
 
+pub use notes::{FileKey, NotesChange};
 pub use past::{Began, Ended, PastChange, PastRow, PastStep, State as PastState, Track};
 use rows::{CHUNK_KEY, CHUNK_VALUE, PACK_VALUE, Packs, chunk_key, gone_rows, new_rows, pack_value};
 pub use rows::{Location, PackInfo, Sizes};
@@ -167,6 +169,8 @@ impl Index {
     /// Gives up what is there and begins with nothing.
     pub fn start_over(&self) {
         let mut state = self.write();
+        // A damaged file may not give them.
+        let noticed = state.parts().map(notes::readable).unwrap_or_default();
         let kept = std::mem::take(&mut *state).verified;
         let fresh = self.path.as_ref().and_then(|path| {
             // If the old file cannot be removed, opening it fails again and the index stays in memory.
@@ -180,6 +184,7 @@ impl Index {
             // If it cannot be written down again, those packs count as never verified.
             let _ = self.apply(&Change { verified: &verified, ..Change::default() });
         }
+        self.carry_over(&noticed);
     }
 
     /// Gives up what is there and its file, and begins with nothing in memory.

@@ -58,6 +58,8 @@ pub enum Began {
     Changed,
     /// The same photo with other tags was there before.
     Tags,
+    /// Its bytes were others before, and nothing else had changed: it may have decayed.
+    Decayed,
     /// It was under this other path before.
     Moved(Vec<u8>),
 }
@@ -441,6 +443,7 @@ fn state_value(state: &State) -> Vec<u8> {
         Began::Changed => (1, b""),
         Began::Tags => (2, b""),
         Began::Moved(origin) => (3, origin),
+        Began::Decayed => (4, b""),
     };
     let (until, ended, went): (u32, u8, &[u8]) = match &state.ended {
         None => (STILL, NOT_ENDED, b""),
@@ -487,6 +490,7 @@ fn state_of(key: &[u8], value: &[u8]) -> Option<State> {
             1 => Began::Changed,
             2 => Began::Tags,
             3 => Began::Moved(origin.to_vec()),
+            4 => Began::Decayed,
             _ => return None,
         },
         ended: match *ended {

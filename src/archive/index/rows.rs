@@ -10,7 +10,7 @@ use crate::id::{ChunkId, ChunkKind, ID_LEN, PackId};
 
 pub(super) const CHUNK_KEY: usize = ID_LEN + 4;
 pub(super) const CHUNK_VALUE: usize = 16;
-pub(super) const PACK_VALUE: usize = ID_LEN + 2 + 6 * 8;
+pub(super) const PACK_VALUE: usize = ID_LEN + 2 + 8 * 8;
 
 /// Where a chunk lies, as far as the index knows.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -51,6 +51,10 @@ pub struct Sizes {
     pub images_stored: u64,
     /// Original bytes of images that recompression has not been tried on.
     pub images_left: u64,
+    /// How many images are recompressed.
+    pub images: u64,
+    /// How many images recompression has not been tried on.
+    pub count_left: u64,
 }
 
 impl Sizes {
@@ -63,16 +67,19 @@ impl Sizes {
             if codec == Codec::Jpeg.number() {
                 sizes.images_plain += plain;
                 sizes.images_stored += stored;
+                sizes.images += 1;
             } else if hint == Hint::Image {
                 sizes.images_left += plain;
+                sizes.count_left += 1;
             }
         }
         sizes
     }
 
     /// In the order in which they are kept in a row.
-    fn numbers(&self) -> [u64; 5] {
-        [self.plain, self.stored, self.images_plain, self.images_stored, self.images_left]
+    fn numbers(&self) -> [u64; 7] {
+        let Self { plain, stored, images_plain, images_stored, images_left, images, count_left } = *self;
+        [plain, stored, images_plain, images_stored, images_left, images, count_left]
     }
 }
 
@@ -83,6 +90,8 @@ impl std::ops::AddAssign for Sizes {
         self.images_plain += more.images_plain;
         self.images_stored += more.images_stored;
         self.images_left += more.images_left;
+        self.images += more.images;
+        self.count_left += more.count_left;
     }
 }
 
@@ -112,7 +121,9 @@ impl Packs {
         let known = packs.iter().filter_map(|id| self.numbers.get(id));
         let settled = known.filter_map(|number| Some((*number, *self.packs.get(number)?)));
         settled
-            .map(|(number, pack)| (number, PackInfo { sizes: Sizes { images_left: 0, ..pack.sizes }, ..pack }))
+            .map(|(number, pack)| {
+                (number, PackInfo { sizes: Sizes { images_left: 0, count_left: 0, ..pack.sizes }, ..pack })
+            })
             .collect()
     }
 
@@ -209,8 +220,8 @@ pub(super) fn pack_value(pack: &PackInfo) -> [u8; PACK_VALUE] {
 fn pack_of(value: &[u8; PACK_VALUE]) -> Option<PackInfo> {
     let id = PackId::from_bytes(value[..ID_LEN].try_into().ok()?);
     let (fields, _) = value[ID_LEN + 2..].as_chunks::<8>();
-    let [len, plain, stored, images_plain, images_stored, images_left] =
-        <[[u8; 8]; 6]>::try_from(fields).ok()?.map(u64::from_le_bytes);
-    let sizes = Sizes { plain, stored, images_plain, images_stored, images_left };
+    let [len, plain, stored, images_plain, images_stored, images_left, images, count_left] =
+        <[[u8; 8]; 8]>::try_from(fields).ok()?.map(u64::from_le_bytes);
+    let sizes = Sizes { plain, stored, images_plain, images_stored, images_left, images, count_left };
     Some(PackInfo { id, len, content: PackContent::from_number(value[ID_LEN])?, sizes, loose: value[ID_LEN + 1] != 0 })
 }

@@ -336,6 +336,7 @@ fn version(past: &Past<'_>, episode: &Episode) -> Option<Version> {
         Began::Added => "new".to_owned(),
         Began::Changed => "changed".to_owned(),
         Began::Tags => "other tags".to_owned(),
+        Began::Decayed => "its bytes changed while nothing else did".to_owned(),
         Began::Moved(from) => format!("moved from {}", String::from_utf8_lossy(from)),
     };
     let ended = match (&episode.state.ended, past.ended(episode)) {

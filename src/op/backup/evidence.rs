@@ -51,10 +51,11 @@
 //! write to a page again, before the system has written that page out, without another time; tmpfs gives such writes none.
 
 use std::collections::{HashMap, HashSet};
+use std::path::Path;
 use std::sync::Arc;
 
+use super::bytes;
 use super::previous::{Known, readable, time};
-use super::{Root, bytes};
 use crate::archive::{Reader, entries_of};
 use crate::error::Result;
 use crate::format::{Entry, EntryKind, Time};
@@ -65,7 +66,7 @@ const TICK_FINE: i128 = 50_000_000;
 const TICK_COARSE: i128 = 2_000_000_000;
 
 /// What is known of a file, and what the file system says of it now.
-pub(super) struct Evidence<'a> {
+pub(in crate::op) struct Evidence<'a> {
     /// As it was recorded.
     pub(super) entry: &'a Entry,
     /// As it is.
@@ -120,7 +121,7 @@ const LINKED: &[Check] = {
 
 impl Evidence<'_> {
     /// Whether a file is surely as it was recorded under the same name.
-    pub(super) fn is_unchanged(&self) -> bool {
+    pub(in crate::op) fn is_unchanged(&self) -> bool {
         let asked = match self.ground.trust {
             Trust::Whole => SAME,
             Trust::Place => SAME_PLACE,
@@ -206,7 +207,7 @@ pub(super) struct Ground {
 }
 
 /// The devices of a source, and what may be believed of what was recorded of it.
-pub(super) struct Grounds {
+pub(in crate::op) struct Grounds {
     devices: HashMap<u64, Ground>,
     since: Time,
     now: Time,
@@ -216,10 +217,16 @@ pub(super) struct Grounds {
 
 impl Grounds {
     /// Looks at the devices of a source, in a run that begins now.
-    pub(super) fn find(reader: &Reader<'_>, root: &Root, known: Option<&Known>, now: Time) -> Result<Self> {
+    pub(super) fn find(
+        reader: &Reader<'_>,
+        path: &Path,
+        node: &Node,
+        known: Option<&Known>,
+        now: Time,
+    ) -> Result<Self> {
         let mut devices = HashMap::new();
-        for (node, names) in landings(&root.scan.node) {
-            let path = names.iter().fold(root.path.clone(), |path, name| path.join(source::name_of(name)));
+        for (node, names) in landings(node) {
+            let path = names.iter().fold(path.to_owned(), |path, name| path.join(source::name_of(name)));
             let device = known.map(|known| recorded(reader, known, node, &names)).transpose()?.flatten();
             devices.insert(node.stat.dev, Ground { trust: trust(&path, node.stat.dev), device });
         }
@@ -228,7 +235,7 @@ impl Grounds {
     }
 
     /// What is known of something, beside what the file system says of it now.
-    pub(super) fn evidence<'a>(&self, entry: &'a Entry, stat: &'a Stat) -> Evidence<'a> {
+    pub(in crate::op) fn evidence<'a>(&self, entry: &'a Entry, stat: &'a Stat) -> Evidence<'a> {
         Evidence { entry, stat, since: self.since, now: self.now, ground: self.of(stat.dev) }
     }
 
@@ -238,7 +245,7 @@ impl Grounds {
     }
 
     /// Whether something at this path may be missing from what was recorded of it.
-    pub(super) fn doubts(&self, path: &std::path::Path) -> bool {
+    pub(super) fn doubts(&self, path: &Path) -> bool {
         self.doubted.as_ref().is_none_or(|doubted| !doubted.is_empty() && doubted.contains(&bytes(path)))
     }
 }

@@ -6,6 +6,7 @@
 //! chunks that are durable by then are not stored again by the next run.
 
 mod carry;
+mod decay;
 mod evidence;
 mod guard;
 mod moved;
@@ -16,7 +17,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::time::Instant;
 
-use super::{Action, Event, Observer, capture, check_stop};
+use super::{Action, Decayed, Event, Observer, capture, check_stop};
 use crate::archive::{Archive, Packing};
 use crate::error::{Error, Kind, Result};
 use crate::format::{Device, Snapshot, Source, Summary, Time, Unread};
@@ -24,6 +25,8 @@ use crate::id::SnapshotId;
 use crate::source::{self, PassedOver, RuleSpec, Rules, Scan};
 use crate::target::is_temp_name;
 pub use carry::Kept;
+pub(in crate::op) use evidence::Grounds;
+pub(in crate::op) use previous::grounds_of;
 use previous::{Known, Previous};
 use run::Run;
 
@@ -89,6 +92,8 @@ pub struct Backup {
     pub passed_over: Vec<(PathBuf, PassedOver)>,
     /// Nothing differs from the previous snapshot.
     pub unchanged: bool,
+    /// Files whose bytes have changed while nothing else has. They are among those that were not read well.
+    pub decayed: Vec<Decayed>,
 }
 
 /// Backs up the sources as one snapshot.
@@ -136,6 +141,8 @@ pub fn backup(archive: &Archive, options: &BackupOptions, observer: &dyn Observe
             check_stop(observer)?;
             let id = archive.commit(&snapshot)?;
             archive.note_done(id, capture::MAKER, done.indexed)?;
+            // What was suspected has been read, and is recorded as it is.
+            archive.note_reads(&[], &[], &done.settled);
             // The snapshot is there, whatever becomes of the index: who asks for the past fills it.
             if done.kept.unread.saturating_add(done.kept.excluded) <= LITTLE as u64 {
                 let _ = archive.follow_past(LITTLE);
@@ -148,8 +155,8 @@ pub fn backup(archive: &Archive, options: &BackupOptions, observer: &dyn Observe
     let passed_over = roots.into_iter().flat_map(|root| root.scan.passed_over).collect();
     let Summary { new, changed, moved, gone, .. } = done.summary;
     let unchanged = if options.dry_run { new + changed + moved + gone == 0 } else { unchanged };
-    let (summary, unread, kept, read) = (done.summary, done.unread, done.kept, done.read);
-    Ok(Backup { id, summary, parent: previous.parent(), read, unread, kept, passed_over, unchanged })
+    let (summary, unread, kept, read, decayed) = (done.summary, done.unread, done.kept, done.read, done.decayed);
+    Ok(Backup { id, summary, parent: previous.parent(), read, unread, kept, passed_over, unchanged, decayed })
 }
 
 /// One source: its name in the snapshot, where it is, and what is there.

@@ -1,7 +1,9 @@
 //! What the snapshots so far say of the same sources: by it unchanged files are recognised, without reading them.
 
+use super::evidence::Grounds;
 use super::{BackupOptions, Root, bytes};
 use std::collections::{HashMap, HashSet};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::archive::{Archive, Reader, Renames, entries_of};
@@ -151,6 +153,22 @@ pub(super) fn readable(entries: Result<Vec<Entry>>) -> Result<Vec<Entry>> {
         Err(error) if matches!(error.kind(), Kind::Damaged | Kind::Missing) => Ok(Vec::new()),
         done => done,
     }
+}
+
+/// What may be believed in a run that begins now of what a snapshot has of a source that is at this path; none if it has nothing
+/// of it.
+pub(in crate::op) fn grounds_of(
+    archive: &Archive,
+    path: &Path,
+    node: &source::Node,
+    (id, snapshot, source): (&SnapshotId, &Snapshot, &Source),
+    now: Time,
+) -> Result<Option<(Entry, Grounds)>> {
+    let entries = readable(entries_of(&archive.reader(), &snapshot.tree))?;
+    let doubted = doubted(snapshot).map(Arc::new);
+    let Some(known) = entry(&entries, id, snapshot, source, &doubted) else { return Ok(None) };
+    let grounds = Grounds::find(&archive.reader(), path, node, Some(&known), now)?;
+    Ok(Some((known.entry, grounds)))
 }
 
 pub(super) fn time(time: source::Time) -> Time {

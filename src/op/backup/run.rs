@@ -10,19 +10,21 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use rayon::prelude::*;
 
 use super::carry::{Below, Keeping, Kept, is_of_kind};
+use super::decay::{self, Decay};
 use super::evidence::{Grounds, is_one_file};
 use super::moved::Moved;
 use super::previous::{Known, Previous, time};
 use super::{BackupOptions, Root, bytes};
-use crate::archive::{Archive, Reader, Writer, chunks_of, store_entries};
+use crate::archive::{Archive, FileKey, Reader, Writer, Written, chunks_of, store_entries};
 use crate::error::{Kind, Result};
 use crate::format::{CaptureFacts, Entry, EntryKind, Meta, Summary, Unread};
 use crate::id::{ChunkId, FileHash, SnapshotId};
 use crate::op::capture::MAKER;
 use crate::op::file::{self, Stored};
-use crate::op::{Action, Event, Observer, check_stop};
+use crate::op::{Action, Decayed, Event, Observer, check_stop};
 use crate::source::{self, Failure, Node, Presence, Stat, Unseen};
 use crate::store::Lock;
+use crate::view::join;
 
 pub(super) struct Run<'a> {
     archive: &'a Archive,
@@ -51,6 +53,7 @@ pub(super) struct Run<'a> {
     whole: HashSet<SnapshotId>,
     /// Files that have several names as they were when they were read, by device and number, so that each is read once.
     linked: Mutex<HashMap<(u64, u64), (Stat, EntryKind)>>,
+    decay: Decay,
 }
 
 /// What a run has done when it ends well.
@@ -65,6 +68,10 @@ pub(super) struct Done {
     pub(super) lock: Option<Lock>,
     /// Whether the index knows where all of it lies.
     pub(super) indexed: bool,
+    /// Files that were suspected to have decayed and have been read.
+    pub(super) settled: Vec<FileKey>,
+    /// Files that have decayed.
+    pub(super) decayed: Vec<Decayed>,
 }
 
 #[derive(Default)]
@@ -90,7 +97,8 @@ impl<'a> Run<'a> {
     ) -> Result<Self> {
         let reader = archive.reader();
         let grounds = roots.iter().enumerate();
-        let grounds = grounds.map(|(at, root)| Grounds::find(&reader, root, previous.root(at), options.time));
+        let grounds = grounds
+            .map(|(at, root)| Grounds::find(&reader, &root.path, &root.scan.node, previous.root(at), options.time));
         let grounds = grounds.collect::<Result<_>>()?;
         let writer = if options.dry_run { None } else { Some(archive.writer(options.packing)?) };
         let mut snapshots: HashSet<SnapshotId> =
@@ -115,6 +123,7 @@ impl<'a> Run<'a> {
             lacks_facts: !previous.parent().is_some_and(|parent| archive.facts_are_done(&parent, MAKER)),
             whole: snapshots,
             linked: Mutex::default(),
+            decay: Decay::new(archive, &options.host),
         })
     }
 
@@ -168,9 +177,10 @@ impl<'a> Run<'a> {
             unread: unread.len() as u64,
             millis: 0,
         };
-        let kept = self.keeping.kept();
-        let read = count(&self.counts.read);
-        Ok(Done { tree: tree?, summary, read, unread, kept, lock: written.lock, indexed: written.indexed })
+        let (kept, read) = (self.keeping.kept(), count(&self.counts.read));
+        let (settled, decayed) = self.decay.end();
+        let Written { lock, indexed, .. } = written;
+        Ok(Done { tree: tree?, summary, read, unread, kept, lock, indexed, settled, decayed })
     }
 
     fn root(&self, number: usize, root: &Root, known: Option<&Known>) -> Result<Option<Entry>> {
@@ -270,8 +280,10 @@ impl<'a> Run<'a> {
 
     fn file(&self, place: &Place<'_>, node: &Node, path: &Path, known: Option<&Entry>) -> Result<Option<Found>> {
         let known = known.filter(|known| matches!(known.kind, EntryKind::File { .. }));
+        let suspect = self.decay.suspects(path);
         if let Some(known) = known
             && !self.options.force
+            && !suspect
             && !place.carried
             && place.grounds.evidence(known, &node.stat).is_unchanged()
             && self.holds(place, known)?
@@ -280,7 +292,8 @@ impl<'a> Run<'a> {
             if self.lacks_facts && self.writer.is_some() {
                 self.note_facts(&known.kind, || self.facts(path, &node.stat, &known.kind));
             }
-            let meta = self.meta(place, &node.stat, || self.xattrs(place, path, &node.stat, Some(known)));
+            let mut meta = self.meta(place, &node.stat, || self.xattrs(place, path, &node.stat, Some(known)));
+            meta.decayed = known.meta.decayed;
             if known.meta == meta {
                 return Ok(Some(Found::Same));
             }
@@ -293,7 +306,8 @@ impl<'a> Run<'a> {
         {
             let moved = node.stat.size == 0 || self.moved()?.claim(&origin.kind);
             self.counted(if moved { Action::Moved } else { Action::New }, path, node.stat.size, false);
-            let meta = self.meta(place, &node.stat, || self.xattrs(place, path, &node.stat, None));
+            let mut meta = self.meta(place, &node.stat, || self.xattrs(place, path, &node.stat, None));
+            meta.decayed = origin.meta.decayed;
             return Ok(Some(Found::Other(origin.kind.clone(), meta)));
         }
         let Some(writer) = &self.writer else {
@@ -331,7 +345,32 @@ impl<'a> Run<'a> {
             let why = "it changed each time it was read; what was stored may be of several moments";
             self.trouble(path, why.to_owned());
         }
-        Ok(Some(Found::Other(kind, self.meta(place, &stat, || self.readable_of(xattrs)))))
+        let decayed = self.decayed(place, path, known, &kind, &stat);
+        let meta = Meta { decayed, ..self.meta(place, &stat, || self.readable_of(xattrs)) };
+        Ok(Some(Found::Other(kind, meta)))
+    }
+
+    /// Whether the bytes of a file that was just read are others than `known` has of it, while nothing else has
+    /// changed; then that is told. What was recorded so before stays so as long as it is the same.
+    fn decayed(&self, place: &Place<'_>, path: &Path, known: Option<&Entry>, kind: &EntryKind, stat: &Stat) -> bool {
+        self.decay.settle(path);
+        let Some(known) = known.filter(|known| !place.carried && place.grounds.evidence(known, stat).is_unchanged())
+        else {
+            return false;
+        };
+        if content(&known.kind) == content(kind) || matches!(kind, EntryKind::File { unsettled: true, .. }) {
+            return known.meta.decayed && content(&known.kind) == content(kind);
+        }
+        if let Some(root) = self.previous.root(place.number) {
+            let below = path.strip_prefix(&place.root.path).unwrap_or(Path::new(""));
+            let inside = match bytes(below) {
+                below if below.is_empty() => place.root.name.clone(),
+                below => join(&place.root.name, &below),
+            };
+            self.decay.note(path, stat.size, (root.snapshot, inside));
+        }
+        self.trouble(path, decay::WHY.to_owned());
+        true
     }
 
     fn symlink(&self, place: &Place<'_>, node: &Node, path: &Path, known: Option<&Entry>) -> Option<Found> {
@@ -465,6 +504,7 @@ impl<'a> Run<'a> {
             xattrs: xattrs(),
             born: stat.born.map(time),
             carried: None,
+            decayed: false,
         }
     }
 

@@ -80,22 +80,38 @@ pub fn repair(archive: &Archive, options: &RepairOptions<'_>, observer: &dyn Obs
         return Err(Error::new(Kind::Invalid, "repairing", "the other archive is this one"));
     }
     let repairer = if options.dry_run { None } else { Some(archive.repairer()?) };
-    let found = verify(archive, &VerifyOptions { read_data: true, ..VerifyOptions::default() }, observer)?;
+    let found = verify(
+        archive,
+        &VerifyOptions { read_data: true, alone: repairer.is_some(), ..VerifyOptions::default() },
+        observer,
+    )?;
     let work = Work { archive, find: Find::new(archive, options, &found)?, observer };
     let steps = work.plan(&found)?;
     let lost_snapshots = lost_snapshots(&steps);
-    match repairer {
+    let done = match repairer {
         None => {
             let left = left(&steps, &found.damage);
             let (found, lost) = work.foretell(found)?;
             Ok(Repair { steps, found, left, lost_snapshots, lost })
         }
-        Some(_) if steps.is_empty() && found.lost.is_empty() => Ok(Repair::default()),
+        Some(_) if steps.is_empty() && found.lost.is_empty() => Ok(Repair { lost: wrong(&found), ..Repair::default() }),
         Some(repairer) => {
             let (more, after) = work.perform(&repairer, &steps)?;
-            Ok(Repair { steps, found: more, left: after.damage, lost_snapshots, lost: after.affected })
+            let mut lost = after.affected;
+            // Only reading all data tells of these, and no other copy of their parts would help.
+            lost.extend(wrong(&found).into_iter().filter(|file| !lost.contains(file)).collect::<Vec<_>>());
+            Ok(Repair { steps, found: more, left: after.damage, lost_snapshots, lost })
         }
+    }?;
+    if done.is_whole() && !options.dry_run {
+        archive.note_damage(None);
     }
+    Ok(done)
+}
+
+/// Files and directories that are something else than was recorded although all their parts are there.
+fn wrong(found: &Verify) -> Vec<AffectedFile> {
+    found.wrong.iter().map(|wrong| wrong.file.clone()).collect()
 }
 
 struct Work<'a> {
@@ -217,7 +233,7 @@ impl Work<'_> {
     }
 
     /// How many lost chunks would be found, and which files would stay lost.
-    fn foretell(&self, verified: Verify) -> Result<(u64, Vec<AffectedFile>)> {
+    fn foretell(&self, mut verified: Verify) -> Result<(u64, Vec<AffectedFile>)> {
         let coming: HashSet<ChunkId> =
             self.vanished(&verified)?.into_iter().flat_map(|vanished| vanished.chunks).collect();
         let (mut found, mut missing) = (BTreeSet::new(), HashSet::new());
@@ -229,8 +245,10 @@ impl Work<'_> {
                 missing.insert((chunk.snapshot, chunk.path.as_slice()));
             }
         }
-        let mut affected = verified.affected;
-        affected.retain(|file| missing.contains(&(file.snapshot, file.path.as_slice())));
+        let mut affected = std::mem::take(&mut verified.affected);
+        let wrong = wrong(&verified);
+        affected.retain(|file| missing.contains(&(file.snapshot, file.path.as_slice())) && !wrong.contains(file));
+        affected.extend(wrong);
         Ok((found.len() as u64, affected))
     }
 
@@ -268,7 +286,7 @@ impl Work<'_> {
 
     /// The bytes of everything have been looked at, or made just now.
     fn look(&self) -> Result<Verify> {
-        verify(self.archive, &VerifyOptions::default(), &Quiet(self.observer))
+        verify(self.archive, &VerifyOptions { alone: true, ..VerifyOptions::default() }, &Quiet(self.observer))
     }
 
     /// Gives an object its own bytes back, or takes it out of the way.

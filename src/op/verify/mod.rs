@@ -1,24 +1,36 @@
 //! Verifying: is everything there, and is it what it was?
 //!
 //! The packs themselves are asked, not the index. Structure means: headers, segments, snapshots and the directories of
-//! packs are whole, every chunk that any snapshot needs is in some pack, and recovery data are there. Reading the data means: every byte of every
-//! pack matches the pack's name, every frame unpacks to the chunk that it says it is, and the recovery data of every pack
-//! is whole and its own. Neither needs a password.
+//! packs are whole, every chunk that any snapshot needs is in some pack, of the kind and length that are needed,
+//! directories hold as much as is said of them, and recovery data are there. Reading the data means: every byte of
+//! every pack matches the pack's name, every frame unpacks to the chunk that it says it is, the chunks of every file
+//! give the file that was recorded, and the recovery data of every pack is whole and its own. Neither needs a password.
+//!
+//! Others may work on the archive meanwhile: chunks are stored anew and their old packs removed, objects are half there
+//! for a moment. So what looks damaged is looked at again as long as anybody is at work or anything has changed, and
+//! counts as damage only if every look found it.
+//!
 //! Damage is reported by object, with whether it can be mended, and by the files that it touches: those that recovery
 //! data bring back, and those that cannot be restored even with their help.
 
+mod again;
+mod content;
+mod held;
 mod packs;
 mod walk;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::{Observer, check_stop};
-use crate::archive::{Archive, MAX_MARK_LEN, MAX_SNAPSHOT_LEN, Restored, restored};
+use crate::archive::{Archive, DamageNote, MAX_MARK_LEN, MAX_SNAPSHOT_LEN, Restored, restored};
 use crate::error::{Error, Kind, Result};
 use crate::format::{HEADER_LEN, Header, Mark, SegmentPack, Snapshot, names};
 use crate::id::{ChunkId, ChunkKind, DerivedId, MarkId, PackId, SegmentId, SnapshotId};
 use crate::store::{Leftovers, Object};
+use content::Contents;
+use held::Held;
+use packs::{Looked, Looker, look_at_parity};
 
 /// What to look at.
 #[derive(Clone, Copy, Debug, Default)]
@@ -29,6 +41,8 @@ pub struct VerifyOptions {
     pub share: Share,
     /// Read no further pack after this long.
     pub time: Option<Duration>,
+    /// Whoever asks holds the archive alone, so nobody else can be at work.
+    pub alone: bool,
 }
 
 /// Which packs are read. But for [`Share::Part`], those that were not read for longest.
@@ -89,6 +103,15 @@ pub struct AffectedFile {
     pub size: u64,
 }
 
+/// A file or directory whose parts are all there and that is not what was recorded all the same.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct WrongFile {
+    /// Where it is.
+    pub file: AffectedFile,
+    /// What is wrong with it.
+    pub why: &'static str,
+}
+
 /// What was found.
 #[derive(Clone, Debug, Default)]
 pub struct Verify {
@@ -110,11 +133,26 @@ pub struct Verify {
     pub lost: Vec<LostChunk>,
     /// What is restored only with the help of recovery data, likewise.
     pub mended: Vec<AffectedFile>,
+    /// Which of the affected files have all their parts and are something else than was recorded; and directories that
+    /// hold something else than is said of them.
+    pub wrong: Vec<WrongFile>,
     /// Packs that are whole and that no segment tells of: an interrupted run left them, or their segment is lost.
     pub untold: Vec<PackId>,
+    /// What looked damaged in one moment and not in another while somebody was at work: objects and files. It was not
+    /// checked.
+    pub unsettled: u64,
+    /// Somebody else was at work on the archive at the end.
+    pub in_use: bool,
+    /// Files that claim more bytes than can be read, and were not held against their hashes.
+    pub unhashed: u64,
 }
 
 impl Verify {
+    /// Whether nothing that was looked at is damaged or lost.
+    pub fn is_whole(&self) -> bool {
+        self.damage.is_empty() && self.affected.is_empty() && self.wrong.is_empty()
+    }
+
     /// How many objects are damaged that can be mended, and how many that cannot.
     pub fn damaged_objects(&self) -> (u64, u64) {
         let count = |mendable| {
@@ -135,14 +173,74 @@ pub fn distinct_files(affected: &[AffectedFile]) -> u64 {
 /// # Errors
 /// The store's error, or the user's wish to stop. Damage is no error but a result.
 pub fn verify(archive: &Archive, options: &VerifyOptions, observer: &dyn Observer) -> Result<Verify> {
+    let contents = if options.read_data { Contents::gather(archive, observer)? } else { Contents::default() };
+    let mut looker = Looker {
+        archive,
+        observer,
+        options: *options,
+        started: Instant::now(),
+        seen: HashMap::new(),
+        contents,
+        read_all: options.read_data,
+        looks_again: false,
+    };
+    let mut found = again::until_settled(archive, options, observer, || look(&mut looker))?;
+    found.unhashed = looker.contents.passed_over();
+    remember(&looker, &found);
+    Ok(found)
+}
+
+/// Notes on this computer what damage is known now. What was found before counts until a look that covers it finds
+/// nothing.
+fn remember(looker: &Looker<'_>, found: &Verify) {
+    let known = looker.archive.damage_note();
+    let covered = known.as_ref().is_none_or(|known| {
+        !known.by_data
+            || looker.read_all
+            || (!known.names.is_empty() && known.names.iter().all(|name| looker.was_read(name)))
+    });
+    if found.is_whole() {
+        if known.is_some() && covered && found.unsettled == 0 && found.unhashed == 0 {
+            looker.archive.note_damage(None);
+        }
+        return;
+    }
+    let names: BTreeSet<String> = found.damage.iter().map(|damage| damage.object.clone()).collect();
+    let (objects, files) = (names.len() as u64, distinct_files(&found.affected));
+    let mut note = DamageNote { time: now(), objects, files, by_data: looker.options.read_data, names };
+    if let Some(known) = known.filter(|_| !covered) {
+        note.names.extend(known.names);
+        note.objects = known.objects.max(note.names.len() as u64);
+        note.files = note.files.max(known.files);
+        note.by_data = true;
+    }
+    looker.archive.note_damage(Some(&note));
+}
+
+/// One look at everything. What was seen whole in an earlier one is not read again.
+fn look(looker: &mut Looker<'_>) -> Result<Verify> {
+    let (archive, observer) = (looker.archive, looker.observer);
+    // In this order: whatever a snapshot or segment tells of was there before it, so packs that come later are not
+    // missed.
+    let snapshots = objects(archive, names::SNAPSHOTS)?;
+    let segments = objects(archive, names::SEGMENTS)?;
+    let packs = objects(archive, names::PACKS)?;
+    looker.look(&packs)?;
+    if looker.read_all {
+        looker.contents.finish(archive, observer)?;
+    }
+    let (seen, contents) = (&looker.seen, &looker.contents);
     let mut check = Check {
         archive,
         observer,
+        seen,
+        contents,
         found: Verify::default(),
-        held: HashSet::new(),
-        held_mended: HashSet::new(),
+        packs: HashMap::new(),
+        held: Held::default(),
+        held_mended: Held::default(),
         untold: HashSet::new(),
-        clean: HashSet::new(),
+        clean: HashMap::new(),
         entered: HashSet::new(),
         lost_trees: HashSet::new(),
         protected: HashSet::new(),
@@ -150,13 +248,14 @@ pub fn verify(archive: &Archive, options: &VerifyOptions, observer: &dyn Observe
         whole: HashSet::new(),
     };
     check.headers()?;
-    let packs = check.packs(options)?;
-    check.segments(&packs)?;
-    check.snapshots()?;
+    check.packs(&packs);
+    check.segments(segments)?;
+    check.snapshots(snapshots)?;
     check.marks()?;
     check.facts()?;
-    check.recovery_data(&packs)?;
-    check.found.chunks = check.held.union(&check.held_mended).count() as u64;
+    check.recovery_data()?;
+    let chunks: HashSet<&ChunkId> = check.held.ids().chain(check.held_mended.ids()).collect();
+    check.found.chunks = chunks.len() as u64;
     check.found.untold = check.untold.into_iter().collect();
     check.found.untold.sort_unstable();
     check.found.damage.sort_unstable_by(|a, b| a.object.cmp(&b.object));
@@ -170,15 +269,20 @@ pub fn verify(archive: &Archive, options: &VerifyOptions, observer: &dyn Observe
 struct Check<'a> {
     archive: &'a Archive,
     observer: &'a dyn Observer,
+    /// What was seen of packs, by their objects' names.
+    seen: &'a HashMap<String, Looked>,
+    contents: &'a Contents,
     found: Verify,
+    /// What the directories of packs say.
+    packs: HashMap<PackId, &'a SegmentPack>,
     /// Chunks that some pack holds.
-    held: HashSet<ChunkId>,
+    held: Held,
     /// Chunks that some pack holds once it is mended.
-    held_mended: HashSet<ChunkId>,
+    held_mended: Held,
     /// Whole packs that no segment has told of so far.
     untold: HashSet<PackId>,
-    /// Trees below which no damage is.
-    clean: HashSet<ChunkId>,
+    /// Trees below which no damage is, and how many files and bytes they hold.
+    clean: HashMap<ChunkId, (u64, u64)>,
     /// Trees that were looked at.
     entered: HashSet<ChunkId>,
     /// Trees that cannot be read.
@@ -189,6 +293,13 @@ struct Check<'a> {
     mendable: HashSet<String>,
     /// Recovery data whose object is known as it was, so that they can be made again.
     whole: HashSet<String>,
+}
+
+/// The objects in a folder. Foreign files, as file managers leave them, are none of the archive's.
+fn objects(archive: &Archive, folder: &str) -> Result<Vec<Object>> {
+    let mut objects = archive.store().list(folder, Leftovers::Leave)?;
+    objects.retain(|object| PackId::from_hex(names::last(&object.name)).is_some());
+    Ok(objects)
 }
 
 impl Check<'_> {
@@ -229,32 +340,38 @@ impl Check<'_> {
         Ok(())
     }
 
-    /// The objects in a folder. Foreign files, as file managers leave them, are none of the archive's.
-    fn objects(&self, folder: &str) -> Result<Vec<Object>> {
-        let mut objects = self.archive.store().list(folder, Leftovers::Leave)?;
-        objects.retain(|object| PackId::from_hex(names::last(&object.name)).is_some());
-        Ok(objects)
+    /// Whether an object that was listed, and that reading it says is missing, was removed meanwhile by somebody who
+    /// may.
+    fn is_gone(&self, name: &str, error: &Error) -> Result<bool> {
+        Ok(error.kind() == Kind::Missing && self.archive.store().len(name)?.is_none())
     }
 
     /// Whether every pack that a segment tells of, and every snapshot, has recovery data. A pack of which everything lies
     /// in others that have some is about to be removed, and loses its own first.
-    fn recovery_data(&mut self, packs: &HashMap<PackId, SegmentPack>) -> Result<()> {
+    fn recovery_data(&mut self) -> Result<()> {
         if self.archive.header().parity_permille == 0 {
             return Ok(());
         }
-        let objects = self.objects(names::PARITY)?;
+        let objects = objects(self.archive, names::PARITY)?;
         self.found.objects += objects.len() as u64;
         let there: HashSet<String> = objects.into_iter().map(|object| object.name).collect();
         let missing: Vec<String> = std::mem::take(&mut self.protected).difference(&there).cloned().collect();
         if !missing.is_empty() {
-            let protected = packs.values().filter(|pack| there.contains(&names::parity(pack.id.as_bytes())));
-            let held: HashSet<ChunkId> = protected.flat_map(|pack| pack.rows.iter().map(|row| row.frame.id)).collect();
-            let replaced = |name: &String| {
-                let pack = PackId::from_hex(names::last(name)).and_then(|id| packs.get(&id));
-                pack.is_some_and(|pack| pack.rows.iter().all(|row| held.contains(&row.frame.id)))
-            };
-            for name in missing.into_iter().filter(|name| !replaced(name)) {
-                self.damaged(name, "it is missing");
+            let mut held = Held::default();
+            for pack in self.packs.values().filter(|pack| there.contains(&names::parity(pack.id.as_bytes()))) {
+                pack.rows.iter().for_each(|row| held.add(&row.frame));
+            }
+            for name in missing {
+                let pack = PackId::from_hex(names::last(&name)).and_then(|id| self.packs.get(&id));
+                let replaced = pack.is_some_and(|pack| pack.rows.iter().all(|row| held.holds_frame(&row.frame)));
+                // One that was there and is not any more has been removed, after its recovery data.
+                let removed = || match pack {
+                    Some(pack) => Ok(self.archive.store().len(&names::pack(&pack.id))?.is_none()),
+                    None => Ok::<_, Error>(false),
+                };
+                if !replaced && !removed()? {
+                    self.damaged(name, "it is missing");
+                }
             }
         }
         self.mendable.extend(std::mem::take(&mut self.whole));
@@ -263,27 +380,28 @@ impl Check<'_> {
 
     /// Every segment, and whether the packs that it tells of are there and say the same. A pack that is gone is no damage
     /// if all of it lies in others: it may be removed at any time, and segments are tidied later.
-    fn segments(&mut self, packs: &HashMap<PackId, SegmentPack>) -> Result<()> {
-        let objects = self.objects(names::SEGMENTS)?;
+    fn segments(&mut self, objects: Vec<Object>) -> Result<()> {
         let mut gone = Vec::new();
         for object in objects {
             check_stop(self.observer)?;
-            self.found.objects += 1;
             let Some(id) = SegmentId::from_hex(names::last(&object.name)) else { continue };
             let segment = match self.archive.read_segment(&id) {
                 Ok(segment) => segment,
+                Err(error) if self.is_gone(&object.name, &error)? => continue,
                 Err(error) => {
+                    self.found.objects += 1;
                     self.mendable.insert(object.name.clone());
                     self.note(object.name, error)?;
                     continue;
                 }
             };
+            self.found.objects += 1;
             for told in segment.packs {
                 let name = names::pack(&told.id);
                 self.untold.remove(&told.id);
                 let parity = names::parity(told.id.as_bytes());
-                match packs.get(&told.id) {
-                    Some(pack) if *pack == told => {}
+                match self.packs.get(&told.id) {
+                    Some(pack) if **pack == told => {}
                     Some(_) | None if self.found.damage.iter().any(|damage| damage.object == name) => {}
                     Some(_) => self.mendable(name, format!("{} says something else of it", object.name)),
                     None => {
@@ -294,7 +412,7 @@ impl Check<'_> {
                 self.protected.insert(parity);
             }
         }
-        gone.retain(|told| !told.rows.iter().all(|row| self.held.contains(&row.frame.id)));
+        gone.retain(|told| !told.rows.iter().all(|row| self.held.holds_frame(&row.frame)));
         for told in gone {
             let id = &told.id;
             if self.protected.insert(names::parity(id.as_bytes())) {
@@ -305,12 +423,14 @@ impl Check<'_> {
     }
 
     /// Every snapshot, and whether everything that it needs is held.
-    fn snapshots(&mut self) -> Result<()> {
-        let objects = self.objects(names::SNAPSHOTS)?;
+    fn snapshots(&mut self, objects: Vec<Object>) -> Result<()> {
         for object in objects {
             check_stop(self.observer)?;
-            self.found.objects += 1;
             let Some(id) = SnapshotId::from_hex(names::last(&object.name)) else { continue };
+            if self.archive.store().len(&object.name)?.is_none() {
+                continue;
+            }
+            self.found.objects += 1;
             let read = restored(&**self.archive.store(), &object.name, id.as_bytes(), MAX_SNAPSHOT_LEN);
             match read.and_then(|read| Ok((Snapshot::decode(&read.bytes)?, read))) {
                 Ok((snapshot, Restored { bytes, whole, .. })) => {
@@ -323,12 +443,12 @@ impl Check<'_> {
                     }
                     self.whole.insert(names::parity(id.as_bytes()));
                     self.protected.insert(names::parity(id.as_bytes()));
-                    let damage = self.look_at_parity(id.as_bytes(), &bytes)?;
+                    let damage = look_at_parity(self.archive, id.as_bytes(), &bytes)?;
                     self.found.damage.extend(damage);
-                    self.tree(&id, &[], &snapshot.tree)?;
+                    self.tree(&id, &snapshot.tree)?;
                 }
                 Err(error) => {
-                    let damage = self.look_at_parity(id.as_bytes(), &[])?;
+                    let damage = look_at_parity(self.archive, id.as_bytes(), &[])?;
                     self.found.damage.extend(damage);
                     self.note(object.name, error)?;
                 }
@@ -339,7 +459,7 @@ impl Check<'_> {
 
     /// Every mark. Damage costs what it says and no file.
     fn marks(&mut self) -> Result<()> {
-        for object in self.objects(names::MARKS)? {
+        for object in objects(self.archive, names::MARKS)? {
             check_stop(self.observer)?;
             self.found.objects += 1;
             let Some(id) = MarkId::from_hex(names::last(&object.name)) else { continue };
@@ -351,11 +471,11 @@ impl Check<'_> {
                     }
                     self.whole.insert(names::parity(id.as_bytes()));
                     self.protected.insert(names::parity(id.as_bytes()));
-                    let damage = self.look_at_parity(id.as_bytes(), &bytes)?;
+                    let damage = look_at_parity(self.archive, id.as_bytes(), &bytes)?;
                     self.found.damage.extend(damage);
                 }
                 Err(error) => {
-                    let damage = self.look_at_parity(id.as_bytes(), &[])?;
+                    let damage = look_at_parity(self.archive, id.as_bytes(), &[])?;
                     self.found.damage.extend(damage);
                     self.note(object.name, error)?;
                 }
@@ -366,11 +486,14 @@ impl Check<'_> {
 
     /// Every object of facts about photos. They can be made again, so damage costs no file.
     fn facts(&mut self) -> Result<()> {
-        for object in self.objects(names::DERIVED)? {
+        for object in objects(self.archive, names::DERIVED)? {
             check_stop(self.observer)?;
             self.found.objects += 1;
             let Some(id) = DerivedId::from_hex(names::last(&object.name)) else { continue };
             if let Err(error) = self.archive.read_facts(&id) {
+                if self.is_gone(&object.name, &error)? {
+                    continue;
+                }
                 self.mendable.insert(object.name.clone());
                 self.note(object.name, error)?;
             }

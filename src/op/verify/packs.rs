@@ -1,128 +1,190 @@
 //! Looking at packs: each is asked for what it holds, and held against its name where every byte is read.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use rayon::prelude::*;
 
+use super::content::{Contents, Pieces};
 use super::{Check, Damage, Share, VerifyOptions, now};
-use crate::archive::{MAX_PACK_LEN, directory_of, find_frames, read_directory, readable, restored, unpack_frame};
-use crate::error::{Kind, Result};
-use crate::format::{SegmentPack, names};
-use crate::id::{ChunkId, PackId};
-use crate::op::{Event, check_stop};
+use crate::archive::{
+    Archive, MAX_PACK_LEN, directory_of, find_frames, read_directory, readable, restored, unpack_frame,
+};
+use crate::error::{Error, Kind, Result};
+use crate::format::{FRAME_HEADER_LEN, FrameHeader, Row, SegmentPack, names};
+use crate::id::{ChunkId, ChunkKind, PackId};
+use crate::op::{Event, Observer, check_stop};
 use crate::parity::Parity;
 use crate::store::Object;
 
-/// So many packs are read, by all cores, before the next is chosen and what was read is written down.
-const GROUP: usize = 16;
+/// So many packs are read at once, each by all cores, before what was read is written down and the next are chosen.
+const GROUP: usize = 4;
+/// Or fewer, if they have more bytes than this together.
+const GROUP_BYTES: u64 = 160 << 20;
+/// What is unpacked of a pack's chunks is kept until their files are hashed, up to so many bytes.
+const MOST_UNPACKED: usize = 40 << 20;
 
-impl Check<'_> {
-    /// Looks at every pack, and learns which chunks are held.
-    pub(super) fn packs(&mut self, options: &VerifyOptions) -> Result<HashMap<PackId, SegmentPack>> {
-        let objects = self.objects(names::PACKS)?;
-        let order =
-            if options.read_data { chosen(&objects, options.share, &self.archive.verified()) } else { Vec::new() };
-        let bytes = order.iter().map(|at| objects[*at].len).sum();
-        self.observer.event(Event::Begin { files: objects.len() as u64, bytes });
-        let started = Instant::now();
-        let in_time = || options.time.is_none_or(|time| started.elapsed() < time);
-        let mut packs = HashMap::new();
-        let mut rest: HashSet<usize> = (0..objects.len()).collect();
-        for group in order.chunks(GROUP) {
-            let read = |at: &usize| -> Result<_> {
-                let looked = if in_time() { Some(self.pack(&objects[*at], true)?) } else { None };
-                Ok((*at, looked))
+/// Looks at packs, and remembers what it saw of each.
+pub(super) struct Looker<'a> {
+    pub(super) archive: &'a Archive,
+    pub(super) observer: &'a dyn Observer,
+    pub(super) options: VerifyOptions,
+    pub(super) started: Instant,
+    /// What was seen, by the object's name.
+    pub(super) seen: HashMap<String, Looked>,
+    /// Whole files, where data are read.
+    pub(super) contents: Contents,
+    /// Whether every pack was read that was there.
+    pub(super) read_all: bool,
+    /// It has looked before.
+    pub(super) looks_again: bool,
+}
+
+fn in_time(options: &VerifyOptions, started: Instant) -> bool {
+    options.time.is_none_or(|time| started.elapsed() < time)
+}
+
+impl Looker<'_> {
+    /// Whether every byte of this object was read and is right, or it is a pack that is no longer there.
+    pub(super) fn was_read(&self, name: &str) -> bool {
+        match self.seen.get(name) {
+            Some(looked) => looked.read && looked.is_whole(),
+            // Of everything but packs and their recovery data, every byte is read each time.
+            None => !name.starts_with(names::PARITY),
+        }
+    }
+
+    /// Looks at every pack that it has not seen whole.
+    pub(super) fn look(&mut self, objects: &[Object]) -> Result<()> {
+        let there: HashSet<&str> = objects.iter().map(|object| object.name.as_str()).collect();
+        let was_read = self.seen.iter().filter(|(_, looked)| looked.read && !looked.is_whole());
+        let again: HashSet<String> = was_read.map(|(name, _)| name.clone()).collect();
+        self.seen.retain(|name, looked| there.contains(name.as_str()) && looked.is_whole());
+        let new: Vec<&Object> = objects.iter().filter(|object| !self.seen.contains_key(&object.name)).collect();
+        let options = self.options;
+        let order = match std::mem::replace(&mut self.looks_again, true) {
+            _ if !options.read_data => Vec::new(),
+            false => self.chosen(&new),
+            // What was found damaged is read once more, and what took another's place if all is to be read.
+            true => (0..new.len()).filter(|at| self.read_all || again.contains(&new[*at].name)).collect(),
+        };
+        let bytes = order.iter().map(|at| new[*at].len).sum();
+        self.observer.event(Event::Begin { files: new.len() as u64, bytes });
+        let mut rest: HashSet<usize> = (0..new.len()).collect();
+        let mut left = order.as_slice();
+        while !left.is_empty() && (!again.is_empty() || in_time(&options, self.started)) {
+            let mut bytes = 0;
+            let fits = |at: &&usize| {
+                bytes += new[**at].len;
+                bytes <= GROUP_BYTES
             };
-            let looked: Vec<(usize, Option<Looked>)> = group.par_iter().map(read).collect::<Result<_>>()?;
+            let count = left.iter().take(GROUP).take_while(fits).count().max(1);
+            let (group, rest_of_order) = left.split_at(count);
+            left = rest_of_order;
+            let read = |at: &usize| -> Result<_> {
+                let (looked, pieces) = self.pack(new[*at], true)?;
+                let whole = pieces.as_ref().map(|pieces| self.contents.within(pieces, self.observer.stop()));
+                Ok((*at, looked, pieces, whole.unwrap_or_default()))
+            };
+            let looked: Vec<_> = group.par_iter().map(read).collect::<Result<_>>()?;
             let mut whole = Vec::new();
-            for (at, looked) in looked {
-                let Some(looked) = looked else { continue };
+            for (at, looked, pieces, files) in looked {
                 rest.remove(&at);
-                if looked.damage.is_empty() {
-                    self.found.bytes_read += objects[at].len;
-                    whole.extend(PackId::from_hex(names::last(&objects[at].name)));
+                if looked.damage.is_empty() && !looked.gone {
+                    whole.extend(PackId::from_hex(names::last(&new[at].name)));
                 }
-                self.seen(&objects[at], looked, &mut packs);
+                if let Some(pieces) = &pieces {
+                    self.contents.take(pieces, files);
+                }
+                self.seen.insert(new[at].name.clone(), looked);
             }
             self.archive.set_verified(&whole, now())?;
         }
-        let look = |at: usize| Ok((at, self.pack(&objects[at], false)?));
+        self.read_all &= rest.is_empty();
+        let look = |at: usize| Ok((at, self.pack(new[at], false)?.0));
         let looked: Vec<(usize, Looked)> = rest.into_par_iter().map(look).collect::<Result<_>>()?;
         for (at, looked) in looked {
-            self.seen(&objects[at], looked, &mut packs);
+            self.seen.insert(new[at].name.clone(), looked);
         }
-        Ok(packs)
+        Ok(())
     }
 
-    /// Takes in what a look at a pack found.
-    fn seen(&mut self, object: &Object, looked: Looked, packs: &mut HashMap<PackId, SegmentPack>) {
-        self.found.objects += 1;
-        self.found.bytes += object.len;
-        if looked.mendable {
-            self.mendable.insert(object.name.clone());
+    /// Which packs are read, in their order: where all are, as they were written, so that files come in one piece; else
+    /// those that were not read for longest come first.
+    fn chosen(&self, objects: &[&Object]) -> Vec<usize> {
+        let VerifyOptions { share, time, .. } = self.options;
+        let written = self.archive.known_packs();
+        let written: HashMap<PackId, usize> = written.iter().enumerate().map(|(at, pack)| (pack.id, at)).collect();
+        let verified = self.archive.verified();
+        let id = |at: &usize| PackId::from_hex(names::last(&objects[*at].name));
+        let mut order: Vec<usize> = (0..objects.len()).collect();
+        order.sort_by_key(|at| id(at).and_then(|id| written.get(&id)));
+        if share == Share::All && time.is_none() {
+            return order;
         }
-        if looked.mendable || looked.damage.is_empty() {
-            self.whole.extend(names::parity_of(&object.name));
-        }
-        if looked.damage.is_empty() {
-            self.untold.extend(looked.pack.as_ref().map(|pack| pack.id));
-        }
-        for why in looked.damage {
-            self.damaged(object.name.clone(), why);
-        }
-        self.held.extend(looked.held);
-        self.held_mended.extend(looked.mended);
-        self.found.damage.extend(looked.parity);
-        packs.extend(looked.pack.map(|pack| (pack.id, pack)));
+        order.sort_by_key(|at| id(at).and_then(|id| verified.get(&id)));
+        let all: u64 = objects.iter().map(|object| object.len).sum();
+        let room = match share {
+            Share::All => return order,
+            Share::Part { number, of } => {
+                let part =
+                    |at: &usize| id(at).map_or(0, |id| u64::from_le_bytes(first_eight(id.as_bytes()))) % of.max(1);
+                order.retain(|at| part(at) + 1 == number);
+                return order;
+            }
+            Share::Percent(percent) => (all as f64 * percent / 100.0).ceil() as u64,
+            Share::Bytes(bytes) => bytes,
+        };
+        let mut taken = 0;
+        let within = order.iter().take_while(|at| {
+            let fits = taken < room;
+            taken += objects[**at].len;
+            fits
+        });
+        let count = within.count();
+        order.truncate(count);
+        order
     }
 
-    fn pack(&self, object: &Object, read_data: bool) -> Result<Looked> {
+    fn pack(&self, object: &Object, read_data: bool) -> Result<(Looked, Option<PackPieces>)> {
         check_stop(self.observer)?;
         let id = PackId::from_hex(names::last(&object.name)).filter(|id| names::pack(id) == object.name);
         let Some(id) = id else {
-            return Ok(Looked::only_damage("its name is not that of a pack".to_owned()));
+            return Ok((Looked::only_damage("its name is not that of a pack".to_owned()), None));
         };
-        let looked = if read_data { self.read_pack(&id, object) } else { self.look_at_pack(&id, object) };
+        let looked = if read_data {
+            self.read_pack(&id, object).map(|(looked, pieces)| (looked, Some(pieces)))
+        } else {
+            self.look_at_pack(&id, object).map(|looked| (looked, None))
+        };
         self.observer.event(Event::Advance { files: 1, bytes: if read_data { object.len } else { 0 } });
-        let mut looked = match looked {
-            Err(error) if matches!(error.kind(), Kind::Damaged | Kind::Missing | Kind::Unsupported) => {
-                Looked::only_damage(error.to_string())
+        let (mut looked, pieces) = match looked {
+            // It was listed a moment ago: whoever stores its chunks anew has removed it.
+            Err(error) if error.kind() == Kind::Missing && self.archive.store().len(&object.name)?.is_none() => {
+                (Looked { gone: true, ..Looked::default() }, None)
             }
+            Err(error) if is_damage(&error) => (Looked::only_damage(error.to_string()), None),
             done => done?,
         };
         if !looked.damage.is_empty() {
-            self.look_at_mended(&id, &mut looked)?;
+            look_at_mended(self.archive, &id, &mut looked)?;
         }
-        Ok(looked)
-    }
-
-    /// What a damaged or missing pack holds once it is mended.
-    fn look_at_mended(&self, id: &PackId, looked: &mut Looked) -> Result<()> {
-        let mended = restored(&**self.archive.store(), &names::pack(id), id.as_bytes(), MAX_PACK_LEN);
-        match mended.and_then(|mended| directory_of(id, &mended.bytes)) {
-            Ok(pack) => {
-                looked.mendable = true;
-                looked.mended.extend(pack.rows.iter().map(|row| row.frame.id));
-                looked.pack = Some(pack);
-                Ok(())
-            }
-            Err(error) if matches!(error.kind(), Kind::Damaged | Kind::Missing | Kind::Unsupported) => Ok(()),
-            Err(error) => Err(error),
-        }
+        looked.read = read_data;
+        Ok((looked, pieces))
     }
 
     /// A pack's directory.
     fn look_at_pack(&self, id: &PackId, object: &Object) -> Result<Looked> {
         match read_directory(&**self.archive.store(), id, object.len) {
-            Ok(pack) => {
-                let held = pack.rows.iter().map(|row| row.frame.id).collect();
-                Ok(Looked { held, pack: Some(pack), ..Looked::default() })
-            }
+            Ok(pack) => Ok(Looked { pack: Some(pack), ..Looked::default() }),
             // What its frames hold is told by reading them.
             Err(error) if error.kind() == Kind::Damaged => {
-                let mut looked = self.read_pack(id, object)?;
-                looked.damage = vec![error.to_string()];
+                let (mut looked, _) = self.read_pack(id, object)?;
+                if !looked.damage.is_empty() {
+                    looked.damage = vec![error.to_string()];
+                }
                 Ok(looked)
             }
             Err(error) => Err(error),
@@ -130,9 +192,10 @@ impl Check<'_> {
     }
 
     /// Every byte of a pack, and every frame in it.
-    fn read_pack(&self, id: &PackId, object: &Object) -> Result<Looked> {
+    fn read_pack(&self, id: &PackId, object: &Object) -> Result<(Looked, PackPieces)> {
         let (bytes, unread) = readable(&**self.archive.store(), &object.name, MAX_PACK_LEN)?;
-        let mut looked = Looked { parity: self.look_at_parity(id.as_bytes(), &bytes)?, ..Looked::default() };
+        let parity = look_at_parity(self.archive, id.as_bytes(), &bytes)?;
+        let mut looked = Looked { parity, ..Looked::default() };
         if let Some(error) = unread {
             looked.damage.push(error.to_string());
         } else if blake3::hash(&bytes).as_bytes() != id.as_bytes() {
@@ -151,40 +214,113 @@ impl Check<'_> {
             }
             Err(error) => return Err(error),
         };
-        for row in rows {
+        let room = AtomicUsize::new(MOST_UNPACKED);
+        let unpacked = rows.par_iter().map(|row| {
             let start = row.offset as usize;
             let frame = bytes.get(start..start + row.frame_len() as usize).unwrap_or_default();
-            match unpack_frame(row.frame.kind, &row.frame.id, frame) {
-                Ok(_) => looked.held.push(row.frame.id),
-                Err(error) => looked.damage.push(format!("the frame at {start}: {error}")),
+            let plain = unpack_frame(row.frame.kind, &row.frame.id, frame)?;
+            if plain.len() != row.frame.plain_len as usize {
+                let why = "the directory of its pack tells another length";
+                return Err(Error::new(Kind::Damaged, "unpacking it", why));
+            }
+            Ok(match plain {
+                _ if row.frame.kind != ChunkKind::Data => Piece::None,
+                Cow::Borrowed(_) => Piece::Stored(start + FRAME_HEADER_LEN..start + frame.len()),
+                Cow::Owned(plain) => {
+                    let take = |room: usize| room.checked_sub(plain.len());
+                    let fits = room.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok();
+                    if fits { Piece::Unpacked(plain) } else { Piece::None }
+                }
+            })
+        });
+        let unpacked: Vec<Result<Piece>> = unpacked.collect();
+        let mut pieces = PackPieces { bytes, order: Vec::new(), pieces: HashMap::new() };
+        for (Row { frame, offset }, piece) in rows.into_iter().zip(unpacked) {
+            match piece {
+                Ok(piece) => {
+                    looked.held.push(frame);
+                    if !matches!(piece, Piece::None) {
+                        pieces.order.push(frame.id);
+                        pieces.pieces.insert(frame.id, piece);
+                    }
+                }
+                Err(error) => looked.damage.push(format!("the frame at {offset}: {error}")),
             }
         }
-        Ok(looked)
+        if looked.damage.is_empty() {
+            looked.held = Vec::new(); // its directory says the same
+        }
+        Ok((looked, pieces))
+    }
+}
+
+/// A chunk of a pack that was read.
+enum Piece {
+    /// It is not kept.
+    None,
+    /// It lies there as it is.
+    Stored(std::ops::Range<usize>),
+    Unpacked(Vec<u8>),
+}
+
+/// The chunks of a pack that was read.
+struct PackPieces {
+    bytes: Vec<u8>,
+    order: Vec<ChunkId>,
+    pieces: HashMap<ChunkId, Piece>,
+}
+
+impl Pieces for PackPieces {
+    fn get(&self, id: &ChunkId) -> Option<&[u8]> {
+        match self.pieces.get(id)? {
+            Piece::None => None,
+            Piece::Stored(range) => self.bytes.get(range.clone()),
+            Piece::Unpacked(bytes) => Some(bytes),
+        }
     }
 
-    /// What is wrong with the recovery data of an object with these bytes, if there are any.
-    pub(super) fn look_at_parity(&self, id: &[u8; 32], bytes: &[u8]) -> Result<Option<Damage>> {
-        let name = names::parity(id);
-        let read = self.archive.store().get(&name, MAX_PACK_LEN).and_then(|stored| Parity::from_bytes(&stored));
-        let why = match read {
-            Ok(parity) if !parity.is_whole() => "some of it is damaged".to_owned(),
-            Ok(parity) if blake3::hash(bytes).as_bytes() == id && !parity.fits(bytes) => {
-                "it is the recovery data of something else".to_owned()
+    fn ids(&self) -> impl Iterator<Item = &ChunkId> {
+        self.order.iter()
+    }
+}
+
+impl Check<'_> {
+    /// Takes in what was seen of every pack, and so learns which chunks are held.
+    pub(super) fn packs(&mut self, objects: &[Object]) {
+        for object in objects {
+            let Some(looked) = self.seen.get(&object.name).filter(|looked| !looked.gone) else { continue };
+            self.found.objects += 1;
+            self.found.bytes += object.len;
+            self.found.bytes_read += if looked.read && looked.damage.is_empty() { object.len } else { 0 };
+            if looked.mendable {
+                self.mendable.insert(object.name.clone());
             }
-            Ok(_) => return Ok(None),
-            Err(error) if error.kind() == Kind::Missing => return Ok(None), // told at the end, if it should be there
-            Err(error) if matches!(error.kind(), Kind::Damaged | Kind::Unsupported) => error.to_string(),
-            Err(error) => return Err(error),
-        };
-        Ok(Some(Damage { object: name, why, mendable: false }))
+            if looked.mendable || looked.damage.is_empty() {
+                self.whole.extend(names::parity_of(&object.name));
+            }
+            for why in &looked.damage {
+                self.damaged(object.name.clone(), why.clone());
+            }
+            looked.held.iter().for_each(|frame| self.held.add(frame));
+            self.found.damage.extend(looked.parity.clone());
+            let Some(pack) = &looked.pack else { continue };
+            self.packs.insert(pack.id, pack);
+            let frames = pack.rows.iter().map(|row| &row.frame);
+            if looked.damage.is_empty() {
+                self.untold.insert(pack.id);
+                frames.for_each(|frame| self.held.add(frame));
+            } else if looked.mendable {
+                frames.for_each(|frame| self.held_mended.add(frame));
+            }
+        }
     }
 
     pub(super) fn missing_pack(&mut self, id: &PackId) -> Result<()> {
         let name = names::pack(id);
         let mut looked = Looked::only_damage("it is missing".to_owned());
-        self.look_at_mended(id, &mut looked)?;
-        self.held_mended.extend(looked.mended);
+        look_at_mended(self.archive, id, &mut looked)?;
         if looked.mendable {
+            looked.pack.iter().flat_map(|pack| &pack.rows).for_each(|row| self.held_mended.add(&row.frame));
             self.whole.insert(names::parity(id.as_bytes()));
             self.mendable.insert(name.clone());
         }
@@ -193,31 +329,39 @@ impl Check<'_> {
     }
 }
 
-/// Which packs are read, in their order: those that were not read for longest come first.
-fn chosen(objects: &[Object], share: Share, verified: &HashMap<PackId, i64>) -> Vec<usize> {
-    let id = |at: &usize| PackId::from_hex(names::last(&objects[*at].name));
-    let mut order: Vec<usize> = (0..objects.len()).collect();
-    order.sort_by_key(|at| id(at).and_then(|id| verified.get(&id)));
-    let all: u64 = objects.iter().map(|object| object.len).sum();
-    let room = match share {
-        Share::All => return order,
-        Share::Part { number, of } => {
-            let part = |at: &usize| id(at).map_or(0, |id| u64::from_le_bytes(first_eight(id.as_bytes()))) % of.max(1);
-            order.retain(|at| part(at) + 1 == number);
-            return order;
+/// What a damaged or missing pack holds once it is mended.
+fn look_at_mended(archive: &Archive, id: &PackId, looked: &mut Looked) -> Result<()> {
+    let mended = restored(&**archive.store(), &names::pack(id), id.as_bytes(), MAX_PACK_LEN);
+    match mended.and_then(|mended| directory_of(id, &mended.bytes)) {
+        Ok(pack) => {
+            looked.mendable = true;
+            looked.pack = Some(pack);
+            Ok(())
         }
-        Share::Percent(percent) => (all as f64 * percent / 100.0).ceil() as u64,
-        Share::Bytes(bytes) => bytes,
+        Err(error) if is_damage(&error) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// What is wrong with the recovery data of an object with these bytes, if there are any.
+pub(super) fn look_at_parity(archive: &Archive, id: &[u8; 32], bytes: &[u8]) -> Result<Option<Damage>> {
+    let name = names::parity(id);
+    let read = archive.store().get(&name, MAX_PACK_LEN).and_then(|stored| Parity::from_bytes(&stored));
+    let why = match read {
+        Ok(parity) if !parity.is_whole() => "some of it is damaged".to_owned(),
+        Ok(parity) if blake3::hash(bytes).as_bytes() == id && !parity.fits(bytes) => {
+            "it is the recovery data of something else".to_owned()
+        }
+        Ok(_) => return Ok(None),
+        Err(error) if error.kind() == Kind::Missing => return Ok(None), // told at the end, if it should be there
+        Err(error) if matches!(error.kind(), Kind::Damaged | Kind::Unsupported) => error.to_string(),
+        Err(error) => return Err(error),
     };
-    let mut taken = 0;
-    let within = order.iter().take_while(|at| {
-        let fits = taken < room;
-        taken += objects[**at].len;
-        fits
-    });
-    let count = within.count();
-    order.truncate(count);
-    order
+    Ok(Some(Damage { object: name, why, mendable: false }))
+}
+
+fn is_damage(error: &Error) -> bool {
+    matches!(error.kind(), Kind::Damaged | Kind::Missing | Kind::Unsupported)
 }
 
 fn first_eight(id: &[u8; 32]) -> [u8; 8] {
@@ -228,21 +372,29 @@ fn first_eight(id: &[u8; 32]) -> [u8; 8] {
 
 /// What a look at one pack found.
 #[derive(Default)]
-struct Looked {
+pub(super) struct Looked {
     damage: Vec<String>,
     /// Whether it can be mended.
     mendable: bool,
     /// Damage of its recovery data.
     parity: Option<Damage>,
-    /// Chunks that are whole in it.
-    held: Vec<ChunkId>,
-    /// Chunks that are in it once it is mended.
-    mended: Vec<ChunkId>,
-    pack: Option<SegmentPack>,
+    /// Frames that are whole in it, if not all are that its directory names.
+    held: Vec<FrameHeader>,
+    /// Its directory: that of the mended one where it is damaged and can be mended.
+    pub(super) pack: Option<SegmentPack>,
+    /// It was listed, and removed before it was looked at.
+    pub(super) gone: bool,
+    /// Every byte was read.
+    read: bool,
 }
 
 impl Looked {
     fn only_damage(why: String) -> Self {
         Self { damage: vec![why], ..Self::default() }
+    }
+
+    /// Whether another look would find the same.
+    fn is_whole(&self) -> bool {
+        self.damage.is_empty() && self.parity.is_none() && !self.gone
     }
 }

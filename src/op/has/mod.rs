@@ -1,22 +1,26 @@
 //! Whether files are in the archive: by their bytes, whatever they are called. Nothing is written.
 //!
-//! "Here" is said of a file only if its hash, made anew from all its bytes, is that of a recorded file, and if every
-//! pack that this file needs lies in the archive with the length that it must have.
+//! People ask this before they delete. "Here" is said of a file only if its hash, made anew from all its bytes, is that
+//! of a recorded file, and if every chunk of that file lies in a pack that has the length that it must have, behind a
+//! header that names this chunk as part of a file and with this length; and only if these chunks make up the file:
+//! either they are those that the file itself is cut into, or they are read and hashed. Their bytes are read again only
+//! if that is asked for.
 
-use std::collections::HashMap;
+mod holding;
+
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
 use super::file::Looked;
 use super::{Event, Observer, check_stop, file};
-use crate::archive::{Archive, Filter, chunks_of};
+use crate::archive::{Archive, Filter};
 use crate::error::Result;
-use crate::format::EntryKind;
-use crate::id::{FileHash, PackId, PictureHash};
+use crate::format::ChunkRef;
+use crate::id::{FileHash, PictureHash};
 use crate::source::{self, Failure, RuleSpec, Rules, Stat};
-use crate::store::Leftovers;
-use crate::view::{Episode, Past, View};
+use crate::view::{Episode, Past};
+use holding::Holding;
 
 /// What is known of one file.
 #[derive(Debug)]
@@ -49,6 +53,8 @@ pub struct Has {
     pub files: Vec<Finding>,
     /// What could not be read, and why.
     pub unread: Vec<(PathBuf, String)>,
+    /// Files that were recorded, and that cannot be had back from the archive as it is now.
+    pub unrestorable: u64,
 }
 
 impl Has {
@@ -58,12 +64,19 @@ impl Has {
     }
 }
 
-/// Looks for these files, and for all files below these directories.
+/// Looks for these files, and for all files below these directories. With `read_data`, what the archive has of them is
+/// read and hashed as well.
 ///
 /// # Errors
 /// [`crate::error::Kind::Source`] if one of the paths cannot be used at all, the archive's error, or the user's wish to
 /// stop.
-pub fn has(archive: &Archive, paths: &[PathBuf], filter: &Filter, observer: &dyn Observer) -> Result<Has> {
+pub fn has(
+    archive: &Archive,
+    paths: &[PathBuf],
+    filter: &Filter,
+    read_data: bool,
+    observer: &dyn Observer,
+) -> Result<Has> {
     let mut has = Has::default();
     let rules = Rules::new(&RuleSpec::default())?;
     let (mut files, mut count, mut bytes) = (Vec::new(), 0, 0);
@@ -105,20 +118,37 @@ pub fn has(archive: &Archive, paths: &[PathBuf], filter: &Filter, observer: &dyn
             }
         }
     }
+    observer.event(Event::Finishing);
     let hashes: Vec<FileHash> = read.iter().map(|(_, looked)| looked.hash).collect();
     let found = past.with_content(&hashes)?;
-    let holding = Holding::new(archive)?;
+    let mut holding = Holding::new(archive, &past, read_data, observer)?;
+    for ((_, looked), names) in read.iter().zip(&found) {
+        holding.ask(names, Some(&looked.chunks))?;
+    }
+    holding.look()?;
+    let mut left = Vec::new();
     for ((path, looked), names) in read.into_iter().zip(found) {
-        let here = holding.of(&past, names)?;
-        let verdict = match (here.is_empty(), looked.picture) {
-            (false, _) => Verdict::Here(here),
-            (true, Some(picture)) => match holding.of(&past, same_picture(&past, &picture)?)? {
-                names if names.is_empty() => Verdict::Missing,
-                names => Verdict::SamePicture(names),
-            },
-            (true, None) => Verdict::Missing,
-        };
-        has.files.push(Finding { path, size: looked.size, hash: looked.hash, verdict });
+        let recorded = !names.is_empty();
+        let here = holding.held(names)?;
+        has.unrestorable += u64::from(recorded && here.is_empty());
+        let finding = Finding { path, size: looked.size, hash: looked.hash, verdict: Verdict::Missing };
+        match looked.picture {
+            _ if !here.is_empty() => has.files.push(Finding { verdict: Verdict::Here(here), ..finding }),
+            None => has.files.push(finding),
+            // Only what is not here itself may be here as another picture.
+            Some(picture) => {
+                let alike = same_picture(&past, &picture)?;
+                holding.ask(&alike, None)?;
+                left.push((finding, alike));
+            }
+        }
+    }
+    holding.look()?;
+    for (finding, alike) in left {
+        has.files.push(match holding.held(alike)? {
+            alike if alike.is_empty() => finding,
+            alike => Finding { verdict: Verdict::SamePicture(alike), ..finding },
+        });
     }
     has.files.sort_by(|a, b| a.path.cmp(&b.path));
     Ok(has)
@@ -146,52 +176,7 @@ fn below(path: &Path, node: source::Node, files: &mut Vec<(PathBuf, Stat)>) {
     }
 }
 
-/// Whether what the past tells of is in the archive still.
-struct Holding<'a> {
-    archive: &'a Archive,
-    /// The packs that are there and their lengths; none if no pack is missing at all.
-    present: Option<HashMap<PackId, u64>>,
-}
-
-impl<'a> Holding<'a> {
-    fn new(archive: &'a Archive) -> Result<Self> {
-        let present = archive.present_packs(Leftovers::Leave)?;
-        let whole = archive.known_packs().iter().all(|pack| present.get(&pack.id) == Some(&pack.len));
-        Ok(Self { archive, present: (!whole).then_some(present) })
-    }
-
-    /// Those of these states that can be restored; first those that the source has still.
-    fn of(&self, past: &Past<'_>, states: Vec<Episode>) -> Result<Vec<Episode>> {
-        let mut held = Vec::new();
-        for state in states {
-            if self.holds(past, &state)? {
-                held.push(state);
-            }
-        }
-        held.sort_by_key(|episode| episode.state.ended.is_some());
-        Ok(held)
-    }
-
-    fn holds(&self, past: &Past<'_>, episode: &Episode) -> Result<bool> {
-        let Some(present) = &self.present else { return Ok(true) };
-        let Some((id, snapshot, path)) = past.place(episode) else { return Ok(false) };
-        let view = View::new(self.archive, id, snapshot.clone());
-        let node = match view.find(&path) {
-            Ok(node) => node,
-            Err(error) if error.kind().is_of_an_object() => return Ok(false),
-            Err(error) => return Err(error),
-        };
-        let Some(EntryKind::File { content, size, .. }) = node.entry.map(|entry| entry.kind) else { return Ok(false) };
-        let chunks = match chunks_of(view.reader(), &content, size) {
-            Err(error) if error.kind().is_of_an_object() => return Ok(false),
-            chunks => chunks?,
-        };
-        for chunk in chunks {
-            let places = self.archive.locate(&chunk.id)?;
-            if !places.iter().any(|place| present.get(&place.pack) == Some(&place.pack_len)) {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
+/// Whether two lists give the same bytes for sure.
+fn same_chunks(one: &[ChunkRef], other: &[ChunkRef]) -> bool {
+    !one.is_empty() && one == other
 }

@@ -1,0 +1,272 @@
+//! Whether what the past tells of can be had from the archive as it is now.
+//!
+//! Every chunk is looked at where it lies, each once, in the order of the packs. What cannot be made out counts as not
+//! held: the wrong answer here would cost a photo.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::same_chunks;
+use crate::archive::{Archive, Location, Reader, chunks_of, entries_of};
+use crate::error::Result;
+use crate::format::{ChunkRef, Content, Entry, EntryKind, FRAME_HEADER_LEN, decode_frame_header, names};
+use crate::id::{ChunkId, ChunkKind, FileHash, PackId, SnapshotId};
+use crate::op::{Observer, check_stop};
+use crate::store::Leftovers;
+use crate::view::{Episode, Past, above, last_name};
+
+/// So many entries of directories are kept in memory.
+const KEPT: usize = 200_000;
+/// So many recorded files with one hash and other chunks than the file has are read, at most.
+const TRIED: usize = 16;
+/// A file with more chunks than this is not tried, unless the file itself is cut so.
+const MOST_CHUNKS: usize = 1 << 20;
+
+/// What identifies a state: the machine, the path there, and the position of the first snapshot that has it.
+type StateId = (String, Vec<u8>, u32);
+
+/// What is known of a state.
+#[derive(Clone)]
+enum State {
+    /// Not that it could be restored.
+    Not,
+    /// It is what it says if these chunks are held.
+    Chunks(Arc<Vec<ChunkRef>>),
+    /// What its chunks give must be read.
+    Unknown(FileHash, Arc<Vec<ChunkRef>>),
+}
+
+pub(super) struct Holding<'a> {
+    archive: &'a Archive,
+    past: &'a Past<'a>,
+    reader: Reader<'a>,
+    read_data: bool,
+    observer: &'a dyn Observer,
+    /// The packs that are there and their lengths.
+    present: HashMap<PackId, u64>,
+    /// Directories that were read, by snapshot and path, and how many entries they have in all.
+    dirs: HashMap<(SnapshotId, Vec<u8>), Arc<Vec<Entry>>>,
+    kept: usize,
+    states: HashMap<StateId, State>,
+    /// Chunks that were asked for, and whether they are held.
+    chunks: HashMap<(ChunkId, u32), Option<bool>>,
+}
+
+impl<'a> Holding<'a> {
+    pub(super) fn new(
+        archive: &'a Archive,
+        past: &'a Past<'a>,
+        read_data: bool,
+        observer: &'a dyn Observer,
+    ) -> Result<Self> {
+        let present = archive.present_packs(Leftovers::Leave)?;
+        let (dirs, states, chunks) = Default::default();
+        Ok(Self {
+            archive,
+            past,
+            reader: archive.reader(),
+            read_data,
+            observer,
+            present,
+            dirs,
+            kept: 0,
+            states,
+            chunks,
+        })
+    }
+
+    /// Asks for these states of a file that is cut into these chunks; without them, its chunks are believed to make it
+    /// up.
+    pub(super) fn ask(&mut self, episodes: &[Episode], own: Option<&[ChunkRef]>) -> Result<()> {
+        for episode in episodes {
+            check_stop(self.observer)?;
+            let state = self.state(episode, own)?;
+            if let State::Chunks(chunks) = &state {
+                for chunk in chunks.iter() {
+                    self.chunks.entry((chunk.id, chunk.len)).or_insert(None);
+                }
+            }
+            self.states.insert(self.id(episode), state);
+        }
+        Ok(())
+    }
+
+    fn id(&self, episode: &Episode) -> StateId {
+        let (host, path) = self.past.origin(&self.past.spot(episode));
+        (host.to_owned(), path, episode.state.from)
+    }
+
+    fn state(&mut self, episode: &Episode, own: Option<&[ChunkRef]>) -> Result<State> {
+        let Some((hash, size, content)) = self.content(episode)? else { return Ok(State::Not) };
+        let chunks = match chunks_of(&self.reader, &content, size) {
+            Err(error) if error.kind().is_of_an_object() => return Ok(State::Not),
+            chunks => Arc::new(chunks?),
+        };
+        let by_name = match chunks.as_slice() {
+            [] => Some(blake3::hash(b"").as_bytes() == hash.as_bytes()),
+            [only] => Some(only.id.as_bytes() == hash.as_bytes()),
+            chunks => own.is_none_or(|own| same_chunks(own, chunks)).then_some(true),
+        };
+        Ok(match by_name {
+            Some(true) => State::Chunks(chunks),
+            None if chunks.len() <= MOST_CHUNKS => State::Unknown(hash, chunks),
+            _ => State::Not,
+        })
+    }
+
+    /// What an entry says of a file's bytes, if it is still there.
+    fn content(&mut self, episode: &Episode) -> Result<Option<(FileHash, u64, Content)>> {
+        let past = self.past;
+        let Some((id, snapshot)) = past.last(episode) else { return Ok(None) };
+        let Some(path) = past.path_in(&past.spot(episode), snapshot) else { return Ok(None) };
+        let Some(entries) = self.dir(id, snapshot.tree, above(&path))? else { return Ok(None) };
+        let at = entries.binary_search_by(|entry| entry.name.as_slice().cmp(last_name(&path)));
+        Ok(match at.ok().map(|at| &entries[at].kind) {
+            Some(EntryKind::File { hash, size, content, .. }) => Some((*hash, *size, content.clone())),
+            _ => None,
+        })
+    }
+
+    /// The entries of a directory of a snapshot with this top; none if it cannot be read.
+    fn dir(&mut self, snapshot: SnapshotId, top: ChunkId, path: &[u8]) -> Result<Option<Arc<Vec<Entry>>>> {
+        // From the innermost directory above that is known.
+        let mut names: Vec<&[u8]> = path.split(|byte| *byte == b'/').filter(|name| !name.is_empty()).collect();
+        let all = names.clone();
+        let known = loop {
+            if let Some(known) = self.dirs.get(&(snapshot, names.join(&b'/'))) {
+                break Some(known.clone());
+            }
+            if names.pop().is_none() {
+                break None;
+            }
+        };
+        let mut depth = names.len();
+        let mut entries = match known {
+            Some(known) => known,
+            None => match self.read(snapshot, b"", &top)? {
+                Some(entries) => entries,
+                None => return Ok(None),
+            },
+        };
+        while let Some(name) = all.get(depth) {
+            let at = entries.binary_search_by(|entry| entry.name.as_slice().cmp(name));
+            let Some(EntryKind::Dir { tree, .. }) = at.ok().map(|at| &entries[at].kind) else { return Ok(None) };
+            depth += 1;
+            entries = match self.read(snapshot, &all[..depth].join(&b'/'), tree)? {
+                Some(entries) => entries,
+                None => return Ok(None),
+            };
+        }
+        Ok(Some(entries))
+    }
+
+    fn read(&mut self, snapshot: SnapshotId, path: &[u8], tree: &ChunkId) -> Result<Option<Arc<Vec<Entry>>>> {
+        let entries = match entries_of(&self.reader, tree) {
+            Err(error) if error.kind().is_of_an_object() => return Ok(None),
+            entries => Arc::new(entries?),
+        };
+        if self.kept + entries.len() > KEPT {
+            self.dirs.clear();
+            self.kept = 0;
+        }
+        self.kept += entries.len();
+        self.dirs.insert((snapshot, path.to_vec()), entries.clone());
+        Ok(Some(entries))
+    }
+
+    /// Looks at every chunk that was asked for and not looked at yet.
+    pub(super) fn look(&mut self) -> Result<()> {
+        let new: Vec<(ChunkId, u32)> =
+            self.chunks.iter().filter(|(_, held)| held.is_none()).map(|(chunk, _)| *chunk).collect();
+        if self.read_data {
+            let ids: Vec<ChunkId> = new.iter().map(|(id, _)| *id).collect();
+            let (observer, chunks) = (self.observer, &mut self.chunks);
+            return self.reader.get_all(&ids, &mut |at, read| {
+                check_stop(observer)?;
+                let held = match read {
+                    Ok(bytes) => bytes.len() == new[at].1 as usize,
+                    Err(error) if error.kind().is_of_an_object() => false,
+                    Err(error) => return Err(error),
+                };
+                chunks.insert(new[at], Some(held));
+                Ok(())
+            });
+        }
+        let mut places = Vec::with_capacity(new.len());
+        for (id, len) in new {
+            let found = self.archive.locate(&id)?.into_iter().find(|place| self.fits(place, len));
+            places.push((found.map(|place| (place.pack, place.row.offset)), id, len));
+        }
+        places.sort_unstable();
+        for (_, id, len) in places {
+            check_stop(self.observer)?;
+            let held = self.lies_there(&id, len)?;
+            self.chunks.insert((id, len), Some(held));
+        }
+        Ok(())
+    }
+
+    fn fits(&self, place: &Location, len: u32) -> bool {
+        let frame = &place.row.frame;
+        let there = self.present.get(&place.pack) == Some(&place.pack_len);
+        there && frame.kind == ChunkKind::Data && frame.plain_len == len
+    }
+
+    /// Whether a frame with this chunk lies where the index says; where that is not so, whether the chunk can be read.
+    fn lies_there(&self, id: &ChunkId, len: u32) -> Result<bool> {
+        for place in self.archive.locate(id)?.iter().filter(|place| self.fits(place, len)) {
+            let (name, offset) = (names::pack(&place.pack), u64::from(place.row.offset));
+            let header = self.archive.store().get_range(&name, offset, FRAME_HEADER_LEN);
+            match header.and_then(|header| decode_frame_header(&header)) {
+                Ok(frame) if frame == place.row.frame => return Ok(true),
+                Err(error) if !error.kind().is_of_an_object() => return Err(error),
+                _ => {}
+            }
+        }
+        match self.reader.get(ChunkKind::Data, id) {
+            Ok(bytes) => Ok(bytes.len() == len as usize),
+            Err(error) if error.kind().is_of_an_object() => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Those of these states that can be had back; first those that the source has still.
+    pub(super) fn held(&self, episodes: Vec<Episode>) -> Result<Vec<Episode>> {
+        let (mut held, mut unknown) = (Vec::new(), Vec::new());
+        for episode in episodes {
+            match self.states.get(&self.id(&episode)) {
+                Some(State::Chunks(chunks)) => {
+                    let there = |chunk: &ChunkRef| self.chunks.get(&(chunk.id, chunk.len)) == Some(&Some(true));
+                    if chunks.iter().all(there) {
+                        held.push(episode);
+                    }
+                }
+                Some(State::Unknown(hash, chunks)) => unknown.push((episode, *hash, chunks.clone())),
+                Some(State::Not) | None => {}
+            }
+        }
+        if held.is_empty() {
+            for (episode, hash, chunks) in unknown.into_iter().take(TRIED) {
+                if self.reads_as(&hash, &chunks)? {
+                    held.push(episode);
+                }
+            }
+        }
+        held.sort_by_key(|episode| episode.state.ended.is_some());
+        Ok(held)
+    }
+
+    /// Whether these chunks, read now, give a file with this hash.
+    fn reads_as(&self, hash: &FileHash, chunks: &[ChunkRef]) -> Result<bool> {
+        let mut hasher = blake3::Hasher::new();
+        for chunk in chunks {
+            check_stop(self.observer)?;
+            match self.reader.get(ChunkKind::Data, &chunk.id) {
+                Ok(bytes) if bytes.len() == chunk.len as usize => hasher.update(&bytes),
+                Err(error) if !error.kind().is_of_an_object() => return Err(error),
+                _ => return Ok(false),
+            };
+        }
+        Ok(hasher.finalize().as_bytes() == hash.as_bytes())
+    }
+}
