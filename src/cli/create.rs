@@ -86,8 +86,8 @@ pub struct Arguments {
     /// Make no snapshot if nothing has changed
     #[arg(long)]
     skip_if_unchanged: bool,
-    /// Read every file, whatever the evidence that it is unchanged
-    #[arg(short = 'f', long, visible_alias = "force")]
+    /// Read every file, whatever the evidence that it is unchanged (restic's --force does the same)
+    #[arg(short = 'f', long, alias = "force")]
     reread: bool,
     /// How hard to compress what can be compressed, 1 to 19 [default: 3]
     #[arg(long, value_name = "LEVEL", value_parser = clap::value_parser!(i32).range(1..=19))]

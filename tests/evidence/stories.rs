@@ -1,0 +1,161 @@
+//! What was lost, and what must cost nothing, one by one.
+
+use std::fs;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use rustix::fs::{XattrFlags, setxattr};
+use snapkeep::format::EntryKind;
+use snapkeep::op::{Backup, Event, backup};
+use snapkeep::view::{Node, View};
+
+use crate::common::{
+    Heard, Random, SMALL, TestArchive, contents, contents_of, has_tool, is_root, now, options, run, touch,
+};
+use crate::drives::Drive;
+
+/// Backs up a folder and says how many bytes of it were read.
+fn backed_up(archive: &TestArchive, source: &Path, reread: bool) -> (Backup, u64) {
+    let read = Arc::new(AtomicU64::new(0));
+    let seen = read.clone();
+    let heard = Heard::calling(move |event, _| {
+        if let Event::Advance { files: 0, bytes } = event {
+            seen.fetch_add(*bytes, Ordering::Relaxed);
+        }
+    });
+    let mut asked = options(&[source]);
+    (asked.time, asked.force) = (now(), reread);
+    let done = backup(&archive.open(), &asked, &heard).unwrap();
+    (done, read.load(Ordering::Relaxed))
+}
+
+/// What was written just before a run may change again within the same tick of the clock.
+fn settle() {
+    std::thread::sleep(Duration::from_millis(70));
+}
+
+/// Three albums of five photos, and how many bytes they have.
+fn library(source: &Path) -> u64 {
+    for album in ["2017", "2018", "2019"] {
+        fs::create_dir_all(source.join(album)).unwrap();
+        for number in 0..5 {
+            let path = source.join(album).join(format!("IMG_{number}.jpg"));
+            fs::write(&path, Random(number).bytes(2000)).unwrap();
+            touch(&path, 1_500_000_000, 0);
+        }
+    }
+    settle();
+    15 * 2000
+}
+
+/// A reorganised library must cost nothing, or nobody reorganises it.
+#[test]
+fn renamed_albums_are_not_read_and_a_renamed_photo_is_and_counts_as_moved() {
+    let archive = TestArchive::new(&SMALL);
+    let source = archive.source();
+    let all = library(&source);
+    assert_eq!(backed_up(&archive, &source, false).1, all);
+    assert_eq!(backed_up(&archive, &source, false).1, 0);
+    for album in ["2017", "2018", "2019"] {
+        fs::rename(source.join(album), source.join(format!("{album} at the sea"))).unwrap();
+    }
+    let (done, read) = backed_up(&archive, &source, false);
+    assert_eq!((read, done.summary.moved, done.summary.new, done.summary.gone), (0, 15, 0, 0));
+    fs::rename(source.join("2019 at the sea/IMG_1.jpg"), source.join("best.jpg")).unwrap();
+    let (done, read) = backed_up(&archive, &source, false);
+    assert_eq!((read, done.summary.moved, done.summary.new, done.summary.added < 2000), (2000, 1, 0, true));
+    // Everything is read where that is asked for.
+    let (done, read) = backed_up(&archive, &source, true);
+    assert_eq!((read, done.unchanged), (all, true));
+}
+
+/// A rating was written into a photo in place and its date put back, and the photo was renamed: the photo without its rating
+/// was recorded, for ever.
+#[test]
+fn a_photo_that_was_renamed_and_edited_with_its_date_kept_is_recorded_as_it_is() {
+    let archive = TestArchive::new(&SMALL);
+    let source = archive.source();
+    library(&source);
+    backed_up(&archive, &source, false);
+    let path = source.join("2018/IMG_3.jpg");
+    fs::File::options().write(true).open(&path).unwrap().write_all_at(b"RATING5", 400).unwrap();
+    touch(&path, 1_500_000_000, 0);
+    fs::rename(&path, source.join("2018/2017-07-14.jpg")).unwrap();
+    for _ in 0..2 {
+        let (done, _) = backed_up(&archive, &source, false);
+        assert!(contents_of(&archive.open(), done.id.unwrap()).unwrap() == contents(&source));
+        settle();
+    }
+}
+
+/// The length of a file that its file system does not know was believed: it was recorded as empty.
+#[test]
+fn a_file_that_is_said_to_be_empty_is_read_to_its_end() {
+    let archive = TestArchive::new(&SMALL);
+    let path = Path::new("/proc/version");
+    let bytes = fs::read(path).unwrap();
+    assert_eq!(fs::metadata(path).unwrap().len(), 0);
+    let (done, read) = backed_up(&archive, path, false);
+    assert_eq!((read, done.summary.bytes, done.unread.len()), (bytes.len() as u64, bytes.len() as u64, 0));
+    let opened = archive.open();
+    let (id, snapshot) = opened.snapshots().last().unwrap().clone();
+    let view = View::new(&opened, id, snapshot);
+    let mut held = Vec::new();
+    view.walk(&Node { path: Vec::new(), entry: None }, &mut |node| {
+        if let Some(EntryKind::File { sparse, .. }) = node.entry.as_ref().map(|entry| &entry.kind) {
+            assert!(!sparse, "nothing is known of its holes");
+            view.read(node, &mut |piece| {
+                held.extend_from_slice(piece);
+                Ok(())
+            })?;
+        }
+        Ok(true)
+    })
+    .unwrap();
+    assert!(held == bytes);
+}
+
+/// A photo was left out because the list of its attributes was too long; and what is missing of them must be said again by
+/// the runs after that, which do not read the photo.
+#[test]
+fn attributes_that_cannot_be_read_cost_the_attributes_and_are_told_each_time() {
+    if !is_root("attributes that cannot be read") || !has_tool("mkfs.xfs") || !has_tool("setfacl") {
+        return;
+    }
+    let Some(drive) = Drive::new("mkfs.xfs", &["-q", "-f"], 320) else {
+        return eprintln!("SKIPPED: there are no loop devices here, so unreadable attributes were NOT tested");
+    };
+    let source = drive.path().join("source");
+    let all = library(&source);
+    let path = source.join("2018/IMG_3.jpg");
+    for number in 0..330 {
+        let name = format!("user.{}{number:05}", "n".repeat(200));
+        setxattr(&path, name, b"v", XattrFlags::empty()).unwrap();
+    }
+    run(Command::new("setfacl").args(["-m", "u:12345:r"]).arg(&path));
+    settle();
+    let archive = TestArchive::new(&SMALL);
+    for expected in [all, 0] {
+        let (done, read) = backed_up(&archive, &source, false);
+        assert_eq!((read, done.unread.len()), (expected, 1), "{:?}", done.unread);
+        assert!(done.unread[0].why.contains("attributes"), "{:?}", done.unread);
+        assert!(contents_of(&archive.open(), done.id.unwrap()).unwrap() == contents(&source));
+        let opened = archive.open();
+        let (id, snapshot) = opened.snapshots().last().unwrap().clone();
+        let mut kept = None;
+        View::new(&opened, id, snapshot)
+            .walk(&Node { path: Vec::new(), entry: None }, &mut |node| {
+                if node.path == b"source/2018/IMG_3.jpg" {
+                    kept = node.entry.as_ref().map(|entry| entry.meta.xattrs.clone());
+                }
+                Ok(true)
+            })
+            .unwrap();
+        let names: Vec<Vec<u8>> = kept.unwrap().into_iter().map(|(name, _)| name).collect();
+        assert_eq!(names, [b"system.posix_acl_access".to_vec()], "who may open it is asked by name");
+    }
+}
