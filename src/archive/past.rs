@@ -16,6 +16,8 @@ use crate::id::{FileHash, SnapshotId};
 
 /// So many steps are written at once, so that memory stays bounded.
 const BATCH: usize = 50_000;
+/// So many entries of snapshots' tops are kept in memory while it is filled.
+const MAX_TOPS: usize = 500_000;
 
 /// A source of a machine: whose past it is.
 type Name = (String, Vec<u8>);
@@ -143,18 +145,19 @@ impl Archive {
         let mut next = known.iter().map(|track| track.number + 1).max().unwrap_or(0);
         let mut known: HashMap<Name, Track> =
             known.into_iter().map(|track| ((track.host.clone(), track.path.clone()), track)).collect();
-        let mut members: Vec<(Name, Vec<&(SnapshotId, Snapshot)>)> = Vec::new();
+        let mut members: Vec<(Name, Vec<Member<'_>>)> = Vec::new();
         let mut places: HashMap<Name, usize> = HashMap::new();
         for item in snapshots {
-            for source in &item.1.sources {
+            for (number, source) in item.1.sources.iter().enumerate() {
                 let name = (item.1.host.clone(), source.path.clone());
                 let at = *places.entry(name.clone()).or_insert(members.len());
                 if at == members.len() {
                     members.push((name, Vec::new()));
                 }
-                members[at].1.push(item);
+                members[at].1.push(Member { id: item.0, snapshot: &item.1, source: number });
             }
         }
+        let mut fill = Fill { archive: self, tops: Tops::default(), changes: Vec::new(), steps: 0 };
         for (name, members) in members {
             let track = known.remove(&name);
             let number = track.as_ref().map_or_else(
@@ -164,30 +167,84 @@ impl Archive {
                 },
                 |track| track.number,
             );
-            self.fill_track(number, &name, track, &members, changes)?;
+            fill.track(number, &name, track, &members, changes)?;
         }
         // Nobody has these sources any more.
         for (_, track) in known {
             if !track.snapshots.is_empty() {
-                let anew = Some((track.host.as_str(), track.path.as_slice()));
-                self.index().apply_past(&PastChange { track: track.number, anew, snapshots: &[], steps: &[] })?;
+                let anew = Some((track.host, track.path));
+                fill.add(Change { track: track.number, anew, snapshots: Vec::new(), steps: Vec::new() })?;
             }
         }
-        Ok(())
+        fill.write()
+    }
+}
+
+/// A snapshot, and which of its sources is meant.
+#[derive(Clone, Copy)]
+struct Member<'s> {
+    id: SnapshotId,
+    snapshot: &'s Snapshot,
+    source: usize,
+}
+
+/// A [`PastChange`] that waits to be written.
+struct Change {
+    track: u32,
+    anew: Option<Name>,
+    snapshots: Vec<SnapshotId>,
+    steps: Vec<PastStep>,
+}
+
+/// The tops of snapshots with many sources, so that each is read once and not for each source.
+#[derive(Default)]
+struct Tops {
+    entries: HashMap<SnapshotId, Vec<Entry>>,
+    held: usize,
+}
+
+/// The past while it is being filled: what is to be known of a track is written together with that of others.
+struct Fill<'a> {
+    archive: &'a Archive,
+    tops: Tops,
+    changes: Vec<Change>,
+    steps: usize,
+}
+
+impl Fill<'_> {
+    fn add(&mut self, change: Change) -> Result<()> {
+        self.steps += 1 + change.steps.len();
+        self.changes.push(change);
+        if self.steps > BATCH { self.write() } else { Ok(()) }
     }
 
-    fn fill_track(
-        &self,
+    fn write(&mut self) -> Result<()> {
+        let changes = std::mem::take(&mut self.changes);
+        self.steps = 0;
+        let changes: Vec<PastChange<'_>> = changes
+            .iter()
+            .map(|change| PastChange {
+                track: change.track,
+                anew: change.anew.as_ref().map(|(host, path)| (host.as_str(), path.as_slice())),
+                snapshots: &change.snapshots,
+                steps: &change.steps,
+            })
+            .collect();
+        if changes.is_empty() { Ok(()) } else { self.archive.index().apply_past(&changes) }
+    }
+
+    fn track(
+        &mut self,
         number: u32,
         name: &Name,
         track: Option<Track>,
-        members: &[&(SnapshotId, Snapshot)],
+        members: &[Member<'_>],
         changes: usize,
     ) -> Result<()> {
         let merged = track.map(|track| track.snapshots).unwrap_or_default();
         // Snapshots that are damaged are not merged, so those that are may be any of the members, in order.
         let mut rest = members.iter();
-        let fits = merged.iter().all(|id| rest.any(|member| member.0 == *id));
+        let fits = merged.iter().all(|id| rest.any(|member| member.id == *id));
         let fits = fits && !merged.is_empty();
         if !fits {
             rest = members.iter();
@@ -203,76 +260,87 @@ impl Archive {
                 .fold(summary.new, |sum, more| sum.saturating_add(*more));
             sum <= changes as u64
         };
-        if changes != usize::MAX && !(new.len() == 1 && few(&new[0].1)) {
+        if changes != usize::MAX && !(new.len() == 1 && few(new[0].snapshot)) {
             return Ok(());
         }
-        let mut anew = (!fits).then_some((name.0.as_str(), name.1.as_slice()));
+        let mut anew = (!fits).then(|| name.clone());
         let last = merged.last().filter(|_| fits);
-        let before = last.and_then(|last| members.iter().find(|member| member.0 == *last));
+        let before = last.and_then(|last| members.iter().find(|member| member.id == *last));
         let mut before = match before {
-            Some(member) => self.entry_of(member, name)?,
+            Some(member) => self.entry_of(*member)?,
             None => None,
         };
         let mut position = if fits { merged.len() as u32 } else { 0 };
         let (mut steps, mut done) = (Vec::new(), Vec::new());
         for member in new {
             let compared = self
-                .entry_of(member, name)
-                .and_then(|now| Ok((Comparison::of(self, b"", before.as_ref(), now.as_ref())?, now)));
+                .entry_of(*member)
+                .and_then(|now| Ok((Comparison::of(self.archive, b"", before.as_ref(), now.as_ref())?, now)));
             match compared {
                 Ok((comparison, now)) => {
-                    self.steps(position, comparison, &mut steps);
+                    steps_of(position, comparison, &mut steps);
                     before = now;
                     position += 1;
-                    done.push(member.0);
+                    done.push(member.id);
                 }
                 Err(error) if error.kind().is_of_an_object() => {
-                    self.notify(Notice::PassedOver(names::snapshot(&member.0), error.to_string()));
+                    self.archive.notify(Notice::PassedOver(names::snapshot(&member.id), error.to_string()));
                 }
                 Err(error) => return Err(error),
             }
             if steps.len() > BATCH {
-                self.index().apply_past(&PastChange { track: number, anew, snapshots: &done, steps: &steps })?;
-                (steps, done, anew) = (Vec::new(), Vec::new(), None);
+                let (steps, done) = (std::mem::take(&mut steps), std::mem::take(&mut done));
+                self.add(Change { track: number, anew: anew.take(), snapshots: done, steps })?;
             }
         }
-        self.index().apply_past(&PastChange { track: number, anew, snapshots: &done, steps: &steps })
+        self.add(Change { track: number, anew, snapshots: done, steps })
     }
 
     /// A source's entry in a snapshot.
-    fn entry_of(&self, (_, snapshot): &(SnapshotId, Snapshot), name: &Name) -> Result<Option<Entry>> {
-        let Some(source) = snapshot.sources.iter().find(|source| source.path == name.1) else { return Ok(None) };
-        let entries = entries_of(&self.reader(), &snapshot.tree)?;
-        Ok(entries.into_iter().find(|entry| entry.name == source.name))
+    fn entry_of(&mut self, Member { id, snapshot, source }: Member<'_>) -> Result<Option<Entry>> {
+        let Some(name) = snapshot.sources.get(source).map(|source| &source.name) else { return Ok(None) };
+        let find = |entries: &[Entry]| {
+            entries.binary_search_by(|entry| entry.name.cmp(name)).ok().map(|at| entries[at].clone())
+        };
+        if let Some(entries) = self.tops.entries.get(&id) {
+            return Ok(find(entries));
+        }
+        let entries = entries_of(&self.archive.reader(), &snapshot.tree)?;
+        let found = find(&entries);
+        if snapshot.sources.len() > 1 && self.tops.held + entries.len() <= MAX_TOPS {
+            self.tops.held += entries.len();
+            self.tops.entries.insert(id, entries);
+        }
+        Ok(found)
     }
+}
 
-    fn steps(&self, position: u32, found: Comparison, steps: &mut Vec<PastStep>) {
-        let mut end = |path: Vec<u8>, how| steps.push(PastStep::End(path, position, how));
-        for Place { path, .. } in found.removed {
-            end(path, Ended::Deleted);
-        }
-        for Place { path, .. } in found.replaced {
-            end(path, Ended::Changed);
-        }
-        for altered in &found.changed {
-            end(altered.path.clone(), Ended::Changed);
-        }
-        for moved in &found.moved {
-            end(moved.from.path.clone(), Ended::Moved(moved.to.path.clone()));
-        }
-        for altered in found.marked {
-            steps.push(PastStep::Mark(altered.path, position, altered.new.meta.carried));
-        }
-        let mut begin = |path, entry: &Entry, began| steps.extend(state(path, entry, position, began));
-        for Place { path, entry } in found.added {
-            begin(path, &entry, Began::Added);
-        }
-        for altered in found.changed {
-            begin(altered.path, &altered.new, if altered.tags { Began::Tags } else { Began::Changed });
-        }
-        for moved in found.moved {
-            begin(moved.to.path, &moved.to.entry, Began::Moved(moved.from.path));
-        }
+fn steps_of(position: u32, found: Comparison, steps: &mut Vec<PastStep>) {
+    let mut end = |path: Vec<u8>, how| steps.push(PastStep::End(path, position, how));
+    for Place { path, .. } in found.removed {
+        end(path, Ended::Deleted);
+    }
+    for Place { path, .. } in found.replaced {
+        end(path, Ended::Changed);
+    }
+    for altered in &found.changed {
+        end(altered.path.clone(), Ended::Changed);
+    }
+    for moved in &found.moved {
+        end(moved.from.path.clone(), Ended::Moved(moved.to.path.clone()));
+    }
+    for altered in found.marked {
+        steps.push(PastStep::Mark(altered.path, position, altered.new.meta.carried));
+    }
+    let mut begin = |path, entry: &Entry, began| steps.extend(state(path, entry, position, began));
+    for Place { path, entry } in found.added {
+        begin(path, &entry, Began::Added);
+    }
+    for altered in found.changed {
+        begin(altered.path, &altered.new, if altered.tags { Began::Tags } else { Began::Changed });
+    }
+    for moved in found.moved {
+        begin(moved.to.path, &moved.to.entry, Began::Moved(moved.from.path));
     }
 }
 

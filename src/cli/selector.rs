@@ -94,7 +94,6 @@ fn snapshot(text: &str, now: &Zoned) -> Option<Selector> {
 mod tests {
     use super::*;
     use snapkeep::archive::Parameters;
-    use snapkeep::format::{Summary, Time};
     use snapkeep::id::ChunkId;
     use snapkeep::store::Memory;
 

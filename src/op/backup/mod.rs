@@ -136,7 +136,8 @@ pub fn backup(archive: &Archive, options: &BackupOptions, observer: &dyn Observe
             let id = archive.commit(&snapshot)?;
             archive.note_done(id, capture::MAKER, done.indexed)?;
             // The snapshot is there, whatever becomes of the index: who asks for the past fills it.
-            if done.kept.unread.saturating_add(done.kept.excluded) <= LITTLE as u64 {
+            let kept = done.kept.unread.saturating_add(done.kept.excluded);
+            if kept <= LITTLE as u64 && roots.len() <= LITTLE {
                 let _ = archive.follow_past(LITTLE);
             }
             Some(id)
