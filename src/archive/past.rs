@@ -20,6 +20,11 @@ use crate::id::{FileHash, SnapshotId};
 
 /// So many steps are written at once, so that memory stays bounded.
 const BATCH: usize = 50_000;
+/// So many entries of snapshots' tops are kept in memory while it is filled.
+const MAX_TOPS: usize = 500_000;
+
+/// The machine of a source, and what its past is kept under.
+type Name = (String, Vec<u8>);
 
 /// A source of a machine: whose past it is.
 struct Line<'s> {
@@ -27,7 +32,7 @@ struct Line<'s> {
     /// Where it is now.
     path: Vec<u8>,
     /// The snapshots that have it, oldest first.
-    members: Vec<&'s (SnapshotId, Snapshot)>,
+    members: Vec<Member<'s>>,
 }
 
 impl Line<'_> {
@@ -36,8 +41,8 @@ impl Line<'_> {
     fn key(&self, renames: &Renames) -> Vec<u8> {
         let mut key = self.path.clone();
         let mut last = self.path.as_slice();
-        for (_, snapshot) in &self.members {
-            let Some(source) = renames.source_in(snapshot, &self.path) else { continue };
+        for Member { snapshot, source, .. } in &self.members {
+            let Some(source) = snapshot.sources.get(*source) else { continue };
             if source.path != last && source.path != self.path {
                 key.push(0);
                 key.extend_from_slice(&source.path);
@@ -178,12 +183,13 @@ impl Archive {
     fn try_fill_past(&self, snapshots: &[(SnapshotId, Snapshot)], changes: usize) -> Result<()> {
         let known = self.index().tracks()?;
         let mut next = known.iter().map(|track| track.number + 1).max().unwrap_or(0);
-        let mut known: HashMap<(String, Vec<u8>), Track> =
+        let mut known: HashMap<Name, Track> =
             known.into_iter().map(|track| ((track.host.clone(), track.path.clone()), track)).collect();
         let renames = self.renames()?;
+        let mut fill = Fill { archive: self, tops: Tops::default(), changes: Vec::new(), steps: 0 };
         for line in lines(snapshots, &renames) {
-            let key = line.key(&renames);
-            let track = known.remove(&(line.host.clone(), key.clone()));
+            let name = (line.host.clone(), line.key(&renames));
+            let track = known.remove(&name);
             let number = track.as_ref().map_or_else(
                 || {
                     next += 1;
@@ -191,32 +197,84 @@ impl Archive {
                 },
                 |track| track.number,
             );
-            self.fill_track(number, &line, &key, track, &renames, changes)?;
+            fill.track(number, &name, track, &line.members, changes)?;
         }
         // Nobody has these sources any more.
         for (_, track) in known {
             if !track.snapshots.is_empty() {
-                let anew = Some((track.host.as_str(), track.path.as_slice()));
-                self.index().apply_past(&PastChange { track: track.number, anew, snapshots: &[], steps: &[] })?;
+                let anew = Some((track.host, track.path));
+                fill.add(Change { track: track.number, anew, snapshots: Vec::new(), steps: Vec::new() })?;
             }
         }
-        Ok(())
+        fill.write()
+    }
+}
+
+/// A snapshot, and which of its sources is meant.
+#[derive(Clone, Copy)]
+struct Member<'s> {
+    id: SnapshotId,
+    snapshot: &'s Snapshot,
+    source: usize,
+}
+
+/// A [`PastChange`] that waits to be written.
+struct Change {
+    track: u32,
+    anew: Option<Name>,
+    snapshots: Vec<SnapshotId>,
+    steps: Vec<PastStep>,
+}
+
+/// The tops of snapshots with many sources, so that each is read once and not for each source.
+#[derive(Default)]
+struct Tops {
+    entries: HashMap<SnapshotId, Vec<Entry>>,
+    held: usize,
+}
+
+/// The past while it is being filled: what is to be known of a track is written together with that of others.
+struct Fill<'a> {
+    archive: &'a Archive,
+    tops: Tops,
+    changes: Vec<Change>,
+    steps: usize,
+}
+
+impl Fill<'_> {
+    fn add(&mut self, change: Change) -> Result<()> {
+        self.steps += 1 + change.steps.len();
+        self.changes.push(change);
+        if self.steps > BATCH { self.write() } else { Ok(()) }
     }
 
-    fn fill_track(
-        &self,
+    fn write(&mut self) -> Result<()> {
+        let changes = std::mem::take(&mut self.changes);
+        self.steps = 0;
+        let changes: Vec<PastChange<'_>> = changes
+            .iter()
+            .map(|change| PastChange {
+                track: change.track,
+                anew: change.anew.as_ref().map(|(host, path)| (host.as_str(), path.as_slice())),
+                snapshots: &change.snapshots,
+                steps: &change.steps,
+            })
+            .collect();
+        if changes.is_empty() { Ok(()) } else { self.archive.index().apply_past(&changes) }
+    }
+
+    fn track(
+        &mut self,
         number: u32,
-        line: &Line<'_>,
-        key: &[u8],
+        name: &Name,
         track: Option<Track>,
-        renames: &Renames,
+        members: &[Member<'_>],
         changes: usize,
     ) -> Result<()> {
-        let members = line.members.as_slice();
         let merged = track.map(|track| track.snapshots).unwrap_or_default();
         // Snapshots that are damaged are not merged, so those that are may be any of the members, in order.
         let mut rest = members.iter();
-        let fits = merged.iter().all(|id| rest.any(|member| member.0 == *id));
+        let fits = merged.iter().all(|id| rest.any(|member| member.id == *id));
         let fits = fits && !merged.is_empty();
         if !fits {
             rest = members.iter();
@@ -232,88 +290,95 @@ impl Archive {
                 .fold(summary.new, |sum, more| sum.saturating_add(*more));
             sum <= changes as u64
         };
-        if changes != usize::MAX && !(new.len() == 1 && few(&new[0].1)) {
+        if changes != usize::MAX && !(new.len() == 1 && few(new[0].snapshot)) {
             return Ok(());
         }
-        let mut anew = (!fits).then_some((line.host.as_str(), key));
+        let mut anew = (!fits).then(|| name.clone());
         let last = merged.last().filter(|_| fits);
-        let before = last.and_then(|last| members.iter().find(|member| member.0 == *last));
+        let before = last.and_then(|last| members.iter().find(|member| member.id == *last));
         let mut before = match before {
-            Some(member) => self.entry_of(member, &line.path, renames)?,
+            Some(member) => self.entry_of(*member)?,
             None => None,
         };
         let mut position = if fits { merged.len() as u32 } else { 0 };
         let (mut steps, mut done) = (Vec::new(), Vec::new());
         for member in new {
-            let compared = self.entry_of(member, &line.path, renames).and_then(|now| {
+            let compared = self.entry_of(*member).and_then(|now| {
                 let Some(now) = now else { return Ok(None) };
-                Ok(Some((Comparison::of(self, b"", before.as_ref(), Some(&now))?, Some(now))))
+                Ok(Some((Comparison::of(self.archive, b"", before.as_ref(), Some(&now))?, Some(now))))
             });
             match compared {
+                // It could not be read then, which says nothing of what was in it.
                 Ok(None) => {}
                 Ok(Some((comparison, now))) => {
-                    self.steps(position, comparison, &mut steps);
+                    steps_of(position, comparison, &mut steps);
                     before = now;
                     position += 1;
-                    done.push(member.0);
+                    done.push(member.id);
                 }
                 Err(error) if error.kind().is_of_an_object() => {
-                    self.notify(Notice::PassedOver(names::snapshot(&member.0), error.to_string()));
+                    self.archive.notify(Notice::PassedOver(names::snapshot(&member.id), error.to_string()));
                 }
                 Err(error) => return Err(error),
             }
             if steps.len() > BATCH {
-                self.index().apply_past(&PastChange { track: number, anew, snapshots: &done, steps: &steps })?;
-                (steps, done, anew) = (Vec::new(), Vec::new(), None);
+                let (steps, done) = (std::mem::take(&mut steps), std::mem::take(&mut done));
+                self.add(Change { track: number, anew: anew.take(), snapshots: done, steps })?;
             }
         }
-        self.index().apply_past(&PastChange { track: number, anew, snapshots: &done, steps: &steps })
+        self.add(Change { track: number, anew, snapshots: done, steps })
     }
 
-    /// A source's entry in a snapshot; none if it could not be read then.
-    fn entry_of(
-        &self,
-        (_, snapshot): &(SnapshotId, Snapshot),
-        path: &[u8],
-        renames: &Renames,
-    ) -> Result<Option<Entry>> {
-        let Some(source) = renames.source_in(snapshot, path) else { return Ok(None) };
-        let entries = entries_of(&self.reader(), &snapshot.tree)?;
-        Ok(entries.into_iter().find(|entry| entry.name == source.name))
+    /// A source's entry in a snapshot.
+    fn entry_of(&mut self, Member { id, snapshot, source }: Member<'_>) -> Result<Option<Entry>> {
+        let Some(name) = snapshot.sources.get(source).map(|source| &source.name) else { return Ok(None) };
+        let find = |entries: &[Entry]| {
+            entries.binary_search_by(|entry| entry.name.cmp(name)).ok().map(|at| entries[at].clone())
+        };
+        if let Some(entries) = self.tops.entries.get(&id) {
+            return Ok(find(entries));
+        }
+        let entries = entries_of(&self.archive.reader(), &snapshot.tree)?;
+        let found = find(&entries);
+        if snapshot.sources.len() > 1 && self.tops.held + entries.len() <= MAX_TOPS {
+            self.tops.held += entries.len();
+            self.tops.entries.insert(id, entries);
+        }
+        Ok(found)
     }
+}
 
-    fn steps(&self, position: u32, found: Comparison, steps: &mut Vec<PastStep>) {
-        let mut end = |path: Vec<u8>, how| steps.push(PastStep::End(path, position, how));
-        for Place { path, .. } in found.removed {
-            end(path, Ended::Deleted);
-        }
-        for Place { path, .. } in found.replaced {
-            end(path, Ended::Changed);
-        }
-        for altered in &found.changed {
-            end(altered.path.clone(), Ended::Changed);
-        }
-        for moved in &found.moved {
-            end(moved.from.path.clone(), Ended::Moved(moved.to.path.clone()));
-        }
-        for altered in found.marked {
-            steps.push(PastStep::Mark(altered.path, position, altered.new.meta.carried));
-        }
-        let mut begin = |path, entry: &Entry, began| steps.extend(state(path, entry, position, began));
-        for Place { path, entry } in found.added {
-            begin(path, &entry, Began::Added);
-        }
-        for altered in found.changed {
-            let began = match &altered.new.meta {
-                meta if meta.decayed && !altered.old.meta.decayed => Began::Decayed,
-                _ if altered.tags => Began::Tags,
-                _ => Began::Changed,
-            };
-            begin(altered.path, &altered.new, began);
-        }
-        for moved in found.moved {
-            begin(moved.to.path, &moved.to.entry, Began::Moved(moved.from.path));
-        }
+fn steps_of(position: u32, found: Comparison, steps: &mut Vec<PastStep>) {
+    let mut end = |path: Vec<u8>, how| steps.push(PastStep::End(path, position, how));
+    for Place { path, .. } in found.removed {
+        end(path, Ended::Deleted);
+    }
+    for Place { path, .. } in found.replaced {
+        end(path, Ended::Changed);
+    }
+    for altered in &found.changed {
+        end(altered.path.clone(), Ended::Changed);
+    }
+    for moved in &found.moved {
+        end(moved.from.path.clone(), Ended::Moved(moved.to.path.clone()));
+    }
+    for altered in found.marked {
+        steps.push(PastStep::Mark(altered.path, position, altered.new.meta.carried));
+    }
+    let mut begin = |path, entry: &Entry, began| steps.extend(state(path, entry, position, began));
+    for Place { path, entry } in found.added {
+        begin(path, &entry, Began::Added);
+    }
+    for altered in found.changed {
+        let began = match &altered.new.meta {
+            meta if meta.decayed && !altered.old.meta.decayed => Began::Decayed,
+            _ if altered.tags => Began::Tags,
+            _ => Began::Changed,
+        };
+        begin(altered.path, &altered.new, began);
+    }
+    for moved in found.moved {
+        begin(moved.to.path, &moved.to.entry, Began::Moved(moved.from.path));
     }
 }
 
@@ -321,16 +386,15 @@ impl Archive {
 fn lines<'s>(snapshots: &'s [(SnapshotId, Snapshot)], renames: &Renames) -> Vec<Line<'s>> {
     let mut lines: Vec<Line<'s>> = Vec::new();
     let mut places: HashMap<(String, Vec<u8>), usize> = HashMap::new();
-    for item in snapshots {
-        let (_, snapshot) = item;
-        for source in &snapshot.sources {
+    for (id, snapshot) in snapshots {
+        for (number, source) in snapshot.sources.iter().enumerate() {
             let path = renames.path_now(&snapshot.host, &source.path, snapshot.sequence).to_vec();
             let at = *places.entry((snapshot.host.clone(), path.clone())).or_insert(lines.len());
             if at == lines.len() {
                 lines.push(Line { host: snapshot.host.clone(), path, members: Vec::new() });
             }
-            if lines[at].members.last().is_none_or(|(last, _)| *last != item.0) {
-                lines[at].members.push(item);
+            if lines[at].members.last().is_none_or(|last| last.id != *id) {
+                lines[at].members.push(Member { id: *id, snapshot, source: number });
             }
         }
     }

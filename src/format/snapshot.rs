@@ -234,11 +234,12 @@ impl Snapshot {
             key::USER => self.user = value.text()?.to_owned(),
             key::SOURCES => {
                 for _ in 0..value.array()? {
-                    let source = source(value)?;
-                    if self.sources.iter().any(|other| other.name == source.name) {
-                        return Err(damaged("two sources have one name"));
-                    }
-                    self.sources.push(source);
+                    self.sources.push(source(value)?);
+                }
+                let mut names: Vec<&[u8]> = self.sources.iter().map(|source| source.name.as_slice()).collect();
+                names.sort_unstable();
+                if names.windows(2).any(|pair| pair[0] == pair[1]) {
+                    return Err(damaged("two sources have one name"));
                 }
             }
             key::TREE => self.tree = ChunkId::from_bytes(value.bytes32()?),

@@ -244,13 +244,15 @@ impl Index {
         })
     }
 
-    /// Takes over what is to be known of a track.
-    pub fn apply_past(&self, change: &PastChange<'_>) -> Result<()> {
+    /// Takes over what is to be known of tracks, all of it or nothing.
+    pub fn apply_past(&self, changes: &[PastChange<'_>]) -> Result<()> {
         let state = self.write();
         let parts = state.parts().ok_or_else(|| Error::new(Kind::Internal, DOING, "there is none"))?;
         caught(|| {
             let write = parts.database.begin_write()?;
-            record(&write, change)?;
+            for change in changes {
+                record(&write, change)?;
+            }
             write.commit()?;
             Ok(())
         })
@@ -563,7 +565,7 @@ mod tests {
         let first = SnapshotId::from_bytes([1; 32]);
         for track in [0, 1] {
             let anew = Some(("host", b"/source".as_slice()));
-            index.apply_past(&PastChange { track, anew, snapshots: &[first], steps: &steps }).unwrap();
+            index.apply_past(&[PastChange { track, anew, snapshots: &[first], steps: &steps }]).unwrap();
         }
         let below = |path: &[u8]| {
             let mut found = Vec::new();
@@ -588,7 +590,7 @@ mod tests {
             PastStep::End(b"a/b/c".to_vec(), 1, Ended::Moved(b"c".to_vec())),
             PastStep::Begin(State { began: Began::Moved(b"a/b/c".to_vec()), ..state(b"c", 1, 4) }),
         ];
-        index.apply_past(&PastChange { track: 1, anew: None, snapshots: &[second], steps: &steps }).unwrap();
+        index.apply_past(&[PastChange { track: 1, anew: None, snapshots: &[second], steps: &steps }]).unwrap();
         let tracks = index.tracks().unwrap();
         assert_eq!(tracks[1].snapshots, [first, second]);
         assert_eq!((tracks[0].snapshots.len(), tracks[0].host.as_str()), (1, "host"));
@@ -603,16 +605,16 @@ mod tests {
         let carried = || index.states_with(&[FileHash::from_bytes([4; 32])]).unwrap()[0][2].1.carried;
         for why in [Some(Carried::Unread), Some(Carried::Excluded), None] {
             let change = PastChange { track: 1, anew: None, snapshots: &[third], steps: &mark(why) };
-            index.apply_past(&change).unwrap();
+            index.apply_past(&[change]).unwrap();
             assert_eq!(carried(), why.map(|why| (2, why)));
         }
 
         let anew = Some(("host", b"/source".as_slice()));
-        index.apply_past(&PastChange { track: 1, anew, snapshots: &[], steps: &[] }).unwrap();
+        index.apply_past(&[PastChange { track: 1, anew, snapshots: &[], steps: &[] }]).unwrap();
         assert!(index.tracks().unwrap()[1].snapshots.is_empty());
         assert_eq!(index.states_with(&[FileHash::from_bytes([4; 32])]).unwrap()[0].len(), 1, "told anew");
         let ends_nothing = [PastStep::End(b"c".to_vec(), 1, Ended::Deleted)];
         let change = PastChange { track: 1, anew: None, snapshots: &[], steps: &ends_nothing };
-        assert_eq!(index.apply_past(&change).map_err(|error| error.kind()), Err(Kind::Internal));
+        assert_eq!(index.apply_past(&[change]).map_err(|error| error.kind()), Err(Kind::Internal));
     }
 }

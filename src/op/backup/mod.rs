@@ -144,7 +144,8 @@ pub fn backup(archive: &Archive, options: &BackupOptions, observer: &dyn Observe
             // What was suspected has been read, and is recorded as it is.
             archive.note_reads(&[], &[], &done.settled);
             // The snapshot is there, whatever becomes of the index: who asks for the past fills it.
-            if done.kept.unread.saturating_add(done.kept.excluded) <= LITTLE as u64 {
+            let kept = done.kept.unread.saturating_add(done.kept.excluded);
+            if kept <= LITTLE as u64 && roots.len() <= LITTLE {
                 let _ = archive.follow_past(LITTLE);
             }
             Some(id)
