@@ -17,7 +17,7 @@ mod tree;
 
 pub use bytes::{ENVELOPE_LEN, ObjectKind};
 pub use facts::{CaptureFacts, FactsBatch, FactsHead, MAX_FACTS_LEN};
-pub use header::{Chunker, HEADER_LEN, Header};
+pub use header::{Chunker, HEADER_BLOCK_LEN, HEADER_LEN, Header};
 pub use list::{ChunkRef, List, REF_LEN};
 pub use pack::{
     DIRECTORY_ROW_LEN, FRAME_HEADER_LEN, FrameHeader, Hint, MAX_PLAIN_LEN, PackContent, Row, TRAILER_LEN,

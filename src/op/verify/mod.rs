@@ -284,7 +284,7 @@ impl Check<'_> {
                 match packs.get(&told.id) {
                     Some(pack) if *pack == told => {}
                     Some(_) | None if self.found.damage.iter().any(|damage| damage.object == name) => {}
-                    Some(_) => self.mendable(name, format!("{} says something else of it", object.name)),
+                    Some(_) => self.differs(&object.name, name)?,
                     None => {
                         gone.push(told);
                         continue;

@@ -159,6 +159,16 @@ impl Check<'_> {
                 Err(error) => looked.damage.push(format!("the frame at {start}: {error}")),
             }
         }
+        if !looked.damage.is_empty() {
+            // A directory may be whole and wrong: what it does not tell of is there all the same.
+            for row in find_frames(&bytes) {
+                let start = row.offset as usize;
+                let frame = bytes.get(start..start + row.frame_len() as usize).unwrap_or_default();
+                if unpack_frame(row.frame.kind, &row.frame.id, frame).is_ok() {
+                    looked.held.push(row.frame.id);
+                }
+            }
+        }
         Ok(looked)
     }
 
@@ -177,6 +187,24 @@ impl Check<'_> {
             Err(error) => return Err(error),
         };
         Ok(Some(Damage { object: name, why, mendable: false }))
+    }
+
+    /// A segment and a pack's directory say something else of the pack: its frames tell which of them is right.
+    pub(super) fn differs(&mut self, segment: &str, pack: String) -> Result<()> {
+        let len = self.archive.store().len(&pack)?.unwrap_or_default();
+        let looked = self.pack(&Object { name: pack.clone(), len }, true)?;
+        self.held.extend(looked.held);
+        self.held_mended.extend(looked.mended);
+        if looked.damage.is_empty() {
+            self.mendable(segment.to_owned(), format!("what it says of {pack} is not so"));
+        }
+        for why in looked.damage {
+            if looked.mendable {
+                self.mendable.insert(pack.clone());
+            }
+            self.damaged(pack.clone(), why);
+        }
+        Ok(())
     }
 
     pub(super) fn missing_pack(&mut self, id: &PackId) -> Result<()> {
