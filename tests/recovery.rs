@@ -10,10 +10,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use common::{Heard, Known, Random, SMALL, TestArchive, album, contents, contents_of, flip, options, restore_at};
-use snapkeep::archive::Notice;
+use snapkeep::archive::{Archive, Notice, Parameters};
 use snapkeep::error::{Error, Kind};
 use snapkeep::id::SnapshotId;
-use snapkeep::op::{Action, Backup, Event, backup};
+use snapkeep::op::{Action, Backup, Event, RepairOptions, backup, repair};
 use snapkeep::store::Local;
 
 impl Known {
@@ -42,7 +42,8 @@ impl Known {
 
     fn index(&self) -> PathBuf {
         let [folder] = fs::read_dir(self.archive.cache()).unwrap().collect::<Vec<_>>().try_into().unwrap();
-        folder.unwrap().path().join("index.redb")
+        let [place] = fs::read_dir(folder.unwrap().path()).unwrap().collect::<Vec<_>>().try_into().unwrap();
+        place.unwrap().path().join("index.redb")
     }
 
     fn told(&self, what: impl Fn(&Notice) -> bool) -> bool {
@@ -272,22 +273,82 @@ fn one_copy_of_the_header_is_enough_and_none_is_told_clearly() {
             known.goes_on(how);
         }
     }
-    fs::write(known.archive.path().join("header.copy"), "garbage").unwrap();
-    for (bytes, kind) in [(Some("rubbish"), Kind::Damaged), (None, Kind::Damaged)] {
-        match bytes {
-            Some(bytes) => fs::write(known.archive.path().join("header"), bytes).unwrap(),
-            None => fs::remove_file(known.archive.path().join("header")).unwrap(),
+}
+
+/// With both copies of the header damaged or lost nothing could be read, and `repair` refused, too, and sent people to `verify`.
+#[test]
+fn without_any_header_an_archive_is_read_and_a_repair_makes_it_usable_again() {
+    type Loss = fn(&Path);
+    let both = |root: &Path, what: &dyn Fn(PathBuf)| ["header", "header.copy"].map(|name| what(root.join(name)));
+    let losses: [(&str, Loss); 5] = [
+        ("missing", |root| ["header", "header.copy"].iter().for_each(|name| fs::remove_file(root.join(name)).unwrap())),
+        ("empty", |root| ["header", "header.copy"].iter().for_each(|name| fs::write(root.join(name), "").unwrap())),
+        ("garbage", |root| {
+            ["header", "header.copy"].iter().for_each(|name| fs::write(root.join(name), Random(1).bytes(768)).unwrap());
+        }),
+        ("gone with the folder's text", |root| {
+            ["header", "header.copy", "README.txt"].iter().for_each(|name| fs::remove_file(root.join(name)).unwrap());
+        }),
+        ("one missing, one damaged", |root| {
+            fs::remove_file(root.join("header")).unwrap();
+            fs::write(root.join("header.copy"), "rubbish").unwrap();
+        }),
+    ];
+    let known = Known::new();
+    let header = known.archive.open().header().clone();
+    let mut made_up = Vec::new();
+    for (how, loss) in losses {
+        for keep_cache in [true, false] {
+            let known = known.copy();
+            loss(&known.archive.path());
+            if !keep_cache {
+                fs::remove_dir_all(known.archive.cache()).unwrap();
+            }
+            known.answers(how);
+            assert!(known.told(|notice| matches!(notice, Notice::PassedOver(name, _) if name == "header")), "{how}");
+            let error = known.archive.try_backup().err().expect("nothing is written");
+            assert_eq!(error.kind(), Kind::Damaged, "{how}: {error}");
+            assert!(error.to_string().contains("repair"), "{how}: {error}");
+            let again = Archive::create(&Local::new(known.archive.path()), &SMALL, 5);
+            assert_eq!(again.unwrap_err().kind(), Kind::Exists, "{how}: no other archive is made over it");
+            let done = repair(&known.archive.open(), &RepairOptions::default(), &Heard::default()).unwrap();
+            assert!(done.is_whole(), "{how}: {done:?}");
+            let now = known.archive.open().header().clone();
+            if how.contains("text") {
+                assert_eq!(now.chunker, Parameters::default().chunker);
+                made_up.push(now.archive);
+            } else {
+                assert_eq!(now, header, "{how}: the text has told");
+            }
+            known.archive.notices.lock().unwrap().clear();
+            known.answers(how);
+            assert!(!known.told(|notice| matches!(notice, Notice::PassedOver(..))), "{how}");
+            assert_eq!(known.archive.verify(true).damage, [], "{how}");
+            known.archive.try_backup().unwrap_or_else(|error| panic!("{how}: {error}"));
+            let id = known.archive.backup();
+            assert!(contents_of(&known.archive.open(), id).unwrap() == known.held[1].1, "{how}");
         }
-        let error = error(known.archive.try_open());
-        assert_eq!(error.kind(), kind);
-        assert!(
-            error.to_string().contains("header") && error.to_string().contains(known.archive.path().to_str().unwrap()),
-            "{error}"
-        );
     }
-    fs::remove_file(known.archive.path().join("header.copy")).unwrap();
-    let error = error(known.archive.try_open());
-    assert_eq!(error.kind(), Kind::NoArchive, "{error}");
+    both(&known.archive.path(), &|path| assert!(path.exists()));
+    assert!(
+        made_up.len() == 2 && made_up[0] == made_up[1] && made_up[0] != header.archive,
+        "every copy gets the same id"
+    );
+}
+
+#[test]
+fn where_nothing_is_there_is_no_archive() {
+    let archive = TestArchive::unmade();
+    assert_eq!(error(archive.try_open()).kind(), Kind::NoArchive);
+    fs::create_dir(archive.path()).unwrap();
+    assert_eq!(error(archive.try_open()).kind(), Kind::NoArchive);
+    fs::write(archive.path().join("header"), "rubbish").unwrap();
+    let error = error(archive.try_open());
+    assert_eq!(error.kind(), Kind::Damaged);
+    assert!(
+        error.to_string().contains("header") && error.to_string().contains(archive.path().to_str().unwrap()),
+        "{error}"
+    );
 }
 
 fn error<T>(result: Result<T, Error>) -> Error {

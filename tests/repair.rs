@@ -406,3 +406,50 @@ fn nothing_is_deleted_and_others_are_kept_out() {
         archive.objects_in("quarantine/").into_iter().map(|(_, path): (_, PathBuf)| fs::read(path).unwrap()).collect();
     assert!(kept.is_superset(&damaged));
 }
+
+/// One wrong bit in every object, both copies of the header among them: `repair` refused to begin.
+#[test]
+fn a_wrong_bit_in_every_object_at_once_is_mended() {
+    let whole = Whole::new();
+    let readme = fs::read(whole.archive.path().join("README.txt")).unwrap();
+    let mut random = Random(7);
+    for turn in 0..4 {
+        let archive = whole.archive.copy();
+        for (name, bytes) in &whole.objects {
+            flip(&archive.path().join(name), random.below(bytes.len() as u64 * 8));
+        }
+        flip(&archive.path().join("README.txt"), random.below(readme.len() as u64 * 8));
+        if turn % 2 == 0 {
+            fs::remove_dir_all(archive.cache()).unwrap();
+        }
+        let restored = restorable(&archive.open(), &whole.held);
+        assert!(restored.iter().zip(&whole.held).all(|(found, (_, held))| found == held), "turn {turn}: read as it is");
+        let done = repaired(&archive, &RepairOptions::default()).unwrap_or_else(|error| panic!("turn {turn}: {error}"));
+        assert!(done.is_whole(), "turn {turn}: {done:?}");
+        for (name, bytes) in &whole.objects {
+            let made_anew = ["segments/", "derived/"].iter().any(|folder| name.starts_with(folder));
+            let now = fs::read(archive.path().join(name)).ok();
+            assert!(made_anew || now.as_ref() == Some(bytes), "turn {turn}: {name}");
+        }
+        assert_eq!(fs::read(archive.path().join("README.txt")).unwrap(), readme, "turn {turn}");
+        let found = archive.verify(true);
+        assert!(found.damage.is_empty() && found.affected.is_empty(), "turn {turn}: {:?}", found.damage);
+        let restored = restorable(&archive.open(), &whole.held);
+        assert!(restored.iter().zip(&whole.held).all(|(found, (_, held))| found == held), "turn {turn}");
+        archive.backup();
+    }
+}
+
+/// A text that somebody has written for himself is left alone.
+#[test]
+fn only_a_damaged_text_is_made_anew() {
+    let whole = Whole::new();
+    let readme = whole.archive.path().join("README.txt");
+    fs::write(&readme, "photos of our children").unwrap();
+    assert_eq!(repaired(&whole.archive, &RepairOptions::default()).unwrap().steps, []);
+    assert_eq!(fs::read(&readme).unwrap(), b"photos of our children");
+    fs::remove_file(&readme).unwrap();
+    let done = repaired(&whole.archive, &RepairOptions::default()).unwrap();
+    assert_eq!(done.steps, [("README.txt".to_owned(), Remedy::Remake)]);
+    assert!(fs::read_to_string(&readme).unwrap().contains("restore latest"));
+}

@@ -13,7 +13,7 @@ use std::sync::atomic::Ordering;
 
 use common::{Heard, Random, SMALL, TestArchive, album, contents, contents_of, options};
 use rustix::io::Errno;
-use snapkeep::archive::Archive;
+use snapkeep::archive::{Archive, Repairer};
 use snapkeep::error::{Kind, Result};
 use snapkeep::op::{Backup, backup};
 use snapkeep::store::{Local, Put, Store};
@@ -465,5 +465,6 @@ fn making_an_archive_that_fails_leaves_a_place_where_one_can_be_made() {
         }
         fs::write(archive.source().join("photo"), "x").unwrap();
         archive.backup();
+        assert!(!Repairer::lacks_readme(&archive.open()).unwrap(), "at call {from}: its text names this archive");
     }
 }

@@ -6,15 +6,19 @@ use std::sync::Arc;
 
 use libfuzzer_sys::fuzz_target;
 use snapkeep::archive::Archive;
-use snapkeep::format::{HEADER_LEN, Header, names};
+use snapkeep::format::{HEADER_BLOCK_LEN, Header, names};
 use snapkeep::parity::Parity;
 use snapkeep::store::{Memory, Store};
 
 fuzz_target!(|bytes: &[u8]| {
     header(bytes);
-    if bytes.len() >= HEADER_LEN - 32 {
-        let rest = &bytes[..HEADER_LEN - 32];
-        let whole = [rest, blake3::hash(rest).as_bytes()].concat();
+    // Whatever is left of it, nothing but a block whose hash fits counts.
+    if let Ok(salvaged) = Header::salvage(&[bytes]) {
+        assert!(Header::decode(&salvaged.encode()).is_ok_and(|again| again == salvaged));
+    }
+    if bytes.len() >= HEADER_BLOCK_LEN - 32 {
+        let rest = &bytes[..HEADER_BLOCK_LEN - 32];
+        let whole = [rest, blake3::hash(rest).as_bytes()].concat().repeat(8);
         if header(&whole) {
             let store = Memory::new();
             store.put_new(names::HEADERS[1], &[&whole]).expect("it is put");

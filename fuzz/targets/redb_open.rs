@@ -40,7 +40,8 @@ fn sound() -> Sound {
         writer.finish().expect("it is written");
     }
     drop(archive);
-    let path = cache.join(id.to_hex()).join("index.redb");
+    let place = std::fs::read_dir(cache.join(id.to_hex())).expect("it has a folder").next();
+    let path = place.expect("one place").expect("it is listed").path().join("index.redb");
     let index = fs::read(&path).expect("the index");
     Sound { store, index, cache, path, chunks }
 }

@@ -79,7 +79,7 @@ fn write() -> Result<(), Box<dyn std::error::Error>> {
             }
         }
     }
-    seed("header", "header", &store.get(names::HEADERS[0], 96)?)?;
+    seed("header", "header", &store.get(names::HEADERS[0], 768)?)?;
     // What these targets take is made of single bytes: see how each reads them.
     for (number, name) in [&b"album"[..], b"..", b"a/b", b"CON", b"\x1b[31m", b"b\0c"].into_iter().enumerate() {
         let part = [&[4, number as u8][..], name, &[number as u8, 1, 2, 1]].concat();

@@ -8,16 +8,15 @@
 use std::sync::Arc;
 
 use crate::error::{Error, Kind, Result};
-use crate::format::names;
 use crate::store::{Leftovers, Lock, LockMode, Object, Put, Store};
 
-/// A store whose unreadable objects are damaged ones.
-pub(super) struct Answering(pub(super) Arc<dyn Store>);
+/// A store whose unreadable objects are damaged ones; and objects that are always there.
+pub(super) struct Answering(pub(super) Arc<dyn Store>, pub(super) Vec<String>);
 
 impl Answering {
     fn judged<T>(&self, read: Result<T>) -> Result<T> {
         read.map_err(|error| match error.kind() {
-            Kind::Store if is_of_the_medium(&error) && answers(&*self.0) => error.of_kind(Kind::Damaged),
+            Kind::Store if is_of_the_medium(&error) && answers(&*self.0, &self.1) => error.of_kind(Kind::Damaged),
             Kind::Missing => self.still_there().err().unwrap_or(error),
             _ => error,
         })
@@ -26,8 +25,8 @@ impl Answering {
     /// In the empty folder of a drive that is no longer mounted nothing is there, and that says nothing of any object.
     fn still_there(&self) -> Result<()> {
         let mut trouble = None;
-        for header in names::HEADERS {
-            match self.0.len(header) {
+        for sign in &self.1 {
+            match self.0.len(sign) {
                 Ok(Some(_)) => return Ok(()),
                 Ok(None) => {}
                 Err(error) => trouble = Some(error),
@@ -40,8 +39,8 @@ impl Answering {
 }
 
 /// Whether a store still answers for what is always there.
-pub(super) fn answers(store: &dyn Store) -> bool {
-    names::HEADERS.iter().any(|header| store.answers(header))
+pub(super) fn answers(store: &dyn Store, signs: &[String]) -> bool {
+    signs.iter().any(|sign| store.answers(sign))
 }
 
 /// Whether an object is damaged because the drive cannot read it.
@@ -50,7 +49,7 @@ pub(super) fn is_unreadable(error: &Error) -> bool {
 }
 
 /// Whether it is what systems answer for a sector that cannot be read, or for what a file system keeps and finds broken.
-fn is_of_the_medium(error: &Error) -> bool {
+pub(super) fn is_of_the_medium(error: &Error) -> bool {
     let Some(error) = error.io() else { return false };
     #[cfg(unix)]
     {

@@ -7,13 +7,15 @@
 
 use std::collections::HashMap;
 
-use super::{Archive, Parameters};
+use super::{Archive, Parameters, header};
 use crate::error::{Error, Kind, Result};
-use crate::format::{HEADER_LEN, Header, names};
+use crate::format::{Header, names};
 use crate::id::{ArchiveId, PackId};
 use crate::store::{Leftovers, Put, Store};
 
 const README: &str = include_str!("README.txt");
+/// A longer header is none of ours.
+const LONGEST: u64 = 1 << 16;
 
 impl Archive {
     /// Makes a new archive in an empty store, or where a power cut left one half made.
@@ -30,11 +32,11 @@ impl Archive {
             .map_err(|error| Error::new(Kind::Internal, "drawing a random number", error.to_string()))?;
         let archive = ArchiveId::from_bytes(id);
         let Parameters { chunker, pack_size, parity_permille } = *parameters;
-        let header = Header { archive, created, chunker, pack_size, parity_permille }.encode();
-        put_readme(store)?;
+        let header = Header { archive, created, chunker, pack_size, parity_permille };
+        put_readme(store, &readme(&header))?;
         let [first, copy] = names::HEADERS;
         for name in [copy, first] {
-            if store.put_new(name, &[&header])? == Put::Existed {
+            if store.put_new(name, &[&header.encode()])? == Put::Existed {
                 return Err(exists("another process is making one"));
             }
         }
@@ -66,19 +68,17 @@ impl Archive {
     }
 }
 
-/// Whether there is an archive, or might have been one. Half a header and nothing else is none, and is removed.
+/// Whether there is an archive, or might have been one, whose headers are lost. Half a header and nothing else is none, and is
+/// removed.
 fn is_taken(store: &dyn Store) -> Result<bool> {
     let mut halves = Vec::new();
     for name in names::HEADERS {
-        match store.get(name, HEADER_LEN as u64).and_then(|bytes| Header::decode(&bytes)) {
+        match store.get(name, LONGEST).and_then(|bytes| Header::salvage(&[&bytes])) {
             Err(error) if error.kind() == Kind::Missing => {}
             Err(error) if error.kind() == Kind::Damaged => halves.push(name),
             Err(error) if error.kind() != Kind::Unsupported => return Err(error),
             _ => return Ok(true),
         }
-    }
-    if halves.is_empty() {
-        return Ok(false);
     }
     let folders = names::PLACES.into_iter().filter(|place| !place.is_empty());
     for folder in folders.chain([names::PACKS]) {
@@ -90,13 +90,24 @@ fn is_taken(store: &dyn Store) -> Result<bool> {
     Ok(false)
 }
 
-/// Puts the text for whoever finds the archive, but not over somebody else's.
-fn put_readme(store: &dyn Store) -> Result<()> {
-    match store.put_new(names::README, &[README.as_bytes()]) {
+/// Puts the text for whoever finds the archive, but not over somebody else's. One that a power cut left of another beginning
+/// says what another header says.
+fn put_readme(store: &dyn Store, text: &str) -> Result<()> {
+    match store.put_new(names::README, &[text.as_bytes()]) {
         Err(error) if error.kind() == Kind::Exists => match store.len(names::README)? {
-            Some(0) => store.replace(names::README, &[README.as_bytes()]),
+            Some(0) => store.replace(names::README, &[text.as_bytes()]),
             _ => Ok(()),
         },
+        Ok(Put::Existed) => {
+            let found = store.get(names::README, text.len() as u64)?;
+            let is_ours = found.starts_with(README.as_bytes()) && found != text.as_bytes();
+            if is_ours { store.replace(names::README, &[text.as_bytes()]) } else { Ok(()) }
+        }
         done => done.map(drop),
     }
+}
+
+/// The text, with what the header says as its last line.
+pub(super) fn readme(header: &Header) -> String {
+    format!("{README}{}\n", header::line(header))
 }

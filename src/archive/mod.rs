@@ -18,6 +18,7 @@ mod moves;
 mod notes;
 mod packs;
 mod past;
+mod place;
 mod reader;
 mod repair;
 mod rewrite;
@@ -47,7 +48,7 @@ pub use trees::{Gap, Listing, chunks_of, entries_of, readable_entries_of, store_
 pub use writer::{Packing, Writer, Written};
 
 use crate::error::{Error, Kind, Result};
-use crate::format::{Chunker, Header, Mark, PackContent, names};
+use crate::format::{Chunker, Header, Mark, PackContent, SegmentPack, names};
 use crate::id::{ChunkId, MarkId, PackId, SegmentId, SnapshotId};
 use crate::parity;
 use crate::store::{Leftovers, Lock, LockMode, Put, Store};
@@ -124,25 +125,31 @@ type Marks = Arc<Vec<(MarkId, Mark)>>;
 struct Looked {
     refreshed: Option<HashSet<SegmentId>>,
     refilled: Option<HashSet<SegmentId>>,
+    asked: Option<HashSet<SegmentId>>,
 }
 
 impl Archive {
-    /// Opens the archive in this store. Its index lies in `cache`, in a folder named after the archive's id, and is
-    /// brought up to date here; without a place for it, it is kept in memory.
+    /// Opens the archive in this store. Its index lies in `cache`, one for each place that a copy of the archive lies in, and
+    /// is brought up to date here; without a place for it, it is kept in memory.
     ///
     /// # Errors
-    /// [`Kind::NoArchive`] if there is none, or what the store or both copies of the header are.
+    /// [`Kind::NoArchive`] if there is none, or what the store is. An archive that has lost its header is opened for reading.
     pub fn open(store: Arc<dyn Store>, cache: Option<&Path>, notify: Notify) -> Result<Self> {
         let headers = header::Headers::read(&*store, &notify)?;
         let header = &headers.header;
-        let store: Arc<dyn Store> = Arc::new(answering::Answering(store));
+        let store: Arc<dyn Store> = Arc::new(answering::Answering(store, headers.signs.clone()));
         let index = match cache {
             None => Index::in_memory(header.archive),
             Some(cache) => {
-                let path = cache.join(header.archive.to_hex()).join("index.redb");
-                let existed = path.exists();
-                let (index, fault) = Index::open(&path, header.archive);
+                let place = place::Place::of(&*store, cache, &header.archive);
+                let existed = place.index().exists();
+                if !existed {
+                    place.make_room();
+                }
+                let (index, fault) = Index::open(&place.index(), header.archive);
+                let same = index.claim(&place.headers);
                 match fault {
+                    None if !same => notify(Notice::IndexRebuilt("another copy of it lies there now".to_owned())),
                     Some(why) => notify(Notice::IndexRebuilt(why)),
                     None if !existed && has_segments(&*store)? => {
                         notify(Notice::IndexRebuilt("there was none on this computer".to_owned()));
@@ -182,7 +189,7 @@ impl Archive {
 
     /// Whether the store still answers: an error of one object is not that of a drive that is gone, then.
     pub fn is_reachable(&self) -> bool {
-        answering::answers(&*self.store)
+        answering::answers(&*self.store, &self.headers.signs)
     }
 
     /// The way out.
@@ -335,7 +342,60 @@ impl Archive {
             looked.refilled = Some(listed);
             return Ok(true);
         }
+        if looked.asked.as_ref() != Some(&listed) {
+            self.ask_packs()?;
+            looked.asked = Some(listed);
+            return Ok(true);
+        }
         Ok(false)
+    }
+
+    /// Fills the index again from the packs alone, before anything that a segment or directory does not tell of is called
+    /// lost: a segment may be whole and wrong. Each pack's own directory counts; where a segment says something else, or
+    /// something damaged was met in the pack, it is read whole: as it was, if its recovery data tell, and else frame by frame.
+    fn ask_packs(&self) -> Result<()> {
+        self.notify(Notice::IndexRebuilt("a chunk was in no pack that should have it".to_owned()));
+        let (mut told, mut segments) = (HashMap::new(), Vec::new());
+        for id in self.listed_segments()? {
+            match self.read_segment(&id) {
+                Ok(segment) => {
+                    told.extend(segment.packs.into_iter().map(|pack| (pack.id, pack)));
+                    segments.push(id);
+                }
+                Err(error) => self.pass_over(names::segment(&id), error)?,
+            }
+        }
+        let present = self.present_packs(Leftovers::Leave)?;
+        let mut packs = Vec::with_capacity(present.len());
+        // One after the other: whoever waits here on the threads of a restore may be holding what they need.
+        for (id, len) in &present {
+            match self.own_words(id, *len, told.get(id)) {
+                Ok(pack) => packs.push(pack),
+                Err(error) => self.pass_over(names::pack(id), error)?,
+            }
+        }
+        let (told, loose): (Vec<_>, Vec<_>) =
+            packs.into_iter().partition(|pack: &SegmentPack| told.contains_key(&pack.id));
+        self.index.start_over();
+        let changes = [
+            Change { packs: &told, segments: &segments, ..Change::default() },
+            Change { packs: &loose, ..Change::default() },
+        ];
+        if changes.iter().try_for_each(|change| self.index.apply(change)).is_err() {
+            self.notify(Notice::IndexInMemory);
+            self.index.leave_file();
+            changes.iter().try_for_each(|change| self.index.apply(change))?;
+        }
+        self.merge_new()
+    }
+
+    /// What a pack says of itself, held against what a segment says of it.
+    fn own_words(&self, id: &PackId, len: u64, told: Option<&SegmentPack>) -> Result<SegmentPack> {
+        match read_directory(&*self.store, id, len) {
+            Ok(pack) if told.is_none_or(|told| *told == pack) && !self.distrusts(id) => Ok(pack),
+            Err(error) if error.kind() != Kind::Damaged => Err(error),
+            _ => packs::read_frames(&*self.store, id, told),
+        }
     }
 
     /// Fills the index again, from all segments and from the packs that no segment tells of.
@@ -350,11 +410,7 @@ impl Archive {
     /// Takes packs into the index that no segment tells of: an interrupted run left them, or their segment is lost. For
     /// a writer these are also the ones that a reader took in before: it must make them durable, since whoever wrote them
     /// may not have come so far, and tell of them.
-    pub(crate) fn adopt(
-        &self,
-        present: &HashMap<PackId, u64>,
-        for_writer: bool,
-    ) -> Result<Vec<crate::format::SegmentPack>> {
+    pub(crate) fn adopt(&self, present: &HashMap<PackId, u64>, for_writer: bool) -> Result<Vec<SegmentPack>> {
         let mut adopted = Vec::new();
         for (id, len) in present {
             if self.index.pack(id).is_some_and(|pack| !(for_writer && pack.loose)) {
@@ -380,7 +436,7 @@ impl Archive {
     }
 
     /// What a pack holds, by its directory; where that is damaged, by the mended one, or else by its frames.
-    fn describe(&self, id: &PackId, len: u64) -> Result<crate::format::SegmentPack> {
+    fn describe(&self, id: &PackId, len: u64) -> Result<SegmentPack> {
         match read_directory(&*self.store, id, len) {
             Err(error) if error.kind() == Kind::Damaged => match self.mended_pack(id)? {
                 Some(bytes) => directory_of(id, &bytes),

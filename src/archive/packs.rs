@@ -1,7 +1,7 @@
 //! What a pack holds, asked of the pack itself: its directory at the end, or, where that is damaged, its frames one by
 //! one from the front.
 
-use super::mend::readable;
+use super::mend::{readable, restored};
 use super::reader::unpack_frame;
 use crate::error::{Error, Kind, Result};
 use crate::format::{
@@ -67,6 +67,37 @@ pub fn directory_of(id: &PackId, pack: &[u8]) -> Result<SegmentPack> {
     let directory = pack.get(frames_end as usize..start).unwrap_or_default();
     let rows = decode_directory(directory, frames_end, &hash).map_err(|error| error.within(doing()))?;
     of_rows(id, rows).ok_or_else(|| damaged("it mixes photo data and metadata, or is empty"))
+}
+
+/// What a pack holds, from every byte of it: as it was, if that can be told, and else what is whole in it now. Where its own
+/// directory, or what is `told` of it, says otherwise than its frames do, the frames count.
+///
+/// # Errors
+/// Damaged if not one frame is whole, missing, or the store's error.
+pub(super) fn read_frames(store: &dyn Store, id: &PackId, told: Option<&SegmentPack>) -> Result<SegmentPack> {
+    let name = names::pack(id);
+    let bytes = match restored(store, &name, id.as_bytes(), MAX_PACK_LEN) {
+        Ok(restored) => restored.bytes,
+        Err(error) if error.kind() == Kind::Damaged => readable(store, &name, MAX_PACK_LEN)?.0,
+        Err(error) => return Err(error),
+    };
+    let frame = |row: &Row| {
+        let start = row.offset as usize;
+        bytes.get(start..start + row.frame_len() as usize)
+    };
+    let is_whole =
+        |row: &Row| frame(row).is_some_and(|frame| unpack_frame(row.frame.kind, &row.frame.id, frame).is_ok());
+    let mut rows = find_frames(&bytes);
+    let listed = directory_of(id, &bytes).map(|pack| pack.rows).unwrap_or_default();
+    rows.extend(listed.into_iter().chain(told.into_iter().flat_map(|pack| pack.rows.clone())));
+    rows.sort_by_key(|row| row.offset);
+    rows.dedup();
+    rows.retain(is_whole);
+    let nothing = || Error::new(Kind::Damaged, format!("looking for frames in pack {name}"), "there are none");
+    let content = PackContent::of(rows.first().ok_or_else(nothing)?.frame.kind);
+    let content = pack_content(&bytes).unwrap_or(content);
+    rows.retain(|row| PackContent::of(row.frame.kind) == content);
+    of_rows(id, rows).ok_or_else(nothing)
 }
 
 /// Finds the frames of a pack whose directory is lost.

@@ -5,6 +5,7 @@
 //! A crash leaves a copy too many, or an object that lies in quarantine only: mending looks there as well.
 
 use super::answering::is_unreadable;
+use super::create::readme;
 use super::segments::put_segments;
 use super::writer::{Writer, protect};
 use super::{
@@ -48,6 +49,11 @@ impl Archive {
     /// [`Kind::InUse`] while any other process writes to it, [`Kind::NoLocks`] where nobody can tell.
     pub fn repairer(&self) -> Result<Repairer<'_>> {
         let mut alone = Vec::new();
+        let there = |name: &str| Ok(self.store().len(name)?.is_some());
+        if !there(names::HEADERS[0])? && !there(names::HEADERS[1])? {
+            // An archive is held by its header, and adding it takes nothing from anybody.
+            self.store().put_new(names::HEADERS[0], &[&self.header().encode()])?;
+        }
         for name in names::HEADERS {
             if self.store().len(name)?.is_some() {
                 alone.push(self.hold_alone(name)?);
@@ -82,6 +88,28 @@ impl<'a> Repairer<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Whether the text for whoever finds the archive is lost or damaged. One that somebody has edited is left alone.
+    ///
+    /// # Errors
+    /// The store's error.
+    pub fn lacks_readme(archive: &Archive) -> Result<bool> {
+        let text = readme(archive.header());
+        match archive.store().get(names::README, text.len() as u64) {
+            Ok(found) => Ok(found.is_empty() || found.len() == text.len() && found != text.as_bytes()),
+            Err(error) if error.kind() == Kind::Missing || is_unreadable(&error) => Ok(true),
+            Err(error) if error.kind() == Kind::Damaged => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Makes that text anew.
+    ///
+    /// # Errors
+    /// The store's error.
+    pub fn remake_readme(&self) -> Result<()> {
+        self.put_in_place(names::README, readme(self.archive.header()).as_bytes())
     }
 
     /// Moves an object into quarantine, unless it is a whole pack: the rescue of its chunks may have made it so.

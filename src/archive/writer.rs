@@ -1,10 +1,26 @@
 //! The way in: known? → codec → frame → pack → store → segment.
 //!
 //! A chunk counts as known only if the index names a pack that is there with the right length, and in which nothing damaged
-//! has been met. Packs are closed and
+//! has been met. What that is worth, since a segment or a directory on the drive may say anything, depends on where the
+//! knowledge comes from:
+//!
+//! | what is known of a chunk | it counts for |
+//! |---|---|
+//! | a segment, or a directory when the index was filled, names a place of it | readers, who check what they read |
+//! | the pack's own directory, read in this run, says the same | what a snapshot records already: files that were not read, since they are as they were or have moved |
+//! | this program has written the pack here, and this place's own index says so | everything |
+//! | the chunk itself was read here in this run, unpacked and hashed | everything |
+//! | nothing, but all packs are there that were known when the snapshot was recorded here ([`Writer::holds_all_of`]) | what that snapshot records |
+//!
+//! "Everything" is above all that bytes of the source are not stored again because they are known. So after the index was
+//! lost, an unchanged source costs a look at the directories of its packs and no photo's bytes: its chunks were there when its
+//! snapshot was committed; and what was copied or renamed by others is read here once, as it is read at the source.
+//!
+//! Packs are closed and
 //! written in the background, each durable before [`Writer::finish`] writes the segment. A writer that failed once
 //! stays failed: every later call returns an error, and no segment is written, so no snapshot can follow.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -13,14 +29,15 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::segments::put_segments;
-use super::{Archive, Change, Location, MAX_PACK_LEN, PackInfo, put_checked, put_parity};
+use super::{Archive, Change, Location, MAX_PACK_LEN, PackInfo, put_checked, put_parity, read_directory, unpack_frame};
 use crate::chunk::Chunk;
 use crate::codec::{self, Choice, Encoded};
 use crate::error::{Error, Kind, Result};
 use crate::format::{
-    FrameHeader, Hint, PackContent, Row, SegmentPack, encode_frame_header, encode_pack_end, encode_pack_start, names,
+    FrameHeader, Hint, PackContent, Row, SegmentPack, decode_frame_header, encode_frame_header, encode_pack_end,
+    encode_pack_start, names,
 };
-use crate::id::{ChunkId, PackId, SnapshotId};
+use crate::id::{ChunkId, ChunkKind, PackId, SnapshotId};
 use crate::parity::Parity;
 use crate::store::{Leftovers, Lock, Store};
 
@@ -72,6 +89,10 @@ pub struct Writer<'a> {
     present: HashMap<PackId, u64>,
     adopted: Vec<SegmentPack>,
     claimed: Mutex<HashSet<ChunkId>>,
+    /// Chunks that were read in this run and are what their names say.
+    read: Mutex<HashSet<ChunkId>>,
+    /// What the directories say that were read in this run; none of a pack whose directory is damaged.
+    listed: Mutex<HashMap<PackId, Option<Listed>>>,
     open: [Mutex<Open>; 2],
     sink: Option<SyncSender<Open>>,
     workers: Vec<JoinHandle<()>>,
@@ -79,6 +100,9 @@ pub struct Writer<'a> {
     chunks: AtomicU64,
     added: AtomicU64,
 }
+
+/// The rows of a directory, in short.
+type Listed = HashSet<[u8; 16]>;
 
 /// What the background threads share with the writer.
 struct Shared {
@@ -163,6 +187,8 @@ impl<'a> Writer<'a> {
             present,
             adopted,
             claimed: Mutex::default(),
+            read: Mutex::default(),
+            listed: Mutex::default(),
             open: [PackContent::Data, PackContent::Metadata].map(|content| Mutex::new(Open::new(content, Vec::new()))),
             workers: workers.collect(),
             sink: Some(sink),
@@ -172,9 +198,70 @@ impl<'a> Writer<'a> {
         })
     }
 
-    /// Whether the archive holds this chunk where a reader would find it.
+    /// Whether the archive holds this chunk where a reader would find it, as surely as what a snapshot records already
+    /// has to be known.
+    ///
+    /// # Errors
+    /// The store's error.
     pub fn knows(&self, id: &ChunkId) -> Result<bool> {
-        Ok(self.archive.locate(id)?.iter().any(|place| self.counts(place)) || guard(&self.claimed).contains(id))
+        if guard(&self.claimed).contains(id) {
+            return Ok(true);
+        }
+        for place in self.archive.locate(id)?.iter().filter(|place| self.counts(place)) {
+            let kind = place.row.frame.kind;
+            if place.sure || self.is_listed(place)? || self.reads(kind, id, place)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// The same, so surely that these bytes need not be stored.
+    fn has(&self, kind: ChunkKind, id: &ChunkId) -> Result<bool> {
+        for place in self.archive.locate(id)?.iter().filter(|place| self.counts(place)) {
+            if place.row.frame.kind == kind && (place.sure || self.reads(kind, id, place)?) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Whether the pack's own directory says the same of this place.
+    fn is_listed(&self, place: &Location) -> Result<bool> {
+        let mut listed = guard(&self.listed);
+        let rows = match listed.entry(place.pack) {
+            Entry::Occupied(rows) => rows.into_mut(),
+            Entry::Vacant(free) => match read_directory(&*self.shared.store, &place.pack, place.pack_len) {
+                Ok(pack) => free.insert(Some(pack.rows.iter().map(in_short).collect())),
+                Err(error) if error.kind().is_of_an_object() => free.insert(None),
+                Err(error) => return Err(error),
+            },
+        };
+        Ok(rows.as_ref().is_some_and(|rows| rows.contains(&in_short(&place.row))))
+    }
+
+    /// Whether this place holds the chunk: it is read, unpacked and hashed, once in a run.
+    fn reads(&self, kind: ChunkKind, id: &ChunkId, place: &Location) -> Result<bool> {
+        if guard(&self.read).contains(id) {
+            return Ok(true);
+        }
+        let (name, offset) = (names::pack(&place.pack), u64::from(place.row.offset));
+        let frame = match self.shared.store.get_range(&name, offset, place.row.frame_len() as usize) {
+            Err(error) if error.kind().is_of_an_object() => {
+                self.archive.distrust(place.pack);
+                return Ok(false);
+            }
+            read => read?,
+        };
+        let unpacked = unpack_frame(kind, id, &frame);
+        // A frame that is whole and another's speaks against what was said of it, and not against the pack.
+        let is_this = decode_frame_header(&frame).map_or(true, |header| header.id == *id);
+        match unpacked {
+            Ok(_) => drop(guard(&self.read).insert(*id)),
+            Err(error) if error.kind() == Kind::Damaged && is_this => self.archive.distrust(place.pack),
+            Err(_) => {}
+        }
+        Ok(guard(&self.read).contains(id))
     }
 
     /// Whether the archive holds all that a snapshot needs, without a look at each chunk: when it was recorded, the index
@@ -200,8 +287,7 @@ impl<'a> Writer<'a> {
         if self.shared.failed.load(Ordering::Acquire) {
             return Err(self.failure());
         }
-        let there = |place: &Location| place.row.frame.kind == chunk.kind() && self.counts(place);
-        if self.archive.locate(&chunk.id())?.iter().any(there) || !guard(&self.claimed).insert(chunk.id()) {
+        if self.has(chunk.kind(), &chunk.id())? || !guard(&self.claimed).insert(chunk.id()) {
             return Ok(false);
         }
         let (encoded, hint) = pack(chunk.bytes(), hint, &self.packing);
@@ -238,7 +324,7 @@ impl<'a> Writer<'a> {
 
     /// The same, unless the chunk is known. Whether it was new.
     pub(super) fn add_unknown(&self, frame: FrameHeader, stored: &[u8]) -> Result<bool> {
-        if self.knows(&frame.id)? || !guard(&self.claimed).insert(frame.id) {
+        if self.has(frame.kind, &frame.id)? || !guard(&self.claimed).insert(frame.id) {
             return Ok(false);
         }
         self.add(frame, stored)?;
@@ -277,7 +363,7 @@ impl<'a> Writer<'a> {
         let mut indexed = true;
         if !packs.is_empty() {
             let segments = put_segments(&*self.shared.store, &packs)?;
-            let change = Change { packs: &packs, segments: &segments, ..Change::default() };
+            let change = Change { packs: &packs, segments: &segments, sure: &written, ..Change::default() };
             if self.archive.index().apply(&change).is_err() {
                 indexed = false;
                 self.archive.index().start_over(); // the next command fills it again
@@ -433,6 +519,18 @@ fn repaired(store: &dyn Store) -> Result<impl Iterator<Item = PackId>> {
     let kept = store.list(&names::quarantine(names::PACKS), Leftovers::Leave)?;
     let ids = kept.into_iter().filter_map(|object| PackId::from_hex(names::last(&object.name).split('.').next()?));
     Ok(ids.collect::<HashSet<PackId>>().into_iter())
+}
+
+/// A row of a directory, so short that many of them take little memory.
+fn in_short(row: &Row) -> [u8; 16] {
+    let frame = &row.frame;
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(frame.id.as_bytes()).update(&row.offset.to_le_bytes());
+    hasher.update(&frame.stored_len.to_le_bytes()).update(&frame.plain_len.to_le_bytes());
+    hasher.update(&[frame.kind.number(), frame.codec, frame.codec_version]);
+    let mut short = [0; 16];
+    short.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
+    short
 }
 
 fn guard<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -1,14 +1,19 @@
 //! The header: an archive's identity and the parameters its writers keep to.
 //!
-//! It lies in the archive twice; each copy carries its own hash, so either one alone is enough.
+//! It lies in the archive twice, and each copy says the same eight times, each time with a hash of its own: any one that is whole is
+//! enough, and where none is, most of them still tell each bit. So no few wrong bits lose it, wherever they are.
 
 use super::bytes::{ENVELOPE_LEN, ObjectKind, Reader, envelope};
 use super::{damaged, unsupported};
-use crate::error::Result;
+use crate::error::{Kind, Result};
 use crate::id::ArchiveId;
 
-/// Bytes of a header object.
-pub const HEADER_LEN: usize = 96;
+/// Bytes of a header object: its block so many times.
+pub const HEADER_LEN: usize = TIMES * HEADER_BLOCK_LEN;
+/// Bytes of one block, which says all of it.
+pub const HEADER_BLOCK_LEN: usize = 96;
+/// How often a header object says it.
+const TIMES: usize = 8;
 /// The chunker that this version writes with: FastCDC 2020.
 const FASTCDC_2020: u8 = 1;
 
@@ -41,7 +46,12 @@ pub struct Header {
 impl Header {
     /// The one encoding of this header.
     pub fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(HEADER_LEN);
+        self.encode_block().repeat(TIMES)
+    }
+
+    /// One block of it.
+    pub fn encode_block(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(HEADER_BLOCK_LEN);
         out.extend_from_slice(&envelope(ObjectKind::Header));
         out.extend_from_slice(self.archive.as_bytes());
         out.extend_from_slice(&self.created.to_le_bytes());
@@ -66,7 +76,45 @@ impl Header {
         if bytes.len() != HEADER_LEN {
             return Err(damaged(format!("it has {} bytes instead of {HEADER_LEN}", bytes.len())));
         }
-        let (fields, hash) = bytes.split_at(HEADER_LEN - 32);
+        let header = Self::salvage(&[bytes])?;
+        if header.encode() == bytes { Ok(header) } else { Err(damaged("some of it is damaged")) }
+    }
+
+    /// Reads what is left of one header object, or of several that should be equal: the first block that is whole counts, and
+    /// where none is, each bit is what most blocks say it is.
+    ///
+    /// # Errors
+    /// Damaged if that is not a whole block either; unsupported if a whole block asks for something that is not known here.
+    pub fn salvage(objects: &[&[u8]]) -> Result<Self> {
+        let blocks: Vec<&[u8]> =
+            objects.iter().flat_map(|object| object.chunks_exact(HEADER_BLOCK_LEN).take(TIMES)).collect();
+        let mut fault = damaged("it is too short");
+        for block in &blocks {
+            match Self::decode_block(block) {
+                Err(error) if error.kind() == Kind::Damaged => fault = error,
+                done => return done,
+            }
+        }
+        let most = |at: usize| {
+            let bit = |bit: usize| {
+                let set = blocks.iter().filter(|block| block[at] >> bit & 1 == 1).count();
+                u8::from(set * 2 > blocks.len()) << bit
+            };
+            (0..8).fold(0, |byte, at| byte | bit(at))
+        };
+        let voted: Vec<u8> = (0..HEADER_BLOCK_LEN).map(most).collect();
+        Self::decode_block(&voted).map_err(|error| if error.kind() == Kind::Damaged { fault } else { error })
+    }
+
+    /// Reads one block.
+    ///
+    /// # Errors
+    /// As [`Header::decode`].
+    pub fn decode_block(bytes: &[u8]) -> Result<Self> {
+        if bytes.len() != HEADER_BLOCK_LEN {
+            return Err(damaged(format!("it has {} bytes instead of {HEADER_BLOCK_LEN}", bytes.len())));
+        }
+        let (fields, hash) = bytes.split_at(HEADER_BLOCK_LEN - 32);
         if blake3::hash(fields).as_bytes() != hash {
             return Err(damaged("its check sum does not match"));
         }
@@ -114,4 +162,4 @@ impl Header {
     }
 }
 
-const _: () = assert!(ENVELOPE_LEN + 16 + 8 + 4 + 12 + 4 + 4 + 32 == HEADER_LEN);
+const _: () = assert!(ENVELOPE_LEN + 16 + 8 + 4 + 12 + 4 + 4 + 32 == HEADER_BLOCK_LEN);

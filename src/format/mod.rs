@@ -18,7 +18,7 @@ mod tree;
 
 pub use bytes::{ENVELOPE_LEN, ObjectKind};
 pub use facts::{CaptureFacts, FactsBatch, FactsHead, MAX_FACTS_LEN};
-pub use header::{Chunker, HEADER_LEN, Header};
+pub use header::{Chunker, HEADER_BLOCK_LEN, HEADER_LEN, Header};
 pub use list::{ChunkRef, List, REF_LEN};
 pub use mark::{Mark, Says};
 pub use pack::{

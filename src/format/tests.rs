@@ -135,6 +135,7 @@ fn refuses_all_but<T: PartialEq + std::fmt::Debug>(bytes: &[u8], decode: impl Fn
 fn every_object_comes_back_and_nothing_else_does() {
     assert_eq!(Header::decode(&header().encode()).unwrap(), header());
     refuses_all_but(&header().encode(), Header::decode);
+    refuses_all_but(&header().encode_block(), Header::decode_block);
 
     let segment = Segment {
         packs: vec![SegmentPack { id: PackId::from_bytes([1; 32]), content: PackContent::Data, rows: rows() }],
@@ -323,12 +324,13 @@ fn what_is_newer_is_refused_as_newer_and_not_as_damaged() {
     (mark[says], mark[last]) = (1, b'p');
     assert_eq!(Mark::decode(&mark).unwrap_err().kind(), Kind::Damaged);
     // A flipped bit in a header is damage; a newer header has a hash that fits.
-    let mut header = header().encode();
+    let mut header = header().encode_block();
     header[9] = 1;
-    assert_eq!(Header::decode(&header).unwrap_err().kind(), Kind::Damaged);
+    assert_eq!(Header::decode(&header.repeat(8)).unwrap_err().kind(), Kind::Damaged);
     let hash = blake3::hash(&header[..64]);
     header[64..].copy_from_slice(hash.as_bytes());
-    assert_eq!(Header::decode(&header).unwrap_err().kind(), Kind::Unsupported);
+    assert_eq!(Header::decode(&header.repeat(8)).unwrap_err().kind(), Kind::Unsupported);
+    assert_eq!(Header::salvage(&[&header]).unwrap_err().kind(), Kind::Unsupported);
     let frame = FrameHeader { codec: 200, ..rows()[0].frame };
     assert_eq!(decode_frame_header(&encode_frame_header(&frame)).unwrap().codec, 200);
 }
@@ -417,8 +419,8 @@ fn the_test_vectors_of_the_specification_are_what_is_written() {
         ("the chunk list page of the one chunk `photo`", hex(&list)),
         ("frame header of that file chunk stored as it is", hex(&encode_frame_header(&frame))),
         (
-            "header: archive id 00 01 … 0F, created 1700000000, parity 30, sizes 262144, 1048576, 4194304, packs 33554432",
-            hex(&Header { archive, ..header() }.encode()),
+            "block of a header: archive id 00 01 … 0F, created 1700000000, parity 30, sizes 262144, 1048576, 4194304, packs 33554432",
+            hex(&Header { archive, ..header() }.encode_block()),
         ),
         (
             "page with one file `a.jpg` of the chunk `photo`, mode 0o644, owner 1000, group 100, both times 1.5 s, inode 7",
@@ -446,7 +448,7 @@ fn the_numbers_of_the_specification_are_those_of_the_code() {
         format!("| 0 | 8 | magic | {} |", spaced(&bytes::MAGIC)),
         format!("| 0 | 4 | magic | {} |", spaced(&frame_magic())),
         format!("{FRAME_HEADER_LEN} bytes and then the stored bytes"),
-        format!("{HEADER_LEN} bytes. Either copy is enough."),
+        format!("{HEADER_LEN} bytes: a block of {HEADER_BLOCK_LEN} bytes, 8 times. Either copy is enough"),
         format!("| {DIRECTORY_ROW_LEN} each | directory: a row for each frame"),
         format!("| {TRAILER_LEN} | trailer |"),
         format!("context `{}`", crate::id::TREE_CONTEXT),
@@ -464,4 +466,36 @@ fn the_numbers_of_the_specification_are_those_of_the_code() {
 
 fn spaced(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02X}")).collect::<Vec<_>>().join(" ")
+}
+
+/// One flipped bit lost a copy of the header, and one in each copy the archive.
+#[test]
+fn a_header_survives_damage_in_each_of_its_blocks() {
+    let (header, whole) = (header(), header().encode());
+    assert_eq!(whole.len(), HEADER_LEN);
+    for wrong in 1..=3 {
+        // Other bits in each block, in more blocks than are left whole: in all of them.
+        let mut bytes = whole.clone();
+        for (number, block) in bytes.chunks_exact_mut(HEADER_BLOCK_LEN).enumerate() {
+            (0..wrong).for_each(|bit| block[(number * 11 + bit * 29) % HEADER_BLOCK_LEN] ^= 1 << (number % 8));
+        }
+        assert!(bytes.chunks_exact(HEADER_BLOCK_LEN).all(|block| Header::decode_block(block).is_err()));
+        assert_eq!(Header::salvage(&[&bytes]).unwrap(), header);
+        assert_eq!(Header::decode(&bytes).unwrap_err().kind(), Kind::Damaged, "and it is known to be damaged");
+    }
+    for bit in 0..whole.len() * 8 {
+        let mut bytes = whole.clone();
+        bytes[bit / 8] ^= 1 << (bit % 8);
+        assert_eq!(Header::salvage(&[&bytes]).unwrap(), header);
+        assert!(Header::decode(&bytes).is_err());
+    }
+    for len in 0..whole.len() {
+        assert_eq!(Header::salvage(&[&whole[..len]]).is_ok(), len >= HEADER_BLOCK_LEN, "cut to {len}");
+    }
+    // Two copies of which little is left tell together what neither tells alone.
+    let (mut one, mut other) = (whole[..2 * HEADER_BLOCK_LEN].to_vec(), whole[..HEADER_BLOCK_LEN].to_vec());
+    (one[5], one[HEADER_BLOCK_LEN + 6], other[7]) = (0, 0, 0);
+    assert!(Header::salvage(&[&one]).is_err() && Header::salvage(&[&other]).is_err());
+    assert_eq!(Header::salvage(&[&one, &other]).unwrap(), header);
+    assert!(Header::salvage(&[]).is_err() && Header::salvage(&[&[0; HEADER_LEN]]).is_err());
 }

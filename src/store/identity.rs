@@ -2,13 +2,13 @@
 //!
 //! | what is there | what counts |
 //! |---|---|
-//! | a file system with inode numbers and birth times of its own (ext4, XFS, btrfs, NTFS, APFS, tmpfs) | inode, birth time |
+//! | a file system with inode numbers and birth times of its own (ext4, XFS, btrfs, NTFS, APFS, tmpfs) | inode, birth time; of ext4, btrfs and ZFS the file system's own id as well |
 //! | one that has no birth times (NFS, older ext) | inode, times of change of a file, path |
 //! | one that makes inode numbers up (FAT, exFAT, FUSE) | birth time or time of change, in steps of 2 s, path |
 //!
 //! A copy is born later than what it is a copy of, and has another inode; no program sets either. A drive that is plugged in
-//! again keeps both, whatever its device number is then. Only a copy of a whole partition, bit for bit, is taken for what
-//! it is a copy of. Where birth times are lacking the path stands in; there a drive under another path counts as another
+//! again keeps both, whatever its device number is then; so do a snapshot of a btrfs or ZFS, which has another id. Only a copy of
+//! a whole partition, bit for bit, is taken for what it is a copy of. Where birth times are lacking the path stands in; there a drive under another path counts as another
 //! one, which costs time and nothing else.
 
 use std::path::Path;
@@ -22,9 +22,10 @@ pub(super) fn of(path: &Path) -> Option<Vec<u8>> {
     let meta = std::fs::metadata(path).ok()?;
     let born = meta.created().ok().and_then(|born| born.duration_since(UNIX_EPOCH).ok()).map(|born| born.as_nanos());
     let (inode, changed) = numbers(&meta);
-    let inode = inode.filter(|_| !makes_numbers_up(path));
+    let system = system(path);
+    let inode = inode.filter(|_| !system.makes_numbers_up);
     if let (Some(inode), Some(born)) = (inode, born) {
-        return Some(parts(&[b"born", &inode.to_le_bytes(), &born.to_le_bytes()]));
+        return Some(parts(&[b"born", &system.id.to_le_bytes(), &inode.to_le_bytes(), &born.to_le_bytes()]));
     }
     let path = std::fs::canonicalize(path).ok()?;
     let time = match born {
@@ -55,21 +56,28 @@ fn numbers(_: &std::fs::Metadata) -> (Option<u64>, u128) {
     (None, 0)
 }
 
-/// Whether inode numbers last only as long as the file system is mounted.
+/// What is to be known of a file system.
+struct System {
+    /// Inode numbers last only as long as it is mounted.
+    makes_numbers_up: bool,
+    /// Its id, where that is its own and not that of the device which it is on today; else 0.
+    id: u64,
+}
+
 #[cfg(any(target_os = "linux", target_os = "android"))]
-fn makes_numbers_up(path: &Path) -> bool {
-    const FAT: i64 = 0x4D44;
-    const EXFAT: i64 = 0x2011_BAB0;
-    const FUSE: i64 = 0x6573_5546;
-    rustix::fs::statfs(path).map_or(true, |found| {
-        let kind = found.f_type as i64;
-        [FAT, EXFAT, FUSE].contains(&kind)
-    })
+fn system(path: &Path) -> System {
+    const MADE_UP: [i64; 3] = [0x4D44, 0x2011_BAB0, 0x6573_5546]; // FAT, exFAT, FUSE
+    const OWN_ID: [i64; 3] = [0xEF53, 0x9123_683E, 0x2FC1_2FC1]; // ext, btrfs, ZFS
+    let Ok(found) = rustix::fs::statfs(path) else { return System { makes_numbers_up: true, id: 0 } };
+    #[allow(clippy::unnecessary_cast, clippy::cast_lossless)] // it has another type on each kind of machine
+    let kind = found.f_type as i64 & 0xFFFF_FFFF;
+    let id = if OWN_ID.contains(&kind) { rustix::fs::statvfs(path).map_or(0, |found| found.f_fsid) } else { 0 };
+    System { makes_numbers_up: MADE_UP.contains(&kind), id }
 }
 
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
-fn makes_numbers_up(_: &Path) -> bool {
-    false
+fn system(_: &Path) -> System {
+    System { makes_numbers_up: false, id: 0 }
 }
 
 #[cfg(test)]

@@ -121,11 +121,17 @@ impl TestArchive {
         self.dir.path().join(name)
     }
 
-    /// A copy of archive, source and cache, to be damaged.
+    /// A copy of archive and source, to be damaged, with an index of its own.
     pub fn copy(&self) -> Self {
         let dir = quick();
         copy_tree(self.dir.path(), dir.path());
-        Self { dir, notices: Notices::default() }
+        let copy = Self { dir, notices: Notices::default() };
+        if copy.cache().exists() {
+            fs::remove_dir_all(copy.cache()).unwrap();
+            drop(copy.try_open());
+            copy.notices.lock().unwrap().clear();
+        }
+        copy
     }
 
     pub fn try_open(&self) -> Result<Archive> {

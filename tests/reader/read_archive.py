@@ -518,13 +518,29 @@ def parse_segment(data):
 
 
 def parse_header(data):
-    """Returns the seal and the parity. Sizes and chunker are the business of writers."""
+    """What one block says: the seal and the parity. Sizes and chunker are the business of writers."""
     if len(data) != 96 or digest(data[:64]) != data[64:]:
         raise Refused("its length or its hash is wrong")
     check_envelope(data, HEADER)
     if data[41] > 1 or any(data[60:64]):
         raise Newer(f"seal {data[41]}")
     return data[41], int.from_bytes(data[42:44], "little")
+
+
+def salvage_header(objects):
+    """What the first whole block says, or else the block whose every bit is what more than half of the blocks say."""
+    blocks = [data[at:at + 96] for data in objects for at in range(0, min(len(data), 768) - 95, 96)]
+    for block in blocks:
+        try:
+            return parse_header(block), block
+        except Newer:
+            raise
+        except Refused:
+            pass
+    if not blocks:
+        raise Refused("it is too short")
+    block = bytes(sum(1 << bit for bit in range(8) if sum(other[at] >> bit & 1 for other in blocks) * 2 > len(blocks)) for at in range(96))
+    return parse_header(block), block
 
 
 def parse_snapshot(data):
@@ -564,16 +580,26 @@ class Archive:
             print(f"read_archive: {message}", file=sys.stderr)
 
     def read_header(self):
-        found = {}
+        found, remains = {}, []
         for name in ("header", "header.copy"):
             try:
                 with open(os.path.join(self.folder, name), "rb") as file:
                     data = file.read(4096)
-                found[data] = parse_header(data)
+                remains.append(data)
+                values, block = salvage_header([data])
+                found[block] = values
+                if data != block * 8:
+                    self.bad(f"{name}: some of it is damaged")
             except (OSError, Refused) as error:
                 self.bad(f"{name}: {error}")
                 if isinstance(error, Newer) and not found:
                     found[name] = error
+        if not found:
+            try:
+                values, block = salvage_header(remains)
+                found[block] = values
+            except Refused:
+                pass
         values = [value for value in found.values() if not isinstance(value, Newer)]
         if not found and not os.path.isdir(os.path.join(self.folder, "packs")):
             raise Refused(f"{self.folder} is not an archive")
@@ -1133,6 +1159,10 @@ def self_test():
     assert entry[1] == b"a.jpg" and entry[4] == 1000 and nanoseconds(entry) == 1500000000 and entry[10] == 7
     assert parse_frame_header(bytes.fromhex(FRAME)) == (0, 0, 0, 5, 5, bytes.fromhex(photo))
     assert parse_header(bytes.fromhex(HEADER_BYTES)) == (0, 30)
+    header = bytearray(bytes.fromhex(HEADER_BYTES) * 8)
+    for number in range(8):  # a wrong bit in each block
+        header[96 * number + 11 * number] ^= 1 << number
+    assert salvage_header([bytes(header)]) == ((0, 30), bytes.fromhex(HEADER_BYTES))
     for text in BAD_CBOR:
         try:
             parse_cbor(bytes.fromhex(text))

@@ -1,6 +1,7 @@
 //! The index: which chunks there are and where, which snapshots there are, and the past of every path. The only room that
 //! knows redb.
 //!
+//! There is one for each place that a copy of the archive lies in, since a copy is another thing than what it was copied of.
 //! It is a cache on this machine, derived from segments, packs and snapshots, and disposable: whatever it says is checked
 //! against the pack before it counts, and what it does not say is unknown, not absent. redb does not check its pages
 //! when it reads them and may even panic on a damaged file, so every call is caught; the first fault gives the file up
@@ -20,17 +21,18 @@ use std::sync::{PoisonError, RwLock};
 use redb::backends::InMemoryBackend;
 use redb::{ConcurrencyMode, Database, ReadOnlyTable, ReadableDatabase, ReadableTable, TableDefinition};
 
+use super::place::Headers;
 use crate::error::{Error, Kind, Result};
 use crate::format::{CaptureFacts, SegmentPack};
 use crate::id::{ArchiveId, ChunkId, DerivedId, FileHash, ID_LEN, PackId, SegmentId, SnapshotId};
 
 pub use notes::{FileKey, NotesChange};
 pub use past::{Began, Ended, PastChange, PastRow, PastStep, State as PastState, Track};
-use rows::{CHUNK_KEY, CHUNK_VALUE, PACK_VALUE, Packs, chunk_key, gone_rows, new_rows, pack_value};
+use rows::{CHUNK_KEY, CHUNK_VALUE, NewRows, PACK_VALUE, Packs, chunk_key, gone_rows, new_rows, pack_value};
 pub use rows::{Location, PackInfo, Sizes};
 
 /// An index of another schema, or of another version of the database, is made again.
-const SCHEMA: &str = "7 redb 4.5";
+const SCHEMA: &str = "8 redb 4.5";
 /// What the database may keep of its file in memory, in bytes.
 const CACHE_BYTES: usize = 64 << 20;
 
@@ -68,6 +70,10 @@ pub struct Change<'a> {
     pub known: Option<SnapshotId>,
     /// Packs whose images were tried and are not worth recompressing.
     pub settled: &'a [PackId],
+    /// Packs that this program has written here, so that what is said of them is surely so.
+    pub sure: &'a [PackId],
+    /// What the copies of the header are now, by what tells them from every other file.
+    pub headers: Option<Headers>,
     /// Packs of which every byte was read and is right, and when, in seconds since 1970.
     pub verified: &'a [(PackId, i64)],
     /// Packs that were removed.
@@ -99,6 +105,7 @@ struct State {
     verified: HashMap<PackId, i64>,
     facts_done: Option<Vec<u8>>,
     known: Option<Vec<u8>>,
+    headers: Option<Headers>,
 }
 
 /// The database, and the tables of chunks and facts as they were when this process last wrote or opened it. Closing a damaged
@@ -166,12 +173,36 @@ impl Index {
         self.read().in_memory
     }
 
+    /// Takes the index for that of the archive whose copies of the header these are. If both are others than before, another
+    /// copy of the archive lies there now: then it begins with nothing, and this is `false`.
+    pub fn claim(&self, headers: &Headers) -> bool {
+        let known = self.read().headers;
+        let tells = |header: &[u8; 32]| *header != [0; 32];
+        let same = known.is_none_or(|known| {
+            let both = known.iter().zip(headers);
+            let comparable = both.clone().any(|(known, now)| tells(known) && tells(now));
+            !comparable || both.clone().any(|(known, now)| tells(now) && known == now)
+        });
+        if !same {
+            self.write().verified.clear();
+            self.start_over();
+        }
+        if known.as_ref() != Some(headers) || !same {
+            // If it cannot be written down, whoever comes next takes it for another's and fills it again.
+            let _ = self.apply(&Change { headers: Some(*headers), ..Change::default() }).or_else(|_| {
+                self.start_over();
+                self.apply(&Change { headers: Some(*headers), ..Change::default() })
+            });
+        }
+        same
+    }
+
     /// Gives up what is there and begins with nothing.
     pub fn start_over(&self) {
         let mut state = self.write();
         // A damaged file may not give them.
         let noticed = state.parts().map(notes::readable).unwrap_or_default();
-        let kept = std::mem::take(&mut *state).verified;
+        let State { verified: kept, headers, .. } = std::mem::take(&mut *state);
         let fresh = self.path.as_ref().and_then(|path| {
             // If the old file cannot be removed, opening it fails again and the index stays in memory.
             let _ = std::fs::remove_file(path);
@@ -180,9 +211,9 @@ impl Index {
         *state = fresh.unwrap_or_else(|| self.memory());
         drop(state);
         let verified: Vec<_> = kept.into_iter().collect();
-        if !verified.is_empty() {
+        if !verified.is_empty() || headers.is_some() {
             // If it cannot be written down again, those packs count as never verified.
-            let _ = self.apply(&Change { verified: &verified, ..Change::default() });
+            let _ = self.apply(&Change { verified: &verified, headers, ..Change::default() });
         }
         self.carry_over(&noticed);
     }
@@ -370,7 +401,7 @@ impl Index {
             {
                 let mut table = write.open_table(PACKS)?;
                 let known = Packs::read(&table)?;
-                let (new, rows) = new_rows(change.packs, !change.segments.is_empty(), &known);
+                let NewRows { packs: new, rows, anew } = new_rows(change, &known);
                 let gone = gone_rows(change.gone_packs, &known.numbers);
                 for (number, pack) in new {
                     table.insert(number, &pack_value(&pack))?;
@@ -389,6 +420,10 @@ impl Index {
                     }
                 };
                 let mut table = write.open_table(CHUNKS)?;
+                if !anew.is_empty() {
+                    // What was said of these packs before may be anything.
+                    table.retain(|key, _| !rows::number_of(key).is_some_and(|number| anew.contains(&number)))?;
+                }
                 for (key, value) in rows {
                     table.insert(&key, &value)?;
                 }
@@ -430,6 +465,9 @@ impl Index {
                 let mut table = write.open_table(META)?;
                 if let Some(done) = &change.facts_done {
                     table.insert(FACTS_DONE, done_value(done).as_slice())?;
+                }
+                if let Some(headers) = &change.headers {
+                    table.insert(HEADERS, headers.as_flattened())?;
                 }
                 if !change.gone_packs.is_empty() {
                     table.remove(KNOWN)?;
@@ -476,12 +514,20 @@ impl State {
         let meta = read.open_table(META)?;
         let facts_done = meta.get(FACTS_DONE)?.map(|done| done.value().to_vec());
         let known = meta.get(KNOWN)?.map(|known| known.value().to_vec());
+        let headers = meta.get(HEADERS)?.and_then(|found| {
+            let (headers, rest) = found.value().as_chunks::<32>();
+            <Headers>::try_from(headers).ok().filter(|_| rest.is_empty())
+        });
         let (chunks, facts) = (read.open_table(CHUNKS)?, read.open_table(FACTS)?);
         let open = Some(Open(Some(Parts { chunks, facts, database })));
         let Packs { packs, numbers } = packs;
-        Ok(Self { open, packs, numbers, segments, snapshots, derived, verified, facts_done, known, ..Self::default() })
+        let found = Self { packs, numbers, segments, snapshots, derived, verified, ..Self::default() };
+        Ok(Self { open, facts_done, known, headers, ..found })
     }
 }
+
+/// The key under which it is written what the copies of the header are.
+const HEADERS: &str = "headers";
 
 /// The key under which it is written of which snapshot everything was known, and by which packs.
 const KNOWN: &str = "known";

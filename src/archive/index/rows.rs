@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use redb::ReadableTable;
 
+use super::Change;
 use crate::codec::Codec;
 use crate::format::{FrameHeader, Hint, PackContent, Row, SegmentPack};
 use crate::id::{ChunkId, ChunkKind, ID_LEN, PackId};
@@ -21,6 +22,8 @@ pub struct Location {
     pub pack_len: u64,
     /// The frame in it.
     pub row: Row,
+    /// Whether this program has written the pack here, so that the chunk is surely in it.
+    pub sure: bool,
 }
 
 /// A pack that the index knows.
@@ -36,7 +39,13 @@ pub struct PackInfo {
     pub sizes: Sizes,
     /// No segment tells of it yet, so it may not even be durable.
     pub loose: bool,
+    /// This program has written it here. What is said of others was read from the drive and may be anything.
+    pub sure: bool,
 }
+
+/// A pack's row says that it is loose, and that it is sure.
+const LOOSE: u8 = 1;
+const SURE: u8 = 2;
 
 /// What chunks add up to, in bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -134,27 +143,50 @@ impl Packs {
 
 pub(super) type Rows = Vec<([u8; CHUNK_KEY], [u8; CHUNK_VALUE])>;
 
-/// The packs that are not known yet with their numbers, and their chunks in the order in which inserting is fast; and the
-/// packs that are loose no longer.
-pub(super) fn new_rows(packs: &[SegmentPack], told: bool, known: &Packs) -> (Vec<(u32, PackInfo)>, Rows) {
-    let mut seen = HashSet::new();
-    let (mut infos, mut rows) = (Vec::new(), Rows::new());
+/// What a change adds.
+#[derive(Default)]
+pub(super) struct NewRows {
+    /// The packs that are not known yet with their numbers, those that are loose no longer, and those that are sure now.
+    pub(super) packs: Vec<(u32, PackInfo)>,
+    /// Their chunks in the order in which inserting is fast.
+    pub(super) rows: Rows,
+    /// Packs of which something was said before that may be anything.
+    pub(super) anew: HashSet<u32>,
+}
+
+pub(super) fn new_rows(change: &Change<'_>, known: &Packs) -> NewRows {
+    let told = !change.segments.is_empty();
+    let (mut seen, own): (HashSet<PackId>, HashSet<&PackId>) = (HashSet::new(), change.sure.iter().collect());
+    let (mut infos, mut rows, mut anew) = (Vec::new(), Rows::new(), HashSet::new());
     let mut next = known.next();
-    for pack in packs.iter().filter(|pack| seen.insert(pack.id)) {
+    for pack in change.packs.iter().filter(|pack| seen.insert(pack.id)) {
+        let sure = own.contains(&pack.id);
         let number = match known.numbers.get(&pack.id) {
-            Some(number) if told && known.packs.get(number).is_some_and(|info| info.loose) => *number,
-            Some(_) => continue,
+            Some(number) => match known.packs.get(number) {
+                Some(info) if sure && !info.sure => {
+                    anew.insert(*number);
+                    *number
+                }
+                Some(info) if told && info.loose => *number,
+                _ => continue,
+            },
             None => {
                 next += 1;
                 next - 1
             }
         };
         let sizes = Sizes::of(&pack.rows);
-        infos.push((number, PackInfo { id: pack.id, len: pack.len(), content: pack.content, sizes, loose: !told }));
+        let (id, len, content, loose) = (pack.id, pack.len(), pack.content, !told);
+        infos.push((number, PackInfo { id, len, content, sizes, loose, sure }));
         rows.extend(pack.rows.iter().map(|row| (chunk_key(&row.frame.id, number), chunk_value(row))));
     }
     rows.sort_unstable();
-    (infos, rows)
+    NewRows { packs: infos, rows, anew }
+}
+
+/// The number of the pack that a chunk's row is about.
+pub(super) fn number_of(key: &[u8; CHUNK_KEY]) -> Option<u32> {
+    key[ID_LEN..].try_into().ok().map(u32::from_le_bytes)
 }
 
 /// The numbers of these packs, and the keys of their chunks.
@@ -180,7 +212,7 @@ pub(super) fn location(
     key: &[u8; CHUNK_KEY],
     value: &[u8; CHUNK_VALUE],
 ) -> Option<(u32, Location)> {
-    let number = u32::from_le_bytes(key[ID_LEN..].try_into().ok()?);
+    let number = number_of(key)?;
     let pack = packs.get(&number)?;
     let field = |at: usize| Some(u32::from_le_bytes(value[at..at + 4].try_into().ok()?));
     let frame = FrameHeader {
@@ -192,7 +224,8 @@ pub(super) fn location(
         stored_len: field(4)?,
         plain_len: field(8)?,
     };
-    Some((number, Location { pack: pack.id, pack_len: pack.len, row: Row { frame, offset: field(0)? } }))
+    let row = Row { frame, offset: field(0)? };
+    Some((number, Location { pack: pack.id, pack_len: pack.len, row, sure: pack.sure }))
 }
 
 fn chunk_value(row: &Row) -> [u8; CHUNK_VALUE] {
@@ -209,7 +242,7 @@ pub(super) fn pack_value(pack: &PackInfo) -> [u8; PACK_VALUE] {
     let mut value = [0; PACK_VALUE];
     value[..ID_LEN].copy_from_slice(pack.id.as_bytes());
     value[ID_LEN] = pack.content as u8;
-    value[ID_LEN + 1] = u8::from(pack.loose);
+    value[ID_LEN + 1] = if pack.loose { LOOSE } else { 0 } | if pack.sure { SURE } else { 0 };
     let numbers = std::iter::once(pack.len).chain(pack.sizes.numbers());
     for (field, number) in value[ID_LEN + 2..].chunks_exact_mut(8).zip(numbers) {
         field.copy_from_slice(&number.to_le_bytes());
@@ -223,5 +256,6 @@ fn pack_of(value: &[u8; PACK_VALUE]) -> Option<PackInfo> {
     let [len, plain, stored, images_plain, images_stored, images_left, images, count_left] =
         <[[u8; 8]; 8]>::try_from(fields).ok()?.map(u64::from_le_bytes);
     let sizes = Sizes { plain, stored, images_plain, images_stored, images_left, images, count_left };
-    Some(PackInfo { id, len, content: PackContent::from_number(value[ID_LEN])?, sizes, loose: value[ID_LEN + 1] != 0 })
+    let (content, flags) = (PackContent::from_number(value[ID_LEN])?, value[ID_LEN + 1]);
+    Some(PackInfo { id, len, content, sizes, loose: flags & LOOSE != 0, sure: flags & SURE != 0 })
 }

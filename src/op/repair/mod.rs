@@ -136,6 +136,7 @@ enum Sort {
     Segment,
     Snapshot(SnapshotId),
     Mark(MarkId),
+    Readme,
     Other,
 }
 
@@ -145,6 +146,7 @@ impl Sort {
         let pack = PackId::from_hex(last);
         match name.split('/').next() {
             Some(first) if names::HEADERS.contains(&first) => Self::Header,
+            Some(names::README) => Self::Readme,
             Some(names::PACKS) => pack.filter(|id| names::pack(id) == name).map_or(Self::Other, Self::Pack),
             Some(names::PARITY) => pack.map_or(Self::Other, |id| Self::Parity(*id.as_bytes())),
             Some(names::SEGMENTS) => Self::Segment,
@@ -169,11 +171,14 @@ impl Work<'_> {
         if !found.untold.is_empty() {
             steps.push((names::SEGMENTS.to_owned(), Remedy::Remake));
         }
+        if Repairer::lacks_readme(self.archive)? {
+            steps.push((names::README.to_owned(), Remedy::Remake));
+        }
         steps.sort_by_key(|(name, _)| match Sort::of(name) {
             Sort::Pack(_) => 0,
             Sort::Snapshot(_) | Sort::Mark(_) => 1,
             Sort::Segment => 2,
-            Sort::Parity(_) | Sort::Other => 3,
+            Sort::Parity(_) | Sort::Readme | Sort::Other => 3,
             Sort::Header => 4,
         });
         Ok(steps)
@@ -189,7 +194,7 @@ impl Work<'_> {
             Sort::Snapshot(id) => self.find.snapshot(&id)?.map(|(remedy, _)| remedy),
             Sort::Mark(id) => self.find.mark(&id)?.map(|(remedy, _)| remedy),
             Sort::Parity(id) => self.find.either(&id)?.map(|_| Remedy::Remake),
-            Sort::Segment => Some(Remedy::Remake),
+            Sort::Segment | Sort::Readme => Some(Remedy::Remake),
             Sort::Header => {
                 // One that is whole and of another archive: who knows which of the two belongs here?
                 let read = self.archive.store().get(name, HEADER_LEN as u64);
@@ -310,6 +315,7 @@ impl Work<'_> {
                 repairer.remake_parity(&id, &bytes)
             }
             (Remedy::Remake, Sort::Header) => repairer.put_in_place(name, &self.archive.header().encode()),
+            (Remedy::Remake, Sort::Readme) => repairer.remake_readme(),
             (Remedy::SetAside, _) => repairer.set_aside(name),
             _ => Ok(()), // rescued together, retold together, or left
         }

@@ -403,7 +403,7 @@ impl Check<'_> {
                 match self.packs.get(&told.id) {
                     Some(pack) if **pack == told => {}
                     Some(_) | None if self.found.damage.iter().any(|damage| damage.object == name) => {}
-                    Some(_) => self.mendable(name, format!("{} says something else of it", object.name)),
+                    Some(_) => self.differs(&object.name, &told.id)?,
                     None => {
                         gone.push(told);
                         continue;

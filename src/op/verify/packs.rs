@@ -154,104 +154,119 @@ impl Looker<'_> {
         let Some(id) = id else {
             return Ok((Looked::only_damage("its name is not that of a pack".to_owned()), None));
         };
-        let looked = if read_data {
-            self.read_pack(&id, object).map(|(looked, pieces)| (looked, Some(pieces)))
-        } else {
-            self.look_at_pack(&id, object).map(|looked| (looked, None))
-        };
+        let (looked, pieces) = look_at(self.archive, &id, object, read_data)?;
         self.observer.event(Event::Advance { files: 1, bytes: if read_data { object.len } else { 0 } });
-        let (mut looked, pieces) = match looked {
-            // It was listed a moment ago: whoever stores its chunks anew has removed it.
-            Err(error) if error.kind() == Kind::Missing && self.archive.store().len(&object.name)?.is_none() => {
-                (Looked { gone: true, ..Looked::default() }, None)
-            }
-            Err(error) if is_damage(&error) => (Looked::only_damage(error.to_string()), None),
-            done => done?,
-        };
-        if !looked.damage.is_empty() {
-            look_at_mended(self.archive, &id, &mut looked)?;
-        }
-        looked.read = read_data;
         Ok((looked, pieces))
     }
+}
 
-    /// A pack's directory.
-    fn look_at_pack(&self, id: &PackId, object: &Object) -> Result<Looked> {
-        match read_directory(&**self.archive.store(), id, object.len) {
-            Ok(pack) => Ok(Looked { pack: Some(pack), ..Looked::default() }),
-            // What its frames hold is told by reading them.
-            Err(error) if error.kind() == Kind::Damaged => {
-                let (mut looked, _) = self.read_pack(id, object)?;
-                if !looked.damage.is_empty() {
-                    looked.damage = vec![error.to_string()];
-                }
-                Ok(looked)
-            }
-            Err(error) => Err(error),
+/// A pack's directory, or every byte of it.
+fn look_at(archive: &Archive, id: &PackId, object: &Object, read_data: bool) -> Result<(Looked, Option<PackPieces>)> {
+    let looked = if read_data {
+        read_pack(archive, id, object).map(|(looked, pieces)| (looked, Some(pieces)))
+    } else {
+        look_at_pack(archive, id, object).map(|looked| (looked, None))
+    };
+    let (mut looked, pieces) = match looked {
+        // It was listed a moment ago: whoever stores its chunks anew has removed it.
+        Err(error) if error.kind() == Kind::Missing && archive.store().len(&object.name)?.is_none() => {
+            (Looked { gone: true, ..Looked::default() }, None)
         }
+        Err(error) if is_damage(&error) => (Looked::only_damage(error.to_string()), None),
+        done => done?,
+    };
+    if !looked.damage.is_empty() {
+        look_at_mended(archive, id, &mut looked)?;
     }
+    looked.read = read_data;
+    Ok((looked, pieces))
+}
 
-    /// Every byte of a pack, and every frame in it.
-    fn read_pack(&self, id: &PackId, object: &Object) -> Result<(Looked, PackPieces)> {
-        let (bytes, unread) = readable(&**self.archive.store(), &object.name, MAX_PACK_LEN)?;
-        let parity = look_at_parity(self.archive, id.as_bytes(), &bytes)?;
-        let mut looked = Looked { parity, ..Looked::default() };
-        if let Some(error) = unread {
+/// A pack's directory.
+fn look_at_pack(archive: &Archive, id: &PackId, object: &Object) -> Result<Looked> {
+    match read_directory(&**archive.store(), id, object.len) {
+        Ok(pack) => Ok(Looked { pack: Some(pack), ..Looked::default() }),
+        // What its frames hold is told by reading them.
+        Err(error) if error.kind() == Kind::Damaged => {
+            let (mut looked, _) = read_pack(archive, id, object)?;
+            if !looked.damage.is_empty() {
+                looked.damage = vec![error.to_string()];
+            }
+            Ok(looked)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Every byte of a pack, and every frame in it.
+fn read_pack(archive: &Archive, id: &PackId, object: &Object) -> Result<(Looked, PackPieces)> {
+    let (bytes, unread) = readable(&**archive.store(), &object.name, MAX_PACK_LEN)?;
+    let parity = look_at_parity(archive, id.as_bytes(), &bytes)?;
+    let mut looked = Looked { parity, ..Looked::default() };
+    if let Some(error) = unread {
+        looked.damage.push(error.to_string());
+    } else if blake3::hash(&bytes).as_bytes() != id.as_bytes() {
+        looked.damage.push("its bytes do not match its name".to_owned());
+    }
+    let directory = directory_of(id, &bytes);
+    let rows = match directory {
+        Ok(pack) => {
+            let rows = pack.rows.clone();
+            looked.pack = Some(pack);
+            rows
+        }
+        Err(error) if error.kind() == Kind::Damaged => {
             looked.damage.push(error.to_string());
-        } else if blake3::hash(&bytes).as_bytes() != id.as_bytes() {
-            looked.damage.push("its bytes do not match its name".to_owned());
+            find_frames(&bytes)
         }
-        let directory = directory_of(id, &bytes);
-        let rows = match directory {
-            Ok(pack) => {
-                let rows = pack.rows.clone();
-                looked.pack = Some(pack);
-                rows
+        Err(error) => return Err(error),
+    };
+    let room = AtomicUsize::new(MOST_UNPACKED);
+    let unpacked = rows.par_iter().map(|row| {
+        let start = row.offset as usize;
+        let frame = bytes.get(start..start + row.frame_len() as usize).unwrap_or_default();
+        let plain = unpack_frame(row.frame.kind, &row.frame.id, frame)?;
+        if plain.len() != row.frame.plain_len as usize {
+            let why = "the directory of its pack tells another length";
+            return Err(Error::new(Kind::Damaged, "unpacking it", why));
+        }
+        Ok(match plain {
+            _ if row.frame.kind != ChunkKind::Data => Piece::None,
+            Cow::Borrowed(_) => Piece::Stored(start + FRAME_HEADER_LEN..start + frame.len()),
+            Cow::Owned(plain) => {
+                let take = |room: usize| room.checked_sub(plain.len());
+                let fits = room.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok();
+                if fits { Piece::Unpacked(plain) } else { Piece::None }
             }
-            Err(error) if error.kind() == Kind::Damaged => {
-                looked.damage.push(error.to_string());
-                find_frames(&bytes)
-            }
-            Err(error) => return Err(error),
-        };
-        let room = AtomicUsize::new(MOST_UNPACKED);
-        let unpacked = rows.par_iter().map(|row| {
-            let start = row.offset as usize;
-            let frame = bytes.get(start..start + row.frame_len() as usize).unwrap_or_default();
-            let plain = unpack_frame(row.frame.kind, &row.frame.id, frame)?;
-            if plain.len() != row.frame.plain_len as usize {
-                let why = "the directory of its pack tells another length";
-                return Err(Error::new(Kind::Damaged, "unpacking it", why));
-            }
-            Ok(match plain {
-                _ if row.frame.kind != ChunkKind::Data => Piece::None,
-                Cow::Borrowed(_) => Piece::Stored(start + FRAME_HEADER_LEN..start + frame.len()),
-                Cow::Owned(plain) => {
-                    let take = |room: usize| room.checked_sub(plain.len());
-                    let fits = room.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok();
-                    if fits { Piece::Unpacked(plain) } else { Piece::None }
+        })
+    });
+    let unpacked: Vec<Result<Piece>> = unpacked.collect();
+    let mut pieces = PackPieces { bytes, order: Vec::new(), pieces: HashMap::new() };
+    for (Row { frame, offset }, piece) in rows.into_iter().zip(unpacked) {
+        match piece {
+            Ok(piece) => {
+                looked.held.push(frame);
+                if !matches!(piece, Piece::None) {
+                    pieces.order.push(frame.id);
+                    pieces.pieces.insert(frame.id, piece);
                 }
-            })
-        });
-        let unpacked: Vec<Result<Piece>> = unpacked.collect();
-        let mut pieces = PackPieces { bytes, order: Vec::new(), pieces: HashMap::new() };
-        for (Row { frame, offset }, piece) in rows.into_iter().zip(unpacked) {
-            match piece {
-                Ok(piece) => {
-                    looked.held.push(frame);
-                    if !matches!(piece, Piece::None) {
-                        pieces.order.push(frame.id);
-                        pieces.pieces.insert(frame.id, piece);
-                    }
-                }
-                Err(error) => looked.damage.push(format!("the frame at {offset}: {error}")),
             }
+            Err(error) => looked.damage.push(format!("the frame at {offset}: {error}")),
         }
-        if looked.damage.is_empty() {
-            looked.held = Vec::new(); // its directory says the same
-        }
-        Ok((looked, pieces))
     }
+    if looked.damage.is_empty() {
+        looked.held = Vec::new(); // its directory says the same
+    } else {
+        // A directory may be whole and wrong: what it does not tell of is there all the same.
+        for Row { frame, offset } in find_frames(&pieces.bytes) {
+            let start = offset as usize;
+            let bytes = pieces.bytes.get(start..start + Row { frame, offset }.frame_len() as usize).unwrap_or_default();
+            if unpack_frame(frame.kind, &frame.id, bytes).is_ok() {
+                looked.held.push(frame);
+            }
+        }
+    }
+    Ok((looked, pieces))
 }
 
 /// A chunk of a pack that was read.
@@ -313,6 +328,32 @@ impl Check<'_> {
                 frames.for_each(|frame| self.held_mended.add(frame));
             }
         }
+    }
+
+    /// A segment and a pack's directory say something else of the pack: its frames tell which of them is right.
+    pub(super) fn differs(&mut self, segment: &str, id: &PackId) -> Result<()> {
+        let name = names::pack(id);
+        let len = self.archive.store().len(&name)?.unwrap_or_default();
+        let (looked, _) = look_at(self.archive, id, &Object { name: name.clone(), len }, true)?;
+        looked.held.iter().for_each(|frame| self.held.add(frame));
+        if let Some(pack) = &looked.pack {
+            let frames = pack.rows.iter().map(|row| &row.frame);
+            if looked.damage.is_empty() {
+                frames.for_each(|frame| self.held.add(frame));
+            } else if looked.mendable {
+                frames.for_each(|frame| self.held_mended.add(frame));
+            }
+        }
+        if looked.damage.is_empty() && !looked.gone {
+            self.mendable(segment.to_owned(), format!("what it says of {name} is not so"));
+        }
+        if looked.mendable {
+            self.mendable.insert(name.clone());
+        }
+        for why in looked.damage {
+            self.damaged(name.clone(), why);
+        }
+        Ok(())
     }
 
     pub(super) fn missing_pack(&mut self, id: &PackId) -> Result<()> {
