@@ -54,7 +54,9 @@ impl Dirs {
         let _ = root.tidy();
         self.root = Some(root);
         let mut names = Names::default();
-        for at in 0..plan.dirs.len() {
+        let mut open = vec![0; plan.dirs.len()];
+        plan.items().filter_map(|item| item.dir).for_each(|at| open[at] += 1);
+        for (at, open) in open.into_iter().enumerate() {
             check_stop(log.observer)?;
             // If the directory above failed, that was told.
             let made = match self.dir(&plan.dirs[at]) {
@@ -65,7 +67,8 @@ impl Dirs {
                 }
             };
             match made {
-                Ok((made, id)) => {
+                Ok((mut made, id)) => {
+                    *made.open.get_mut() = open;
                     self.ours.insert(id);
                     log.outcome().dirs += u64::from(made.now);
                     self.made.push(Some(made));
@@ -76,9 +79,6 @@ impl Dirs {
                     pass_over(is_hopeless(&error, || true), error, |error| log.failed(plan, item, error))?;
                 }
             }
-        }
-        for made in plan.items().filter_map(|item| self.made.get(item.dir?)?.as_ref()) {
-            made.open.fetch_add(1, Ordering::Relaxed);
         }
         Ok(())
     }
@@ -166,7 +166,10 @@ impl Dirs {
     /// Sets what is kept of directories, the innermost first, since writing into one changes its times. In a run that
     /// `ended` early, those that lack something keep their mark and may be written to, so that the next run goes on.
     pub(super) fn finish(&self, plan: &Plan, log: &Log<'_>, ended: bool) -> Result<()> {
-        let mut lacking = vec![false; self.made.len()];
+        let mut lacking = vec![false; plan.dirs.len()];
+        for above in plan.dirs.iter().skip(self.made.len()).filter_map(|item| item.dir) {
+            lacking[above] = true;
+        }
         for (at, (item, made)) in plan.dirs.iter().zip(&self.made).enumerate().rev() {
             let lacks = made.as_ref().is_none_or(|made| lacking[at] || made.open.load(Ordering::Relaxed) > 0);
             if let Some(above) = item.dir.filter(|_| lacks) {
