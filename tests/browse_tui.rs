@@ -197,7 +197,7 @@ fn what_is_looked_for_is_found_by_name_and_by_date() {
     terminal.press(&["Enter"]);
     let screen = terminal.shows("1 of 1 for \"KEPT\"");
     assert!(screen.contains("source/Ostsee/") && screen.contains(">   kept.jpg"), "{screen}");
-    terminal.press(&["Left", "Left"]);
+    terminal.press(&["Left"]);
     terminal.shows("many/");
     terminal.press(&["-l", "/2019-07"]);
     terminal.press(&["Enter"]);

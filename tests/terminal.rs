@@ -30,7 +30,7 @@ fn photos_are_not_printed_on_a_terminal_and_text_is() {
         terminal.shows(&format!("ended with {code}"))
     };
     let screen = said("cat", "cat latest:source/a.jpg", 2);
-    assert!(screen.contains("is no text") && screen.contains("> FILE") && screen.lines().count() < 24, "{screen}");
+    assert!(screen.contains("is no text") && screen.contains("> FILE") && !screen.contains('\u{fffd}'), "{screen}");
     assert!(said("dumped", "dump latest:source/a.jpg", 2).contains("is no text"));
     assert!(said("tarred", "dump latest", 2).contains("nothing for a terminal"));
     assert!(said("text", "cat latest:source/notes.txt", 0).contains("Sommer in Köln"));
@@ -40,13 +40,15 @@ fn photos_are_not_printed_on_a_terminal_and_text_is() {
 
 #[test]
 fn the_manual_is_readable_on_a_terminal() {
-    if !Terminal::is_there() {
+    if !Terminal::is_there() || !has_tool("man") {
         return;
     }
     let archive = archive();
     let terminal = Terminal::of("manual", &archive, "man");
-    let screen = terminal.shows("Usage").to_lowercase() + &terminal.screen();
-    assert!(!screen.contains(".TH snap") && screen.contains("create"), "{screen}");
+    let screen = terminal.shows("SYNOPSIS");
+    assert!(!screen.contains(".TH snap"), "{screen}");
+    terminal.press(&["q"]);
+    terminal.shows("ended with 0");
     // A pipe gets what `man` reads.
     let page = Command::new(env!("CARGO_BIN_EXE_snap")).arg("man").stdin(Stdio::null()).output().unwrap();
     assert!(page.stdout.windows(8).any(|bytes| bytes == b".TH snap"));

@@ -170,7 +170,10 @@ impl Counts {
         }
         let mut time = String::new();
         if left > Duration::ZERO {
-            time = format!("{} left", words::duration(Duration::from_secs(left.as_secs() + 1)));
+            time = match left.as_secs() + 1 {
+                seconds @ ..60 => format!("{seconds} s left"),
+                seconds => format!("{} left", words::duration(Duration::from_secs(seconds))),
+            };
         }
         let percent = format!("{} %", (part * 100.0) as u64);
         let bar = |columns: usize| {
@@ -259,6 +262,8 @@ mod tests {
         assert_eq!(line(30), "5 %, 4 min 3 s left");
         assert_eq!(line(15), "4 min 3 s left");
         assert_eq!(line(5), "");
+        let line = counts.line("files", 212e6, Duration::from_millis(6_900), 30);
+        assert_eq!(line, "[>         ] 5 %, 7 s left");
     }
 
     /// The time left was cut off by the edge of an ordinary terminal, where it is what one looks for.

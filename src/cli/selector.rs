@@ -123,8 +123,8 @@ impl Asked {
         let none = error.kind() == Kind::NotFound;
         match (&self.snapshot, oldest(archive, filter)) {
             (Selector::AsOf(time), Some((id, snapshot))) if none && *time < snapshot.time => {
-                let (id, when) = (id.short(), dates::minute(snapshot.time));
-                Failure::new(Code::Failed, format!("looking for the snapshot: the oldest is {id} of {when}"))
+                let oldest = format!("the oldest is {} of {}", id.short(), dates::minute(snapshot.time));
+                Failure::new(Code::Failed, format!("{error}; {oldest}"))
                     .hint("{snap} list shows them all; a date means the newest that is not later")
             }
             _ => error.into(),

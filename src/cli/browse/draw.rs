@@ -16,25 +16,23 @@ use super::wrap::{fit, wrap};
 /// How far the further lines of a long text stand in.
 const INDENT: usize = 6;
 
-const HELP: [&str; 18] = [
+const HELP: [&str; 14] = [
     "up, down, page up, page down, home, end   go through the lines (also j, k, g, G)",
     "enter or right    open a snapshot or folder; of a file, its versions",
     "left or escape    go back",
     "[ and ]           the same folder in an older or newer snapshot",
-    "/ then n and N    look for a part of a name or a date, here and below; next and previous",
+    "/ then n, N       look for a part of a name, or a date, here and below",
     "d                 show what is gone from the source, too; it has an x before it",
     "v                 what happened to the file or folder under the cursor",
     "space             mark it for a restore, or no longer",
     "u                 unmark everything",
-    "r                 restore what is marked, or what is under the cursor, into a new folder",
+    "r                 restore what is marked, or under the cursor, into a new folder",
     "q                 quit",
     "",
     "A date behind a photo with \"taken\" is its camera's; other dates are of the last change.",
-    "A restore goes into a folder that is new or empty, and never replaces anything. One thing",
-    "keeps its name there, several keep their paths, and what is of several snapshots comes",
-    "into a folder for each of them.",
-    "",
-    "Any key closes this.",
+    "A restore goes into a folder that is new or empty, and never replaces anything. One thing \
+     keeps its name there, several keep their paths, and what is of several snapshots comes \
+     into a folder for each of them.",
 ];
 
 /// Draws what there is to see. What is long is cut, but for the line under the cursor and for what is said: those take as
@@ -57,6 +55,7 @@ pub fn draw(frame: &mut Frame<'_>, state: &mut State<'_>) {
             format!("restore {what} into: {}_", names::message(&question.target))
         }
         (None, Some(text)) => format!("look for: {}_", names::message(text)),
+        (None, None) if state.help => "Any key closes this.".to_owned(),
         (None, None) => state.message.clone(),
     };
     let foot = wrap(&said, width, 2);
@@ -73,7 +72,8 @@ pub fn draw(frame: &mut Frame<'_>, state: &mut State<'_>) {
     let page = height.saturating_sub(head.len() + foot.len());
     state.height = page;
     let body = if state.help {
-        HELP.iter().flat_map(|text| wrap(text, width, 18)).map(|text| (text, plain)).collect()
+        let whole = |text: &&str| wrap(text, width, if text.contains("   ") { 18 } else { 0 });
+        HELP.iter().flat_map(whole).map(|text| (text, plain)).collect()
     } else {
         lines(state, page, width)
     };

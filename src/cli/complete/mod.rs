@@ -14,7 +14,7 @@ use clap::{ArgAction, Command};
 use jiff::Zoned;
 use snapkeep::archive::{Archive, Filter};
 use snapkeep::format::EntryKind;
-use snapkeep::view::{View, join};
+use snapkeep::view::View;
 
 use super::app::App;
 use super::exit::Failure;
@@ -139,7 +139,7 @@ fn things(archive: &Archive, typed: &[u8]) -> Result<Vec<Word>, Failure> {
     Ok(fitting
         .map(|entry| {
             let open = matches!(entry.kind, EntryKind::Dir { .. });
-            let rest = if open { join(&entry.name, b"/").to_vec() } else { entry.name };
+            let rest = if open { [&entry.name, b"/".as_slice()].concat() } else { entry.name };
             Word { kept: typed.len() - begun.len(), rest }
         })
         .collect())

@@ -50,7 +50,7 @@ impl Pack for Zip {
     fn begin(&mut self, path: &[u8], entry: &Entry, size: u64, sum: u32) -> Result<(), Failure> {
         let (mut path, mut size, mut sum) = (path.to_vec(), size, sum);
         let (mut attributes, kind) = (
-            0,
+            0_u32,
             match &entry.kind {
                 EntryKind::File { .. } => 0o100_000,
                 EntryKind::Dir { .. } => 0o040_000,
@@ -100,7 +100,7 @@ impl Pack for Zip {
         self.directory.extend((extra.len() as u16).to_le_bytes());
         // No comment, on the first disk, and no text that is known as such.
         self.directory.extend([0; 6]);
-        self.directory.extend((attributes as u32).to_le_bytes());
+        self.directory.extend(attributes.to_le_bytes());
         self.directory.extend((offset.min(LARGE.into()) as u32).to_le_bytes());
         self.directory.extend(&path);
         self.directory.extend(&extra);
