@@ -3,6 +3,8 @@
 //! A source is a path of a machine, and goes on under another path once somebody said that it was renamed. Snapshots that
 //! name a source and could not read it say nothing of it. What is retired is no longer present, nor deleted.
 
+use std::collections::HashMap;
+
 use super::join;
 use crate::archive::{Archive, Filter, Renames, Selector, entries_of};
 use crate::error::{Error, Kind, Result};
@@ -60,6 +62,14 @@ impl<'a> Sources<'a> {
     pub fn of(archive: &'a Archive, filter: &Filter) -> Result<Self> {
         let renames = archive.renames()?;
         let mut snapshots = archive.snapshots();
+        // Whoever was backed up since is not retired, also if that snapshot does not count here.
+        let mut newest: HashMap<(String, Vec<u8>), u64> = HashMap::new();
+        for (_, snapshot) in &snapshots {
+            for source in &snapshot.sources {
+                let now = renames.path_now(&snapshot.host, &source.path, snapshot.sequence).to_vec();
+                newest.insert((snapshot.host.clone(), now), snapshot.sequence);
+            }
+        }
         snapshots.retain(|(_, snapshot)| filter.admits(snapshot));
         let mut all: Vec<SourceLine> = Vec::new();
         for (at, (_, snapshot)) in snapshots.iter().enumerate() {
@@ -87,12 +97,15 @@ impl<'a> Sources<'a> {
                 }
                 line.snapshots.push(at);
                 line.name.clone_from(name);
-                line.retired = renames.is_retired(&line.host, &line.path, snapshot.sequence);
                 if *path != line.path {
                     line.was.retain(|other| other != path);
                     line.was.insert(0, path.clone());
                 }
             }
+        }
+        for line in &mut all {
+            let newest = newest.get(&(line.host.clone(), line.path.clone())).copied().unwrap_or(0);
+            line.retired = renames.is_retired(&line.host, &line.path, newest);
         }
         Ok(Self { archive, snapshots, renames, all })
     }
@@ -151,7 +164,7 @@ impl<'a> Sources<'a> {
             }
             let mut states = self.states(line);
             let state = match selector {
-                Selector::Latest(back) => states.nth(*back),
+                Selector::Latest(back) => states.nth(*back).or_else(|| self.of_another_machine(line, *back)),
                 Selector::AsOf(time) => states.find(|(at, _)| self.snapshots[*at].1.time <= *time),
                 Selector::Prefix(_) => None,
             };
@@ -177,6 +190,17 @@ impl<'a> Sources<'a> {
         let origin = |line: &SourceLine| (line.host.clone(), line.path.clone());
         let others = found.iter().map(|(line, ..)| origin(line)).collect();
         Ok(Located { id, snapshot, path, origin: origin(line), newest: at + 1 == self.snapshots.len(), others })
+    }
+
+    /// So far back that this machine had no snapshot of a source yet: one of the same path, of what may be the same machine
+    /// under the name that it had then.
+    fn of_another_machine(&self, line: &SourceLine, back: usize) -> Option<(usize, &[u8])> {
+        let own: Vec<usize> = self.states(line).map(|(at, _)| at).collect();
+        let others = self.all.iter().filter(|other| other.path == line.path && other.host != line.host);
+        let mut older: Vec<_> =
+            others.flat_map(|other| self.states(other)).filter(|(at, _)| Some(at) < own.last()).collect();
+        older.sort_unstable_by_key(|(at, _)| std::cmp::Reverse(*at));
+        older.into_iter().nth(back.checked_sub(own.len())?)
     }
 
     /// Why nothing answers for a path.
