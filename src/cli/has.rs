@@ -103,9 +103,9 @@ pub fn run(app: &App, asked: &Arguments) -> Result<Code, Failure> {
         screen.tell(&format!("of {} more only the tags differ from a photo in the archive", words::count(same)));
     }
     if done.unrestorable > 0 {
-        let files = words::files(done.unrestorable);
+        let files = words::things(done.unrestorable, "file was", "files were");
         screen.warn(&format!(
-            "{files} were backed up once and cannot be had back from the archive as it is now; \
+            "{files} backed up once and cannot be had back from the archive as it is now; \
              `{} verify --read-data` says what is damaged",
             screen.name()
         ));

@@ -95,9 +95,12 @@ pub fn status(archive: &Archive) -> Result<Status> {
     let present = archive.present_packs(Leftovers::Leave)?;
     let (known, mut verified) = (archive.verified(), Verified::default());
     let recently = now() - VERIFIED_DAYS as i64 * 86_400;
+    let damage = archive.damage_note();
+    let damaged = |id: &PackId| damage.as_ref().is_some_and(|damage| damage.names.contains(&names::pack(id)));
     let mut oldest: Option<i64> = None;
     for (id, len) in &present {
-        match known.get(id) {
+        // What was right once and is damaged now was not verified.
+        match known.get(id).filter(|_| !damaged(id)) {
             Some(time) => {
                 verified.recent += if *time >= recently { *len } else { 0 };
                 oldest = Some(oldest.map_or(*time, |oldest| oldest.min(*time)));
@@ -115,7 +118,7 @@ pub fn status(archive: &Archive) -> Result<Status> {
         parity: size(&parity),
         sizes,
         verified,
-        damage: archive.damage_note(),
+        damage,
         saved: saved(archive, &sizes),
         quarantine: Litter::of(quarantine.iter()),
         unfinished,

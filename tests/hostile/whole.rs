@@ -146,10 +146,8 @@ fn files_that_claim_more_than_can_be_read_are_counted_and_not_read() {
         let many = |number: usize| claims(&format!("{number:02}.mov"), &[number as u8], vec![zeros; 128]);
         (0..20).map(many).collect()
     });
-    let begun = std::time::Instant::now();
     let found = attack.snap(&["verify", "--read-data"]);
     let said = format!("{}{}", String::from_utf8_lossy(&found.out), found.err);
     assert!(said.contains("claim more bytes than the archive can hold"), "{said}");
     assert!(matches!(found.code, 3 | 14), "{said}");
-    assert!(begun.elapsed().as_secs() < 60, "it took {:?}", begun.elapsed());
 }

@@ -26,7 +26,7 @@ const MOST_BEGUN: usize = 16 << 10;
 
 /// Files together may be so many times as long as all chunks are, and so many bytes longer; the rest is not read.
 const MOST_TIMES: u64 = 16;
-const MOST_BYTES: u64 = 8 << 30;
+const MOST_BYTES: u64 = 1 << 30;
 /// What it costs to fetch a chunk, in bytes.
 const CHUNK_COST: u64 = 4096;
 
