@@ -106,7 +106,7 @@ impl Headers {
     }
 
     /// In what the copies differ, if they do.
-    fn disagreement(&self) -> Option<String> {
+    pub(super) fn disagreement(&self) -> Option<String> {
         let other = self.other.as_ref()?;
         let [first, copy] = names::HEADERS;
         Some(match other.archive == self.header.archive {

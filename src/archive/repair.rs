@@ -90,11 +90,15 @@ impl<'a> Repairer<'a> {
         Ok(())
     }
 
-    /// Whether the text for whoever finds the archive is lost or damaged. One that somebody has edited is left alone.
+    /// Whether the text for whoever finds the archive is lost or damaged. One that somebody has edited is left alone, and so
+    /// is any while nobody knows by which header it should be made.
     ///
     /// # Errors
     /// The store's error.
     pub fn lacks_readme(archive: &Archive) -> Result<bool> {
+        if archive.headers.disagreement().is_some() {
+            return Ok(false);
+        }
         let text = readme(archive.header());
         match archive.store().get(names::README, text.len() as u64) {
             Ok(found) => Ok(found.is_empty() || found.len() == text.len() && found != text.as_bytes()),
