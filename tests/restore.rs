@@ -415,7 +415,8 @@ fn a_source_path_that_leads_elsewhere_is_refused() {
     let store = std::sync::Arc::new(snapkeep::store::Local::new(user.path("archive")));
     let archive = Archive::open(store, None, std::sync::Arc::new(|_| {})).unwrap();
     let writer = archive.writer(Packing::default()).unwrap();
-    let chunk = Chunk::new(ChunkKind::Tree, &Tree::Entries(vec![file("s")]).encode());
+    let bytes = Tree::Entries(vec![file("s")]).encode();
+    let chunk = Chunk::new(ChunkKind::Tree, &bytes);
     writer.put(&chunk, Hint::None).unwrap();
     writer.finish().unwrap();
     let evil = b"../../../../../../tmp/evil".to_vec();
