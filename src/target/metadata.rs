@@ -155,6 +155,8 @@ fn distance(one: Time, other: Time) -> Duration {
 pub(super) struct Habits {
     /// It does nothing at all when only one of the two times is to be set.
     sets_both_times: AtomicBool,
+    /// It keeps times only roughly, however they are set.
+    rounds: AtomicBool,
 }
 
 impl Habits {
@@ -171,13 +173,15 @@ impl Habits {
             notes.hear(set(&times(mtime, None)));
         }
         let mut found = look()?;
-        if both || distance(mtime, Stat::from(found).mtime) >= CLOSE {
+        let off = distance(mtime, Stat::from(found).mtime);
+        // What was made just now has nearly the right time by chance.
+        if both || off >= CLOSE || (!off.is_zero() && !self.rounds.load(Relaxed)) {
             let accessed = Timespec { tv_sec: found.st_atime as _, tv_nsec: found.st_atime_nsec as _ };
             notes.hear(set(&times(mtime, Some(accessed))));
             found = look()?;
-            if distance(mtime, Stat::from(found).mtime) < CLOSE {
-                self.sets_both_times.store(true, Relaxed);
-            }
+            let left = distance(mtime, Stat::from(found).mtime);
+            let habit = if left < off { &self.sets_both_times } else { &self.rounds };
+            habit.fetch_or(left < off || (!both && off < CLOSE), Relaxed);
         }
         Ok(found.into())
     }

@@ -266,8 +266,8 @@ impl<'a> Work<'a> {
     pub(super) fn restore_renamed(&self) -> Result<()> {
         let mut names = Names::default();
         for number in 1..NAMES {
-            let mut tries = Vec::new();
-            for mut item in std::mem::take(&mut *lock(&self.nameless)) {
+            let (nameless, mut tries) = (std::mem::take(&mut *lock(&self.nameless)), Vec::new());
+            for mut item in nameless {
                 check_stop(self.log.observer)?;
                 let own = item.own.clone().unwrap_or_default();
                 // At first its own name again: another run may have been quicker with the same.
@@ -286,7 +286,8 @@ impl<'a> Work<'a> {
             self.in_batches(&files)?;
             links.into_iter().try_for_each(|item| self.restore_symlink(item))?;
         }
-        std::mem::take(&mut *lock(&self.nameless)).iter().try_for_each(|item| self.give_up(item, nameless()))
+        let rest = std::mem::take(&mut *lock(&self.nameless));
+        rest.iter().try_for_each(|item| self.give_up(item, nameless()))
     }
 
     /// Whether something has the name, and if so, whether it is this very item.
