@@ -79,14 +79,8 @@ mod tests {
         let mut place = Place::default();
         for depth in 1..=length {
             let (ino, name) = each(depth);
-            place = Place {
-                parent: Some(Arc::new(place)),
-                name: name.into_bytes().into(),
-                ino,
-                dev: 7,
-                depth,
-                ..Place::default()
-            };
+            let (name, lower, hits) = (name.into_bytes().into(), Box::default(), Vec::new());
+            place = Place { parent: Some(Arc::new(place)), name, lower, hits, dev: 7, ino, depth };
         }
         place
     }
