@@ -58,8 +58,9 @@ struct Thing {
     slot: u64,
 }
 
-/// How a file looked, and what it held.
-type Look = BTreeMap<PathBuf, ((u64, u64, u64), Vec<u8>)>;
+/// How a file looks (its length and times), and what it holds.
+type Looked = ((u64, u64, u64), Vec<u8>);
+type Look = BTreeMap<PathBuf, Looked>;
 
 struct State {
     oddities: Oddities,
@@ -380,7 +381,7 @@ impl Disk for Odd {
         let looks: Look = files
             .map(|(path, id)| (path.clone(), (state.look(&state.things[id]), state.things[id].bytes.clone())))
             .collect();
-        let differs = |(path, (look, bytes)): (&PathBuf, &((u64, u64, u64), Vec<u8>))| {
+        let differs = |(path, (look, bytes)): (&PathBuf, &Looked)| {
             state.looked.get(path).is_some_and(|(then, held)| then == look && held != bytes)
         };
         let invisible = state.oddities.ctime != Ctime::Kept && looks.iter().any(differs);
