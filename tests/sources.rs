@@ -15,7 +15,7 @@ use common::{Heard, TestArchive, options};
 use snapkeep::archive::Archive;
 use snapkeep::op::backup;
 use user::User;
-use watched::{Call, Record};
+use watched::Record;
 
 /// One name that was misspelt, or one drive that was not there, and nothing at all was saved.
 #[test]
