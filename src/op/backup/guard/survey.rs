@@ -6,11 +6,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rayon::prelude::*;
 
-use super::super::previous::{Previous, time};
 use crate::archive::Reader;
 use crate::error::Result;
 use crate::format::{Entry, EntryKind, Time};
 use crate::id::{ChunkId, FileHash};
+use crate::op::backup::previous::{Previous, time};
 use crate::op::{Observer, check_stop};
 use crate::source::{self, Node, Presence, Stat, Unseen};
 
