@@ -159,7 +159,7 @@ fn exit_codes_and_hints() {
     assert_eq!(code(&["create", "-a", "arch"]), 2);
     assert_eq!(code(&["create", "-a", "arch", "missing"]), 1);
     assert_eq!(code(&["create", "-a", "arch", "Pictures", "--exclude", "a/../b"]), 2);
-    assert_eq!(code(&["create", "-a", "arch", "arch/packs"]), 1);
+    assert_eq!(code(&["create", "-a", "arch", "arch/packs"]), 2);
     assert_eq!(code(&["create", "-a", "arch", "Pictures"]), 0);
     assert_eq!(code(&["create", "-a", "arch", "Pictures", "--compression", "20"]), 2);
     assert_eq!(code(&["cat", "-a", "arch", "latest"]), 2);

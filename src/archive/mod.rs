@@ -33,13 +33,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 pub use compare::{Altered, Comparison, Moved, Place, last_name};
-pub use index::{
-    Began, CACHE_TAG, Change, Ended, FileKey, Index, Location, PackInfo, PastRow, PastState, Sizes, Track,
-};
+pub use index::{Began, Change, Ended, FileKey, Index, Location, PackInfo, PastRow, PastState, Sizes, Track};
 pub use marks::{MAX_MARK_LEN, Renames};
 pub use mend::{Restored, readable, restored};
 pub use notes::DamageNote;
 pub use packs::{MAX_PACK_LEN, directory_of, find_frames, read_directory, read_pack};
+pub use place::CACHE_TAG;
 pub use reader::{Reader, unpack_frame};
 pub use repair::{Repairer, Rescue};
 pub use rewrite::{Recompressed, Rewriter};
@@ -145,6 +144,7 @@ impl Archive {
                 let existed = place.index().exists();
                 if !existed {
                     place.make_room();
+                    place.tag();
                 }
                 let (index, fault) = Index::open(&place.index(), header.archive);
                 let same = index.claim(&place.headers);

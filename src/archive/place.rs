@@ -15,6 +15,12 @@ use crate::store::Store;
 /// So many places have an index on this computer; those that were not written to for longest make room for others.
 const MOST: usize = 16;
 
+/// What tells programs that back up that a folder is a cache, and the name of the file that says so.
+pub const CACHE_TAG: &str = "CACHEDIR.TAG";
+const CACHE_TAG_TEXT: &[u8] = b"Signature: 8a477f597d28d172789f06886806bc55\n\
+    # snapkeep made this folder and can make it again. Programs that back up may leave it out:\n\
+    # https://bford.info/cachedir/\n";
+
 /// What tells a place from every other.
 pub(super) struct Place {
     /// The folder in the cache that is this place's own.
@@ -37,6 +43,17 @@ impl Place {
     /// The file of this place's index.
     pub(super) fn index(&self) -> PathBuf {
         self.folder.join("index.redb")
+    }
+
+    /// Makes the folder of this archive's indexes, and says in it that it is a cache, for other programs and for our own
+    /// backups. Without the tag it is no less of use.
+    pub(super) fn tag(&self) {
+        let Some(above) = self.folder.parent() else { return };
+        let made = std::fs::create_dir_all(above);
+        let tag = std::fs::File::options().write(true).create_new(true).open(above.join(CACHE_TAG));
+        if let (Ok(()), Ok(mut tag)) = (made, tag) {
+            let _ = std::io::Write::write_all(&mut tag, CACHE_TAG_TEXT);
+        }
     }
 
     /// Makes room for one more, if there are many of this archive. Best effort: they can all be made again.

@@ -13,6 +13,7 @@ use snapkeep::store::Local;
 use super::args::Global;
 use super::config::Config;
 use super::exit::{Code, Failure};
+use super::known::NOTED;
 use super::places::{self, Places, variable};
 use super::screen::Screen;
 
@@ -155,6 +156,8 @@ impl App {
             let folders = std::fs::read_dir(cache).into_iter().flatten().flatten();
             own.extend(folders.map(|folder| folder.path().join(CACHE_TAG)).filter(|tag| tag.is_file()));
         }
+        let noted = self.notes().and_then(|folder| std::fs::read_dir(folder.join(NOTED)).ok());
+        own.extend(noted.into_iter().flatten().flatten().map(|note| note.path()).next());
         own
     }
 

@@ -8,7 +8,7 @@ use clap::Command;
 use super::{names, places};
 
 /// Each command with two lines to start from.
-const EXAMPLES: [(&str, [&str; 2]); 21] = [
+const EXAMPLES: [(&str, [&str; 2]); 22] = [
     ("init", ["snap init /media/anna/USB/snapkeep", "snap init ~/archive"]),
     ("create", ["snap create ~/Pictures", "snap create ~/Pictures -e '*.tmp' --tag trip -n   # -n: only say what"]),
     ("list", ["snap list", "snap list --latest 1   # the newest of each source"]),
@@ -31,6 +31,7 @@ const EXAMPLES: [(&str, [&str; 2]); 21] = [
     ),
     ("repair", ["snap repair", "snap repair --from /media/anna/OTHER/snapkeep"]),
     ("squeeze", ["snap squeeze -n   # what there is to save, and how long it takes", "snap squeeze --for 2h"]),
+    ("source", ["snap source list", "snap source rename ~/Pictures /mnt/photos/Pictures   # its past goes on there"]),
     ("status", ["snap status", "snap -a /media/anna/USB/snapkeep status"]),
     ("mount", ["snap mount ~/old", "snap mount ~/old --path ~/Pictures"]),
     ("browse", ["snap browse", "snap browse --path ~/Pictures"]),
@@ -48,7 +49,7 @@ const EXAMPLES: [(&str, [&str; 2]); 21] = [
 const FIRST: [&str; 2] = ["snap create ~/Pictures", "snap restore latest:Pictures/2019 -t ~/found"];
 
 /// The commands by what they are for.
-const GROUPS: [(&[&str], &str); 10] = [
+const GROUPS: [(&[&str], &str); 11] = [
     (&["create", "init"], "back up folders; make an archive where you want it"),
     (&["restore", "dump", "cat"], "write files into a folder; a tar or zip; print one"),
     (&["list", "ls", "diff"], "the snapshots, what is in one, what differs between two"),
@@ -56,6 +57,7 @@ const GROUPS: [(&[&str], &str); 10] = [
     (&["find", "has"], "find photos; are these files in the archive?"),
     (&["history", "deleted"], "what happened to a photo; what the source has no longer"),
     (&["duplicates"], "what the source has more than once"),
+    (&["source"], "the sources; one has moved or is backed up no more"),
     (&["verify", "repair"], "is every byte as it was? mend what is not"),
     (&["status", "squeeze"], "what is in the archive; store JPEGs in a fifth less"),
     (&["completions", "man"], "completion for your shell; the manual page"),

@@ -13,6 +13,9 @@ use snapkeep::format::Snapshot;
 use super::app::App;
 use super::places::{self, bytes_of};
 
+/// The folder of the notes.
+pub const NOTED: &str = "sources";
+
 /// What is noted of one archive.
 pub struct Known {
     file: Option<PathBuf>,
@@ -22,7 +25,7 @@ pub struct Known {
 impl Known {
     /// Reads it. What cannot be read knows nothing.
     pub fn of(app: &App, archive: &Archive) -> Self {
-        let file = app.notes().map(|folder| folder.join("sources").join(archive.header().archive.to_hex()));
+        let file = app.notes().map(|folder| folder.join(NOTED).join(archive.header().archive.to_hex()));
         let bytes = file.as_ref().and_then(|file| std::fs::read(file).ok()).unwrap_or_default();
         let names = bytes.split(|byte| *byte == 0).filter(|name| !name.is_empty());
         let sources = names.map(<[u8]>::to_vec).collect();

@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use rayon::prelude::*;
 
@@ -18,7 +18,7 @@ use super::verify::now;
 use super::{Event, Observer, check_stop, file};
 use crate::archive::{Archive, FileKey, entries_of};
 use crate::error::{Error, Kind, Result};
-use crate::format::{Entry, EntryKind};
+use crate::format::{Entry, EntryKind, Time};
 use crate::id::{ChunkId, FileHash, SnapshotId};
 use crate::source::{self, Node, RuleSpec, Rules, Stat};
 use crate::view::join;
@@ -209,7 +209,8 @@ fn candidates(
             scan => scan?,
         };
         (files, bytes) = (files + scan.files, bytes + scan.bytes);
-        let now = crate::format::Time { secs: now(), nanos: 0 };
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let now = Time { secs: since.as_secs() as i64, nanos: since.subsec_nanos() };
         let known = grounds_of(archive, &path, &scan.node, (id, snapshot, source), now)?;
         let Some((entry, grounds)) = known else { continue };
         let (grounds, name) = (Arc::new(grounds), source.name.clone());

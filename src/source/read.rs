@@ -297,7 +297,7 @@ mod tests {
         let kept = [b"user.a", b"user.z"].map(|name| (name.to_vec(), name.to_vec()));
         assert_eq!(found.values, kept);
         let why = found.failure.unwrap().to_string();
-        assert_eq!(why, "reading the attributes of photo: user.shut and 1 more: Permission denied");
+        assert_eq!(why, "reading the attributes of photo: user.shut and 1 more: no permission");
 
         let too_many = gather(Path::new("photo"), |_| Err(Errno::TOOBIG), |name, buf| put(name.as_bytes(), buf));
         assert_eq!(too_many.values.len(), NEEDED.len(), "who may open it is asked by name");

@@ -36,12 +36,6 @@ const SCHEMA: &str = "8 redb 4.5";
 /// What the database may keep of its file in memory, in bytes.
 const CACHE_BYTES: usize = 64 << 20;
 
-/// What tells programs that back up that a folder is a cache, and the name of the file that says so.
-pub const CACHE_TAG: &str = "CACHEDIR.TAG";
-const CACHE_TAG_TEXT: &[u8] = b"Signature: 8a477f597d28d172789f06886806bc55\n\
-    # snapkeep made this folder and can make it again. Programs that back up may leave it out:\n\
-    # https://bford.info/cachedir/\n";
-
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 const CHUNKS: TableDefinition<'_, &[u8; CHUNK_KEY], &[u8; CHUNK_VALUE]> = TableDefinition::new("chunks");
 const PACKS: TableDefinition<'_, u32, &[u8; PACK_VALUE]> = TableDefinition::new("packs");
@@ -132,14 +126,6 @@ impl Drop for Open {
             drop(parts);
             Ok(())
         });
-    }
-}
-
-/// Without the tag the folder is no less of use.
-fn tag_as_cache(folder: &Path) {
-    let path = folder.join(CACHE_TAG);
-    if let Ok(mut tag) = std::fs::File::options().write(true).create_new(true).open(path) {
-        let _ = std::io::Write::write_all(&mut tag, CACHE_TAG_TEXT);
     }
 }
 
@@ -246,7 +232,6 @@ impl Index {
         caught(|| {
             if let Some(folder) = path.parent() {
                 std::fs::create_dir_all(folder).map_err(redb::StorageError::Io)?;
-                tag_as_cache(folder);
             }
             let mut builder = Database::builder();
             builder.set_cache_size(CACHE_BYTES).set_concurrency_mode(ConcurrencyMode::MultiWriter);

@@ -47,7 +47,7 @@ fn answers(index: &Index) {
     assert_eq!(index.snapshots().get(&snapshot.0), Some(&snapshot.1));
     let known = index.packs();
     assert_eq!(known.len(), 2);
-    assert_eq!(known[0].sizes, Sizes { plain: 18, stored: 14, images_left: 18, ..Sizes::default() });
+    assert_eq!(known[0].sizes, Sizes { plain: 18, stored: 14, images_left: 18, count_left: 2, ..Sizes::default() });
 }
 
 #[test]
