@@ -487,5 +487,9 @@ fn hints_fit_what_is_wrong_with_the_target() {
     let at = Mounted(user.path("at"));
     let said = user.snap(&["restore", "latest", "-t", at.0.join("x").to_str().unwrap()]);
     assert_eq!(said.code, 1, "{}", said.err);
-    assert!(said.err.contains("only be read") && !said.err.contains("os error"), "{}", said.err);
+    assert!(
+        said.err.contains("read-only") && said.err.contains("--target FOLDER") && !said.err.contains("os error"),
+        "{}",
+        said.err
+    );
 }

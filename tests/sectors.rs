@@ -137,7 +137,9 @@ fn what_lies_on_more_bad_sectors_than_can_be_mended_is_named_and_the_rest_is_res
         assert_eq!(done.failed.len(), lost.len());
         assert!(done.damaged || lost.is_empty());
         assert!(
-            done.failed.iter().all(|(_, why)| why.contains("input/output error") || why.contains("piece")),
+            done.failed.iter().all(|(_, why)| why.contains("input/output error")
+                || why.contains("piece")
+                || why.contains("it is missing")),
             "{:?}",
             done.failed
         );

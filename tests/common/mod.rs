@@ -219,7 +219,7 @@ pub fn restore_at(archive: &Archive, id: Option<SnapshotId>, target: &Path) -> R
         overwrite: Overwrite::Never,
         dry_run: false,
         verify: false,
-        setuid: false,
+        setuid: true,
     };
     restore(&view, &Node { path: Vec::new(), entry: None }, &options, &Heard::default())
 }

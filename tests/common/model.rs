@@ -206,7 +206,7 @@ impl Model {
             overwrite: Overwrite::Never,
             dry_run: false,
             verify: false,
-            setuid: false,
+            setuid: true,
         };
         let done = restore(&view, &Node { path: Vec::new(), entry: None }, &options, &QUIET).unwrap();
         assert!(done.failed.is_empty() && done.left.is_empty(), "{done:?}");

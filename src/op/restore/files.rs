@@ -11,7 +11,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use super::dirs::{Dirs, NAMES};
 use super::log::{Log, is_hopeless, pass_over};
 use super::plan::{Item, Plan};
-use super::there::{Decision, Names, Standing, bears, decide, escaped, nameless};
+use super::there::{Decision, Names, Standing, Taken, bears, decide, escaped, nameless};
 use crate::error::{Error, Kind, Result};
 use crate::format::{ChunkRef, Content, EntryKind, Meta};
 use crate::id::{ChunkId, FileHash};
@@ -264,9 +264,12 @@ impl<'a> Work<'a> {
 
     /// Restores what could not have its name under another one.
     pub(super) fn restore_renamed(&self) -> Result<()> {
-        let mut names = Names::default();
+        let (mut names, mut taken) = (Names::default(), Taken::default());
         for number in 1..NAMES {
             let (nameless, mut tries) = (std::mem::take(&mut *lock(&self.nameless)), Vec::new());
+            if number == 1 {
+                taken.leave_out(&nameless);
+            }
             for mut item in nameless {
                 check_stop(self.log.observer)?;
                 let own = item.own.clone().unwrap_or_default();
@@ -275,6 +278,10 @@ impl<'a> Work<'a> {
                 item.standing = Standing::Free;
                 let is_planned = number > 1 && names.of(self.plan).contains(&(item.dir, item.entry.name.clone()));
                 match self.dirs.dir_of(&item).and_then(|dir| self.is_had(dir, &item)) {
+                    // What bears it under another item's name is that item.
+                    Ok(Some(true)) if number == 1 && taken.has(self.plan, self.dirs.dir_of(&item)?, &item)? => {
+                        lock(&self.nameless).push(item);
+                    }
                     Ok(_) if is_planned => lock(&self.nameless).push(item),
                     Ok(None) => tries.push(item),
                     Ok(Some(true)) => self.present(&item),

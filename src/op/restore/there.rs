@@ -54,6 +54,36 @@ impl Names {
     }
 }
 
+/// What the items of a directory are at the target, those left out that could not have their names.
+#[derive(Default)]
+pub(super) struct Taken {
+    nameless: HashSet<(Option<usize>, Vec<u8>)>,
+    dirs: HashMap<Option<usize>, HashSet<(u64, u64)>>,
+}
+
+impl Taken {
+    pub(super) fn leave_out(&mut self, nameless: &[Item]) {
+        let name = |item: &Item| (item.dir, item.own.clone().unwrap_or_else(|| item.entry.name.clone()));
+        self.nameless = nameless.iter().map(name).collect();
+    }
+
+    /// Whether what bears the item's name is another item, which the target shows under both names.
+    pub(super) fn has(&mut self, plan: &Plan, dir: &Dir, item: &Item) -> Result<bool> {
+        let Some(stat) = dir.existing(&item.entry.name)? else { return Ok(false) };
+        if !self.dirs.contains_key(&item.dir) {
+            let mut found = HashSet::new();
+            for other in plan.items().filter(|other| other.dir == item.dir) {
+                if self.nameless.contains(&(other.dir, other.entry.name.clone())) {
+                    continue;
+                }
+                found.extend(dir.existing(&other.entry.name)?.map(|stat| (stat.dev, stat.ino)));
+            }
+            self.dirs.insert(item.dir, found);
+        }
+        Ok(self.dirs.get(&item.dir).is_some_and(|found| found.contains(&(stat.dev, stat.ino))))
+    }
+}
+
 /// Looks at what is there, before anything is written. Where two items find the same thing, it is the one's whose name it
 /// bears, to the byte.
 pub(super) fn look(plan: &mut Plan, dirs: &Dirs, log: &Log<'_>) -> Result<()> {
