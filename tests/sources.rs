@@ -38,7 +38,7 @@ fn a_source_that_is_missing_costs_only_itself() {
     fs::write(user.path("list"), "Pictures/c.jpg\nPictures/d.jpg\nPictures/2019/a.jpg\n").expect("a list");
     let said = create(&["--files-from", "list"]);
     assert_eq!(said.code, 3, "{}", said.err);
-    assert!(said.err.contains("d.jpg: reading the source: No such file"), "{}", said.err);
+    assert!(said.err.contains("d.jpg: reading the source: there is no such file"), "{}", said.err);
     let second: Vec<String> = sources(1);
     assert_eq!(second, ["c.jpg", "a.jpg"]);
     assert!(user.done(&["-a", "archive", "list"]).contains("incomplete: 1 could not be read"));
@@ -46,7 +46,7 @@ fn a_source_that_is_missing_costs_only_itself() {
     // If nothing is there, there is nothing to record.
     for missing in [&["nothing"][..], &["nothing", "neither"]] {
         let said = create(missing);
-        assert_eq!((said.code, said.err.contains("nothing: No such file")), (1, true), "{}", said.err);
+        assert_eq!((said.code, said.err.contains("nothing: there is no such file")), (1, true), "{}", said.err);
     }
     assert_eq!(user.json(&["-a", "archive", "list"])[0].as_array().map(Vec::len), Some(2));
 }

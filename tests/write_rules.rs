@@ -354,7 +354,7 @@ fn fail_each(fault: impl Fn(usize) -> Fault, may_recover: bool) -> usize {
             }
             Err(error) => {
                 assert_eq!(error.kind(), Kind::Store, "{}", about());
-                let cause = std::io::Error::from(fault(from).errno).to_string();
+                let cause = snapkeep::error::words_of(&std::io::Error::from(fault(from).errno));
                 assert!(error.to_string().contains(&cause), "the cause is not told: {}", about());
                 let renamed = |call: &Call| matches!(call, Call::Rename(_, to) if to.starts_with(damaged.path().join("snapshots")));
                 assert_eq!(snapshots.len() > 1, record.done().iter().any(renamed), "{}", about());

@@ -278,13 +278,11 @@ impl<'a> Work<'a> {
                 item.standing = Standing::Free;
                 let is_planned = number > 1 && names.of(self.plan).contains(&(item.dir, item.entry.name.clone()));
                 match self.dirs.dir_of(&item).and_then(|dir| self.is_had(dir, &item)) {
-                    // What bears it under another item's name is that item.
-                    Ok(Some(true)) if number == 1 && taken.has(self.plan, self.dirs.dir_of(&item)?, &item)? => {
-                        lock(&self.nameless).push(item);
-                    }
                     Ok(_) if is_planned => lock(&self.nameless).push(item),
                     Ok(None) => tries.push(item),
-                    Ok(Some(true)) => self.present(&item),
+                    // What another item is at the target under its own name is that item.
+                    Ok(Some(true)) if taken.claim(self.plan, self.dirs.dir_of(&item)?, &item)? => self.present(&item),
+                    Ok(Some(true)) => lock(&self.nameless).push(item),
                     Ok(Some(false)) => lock(&self.nameless).push(item),
                     Err(error) => self.give_up(&item, error)?,
                 }

@@ -67,8 +67,8 @@ impl Taken {
         self.nameless = nameless.iter().map(name).collect();
     }
 
-    /// Whether what bears the item's name is another item, which the target shows under both names.
-    pub(super) fn has(&mut self, plan: &Plan, dir: &Dir, item: &Item) -> Result<bool> {
+    /// Gives what bears the item's name to it, unless that is another item, which the target shows under both names.
+    pub(super) fn claim(&mut self, plan: &Plan, dir: &Dir, item: &Item) -> Result<bool> {
         let Some(stat) = dir.existing(&item.entry.name)? else { return Ok(false) };
         if !self.dirs.contains_key(&item.dir) {
             let mut found = HashSet::new();
@@ -80,7 +80,7 @@ impl Taken {
             }
             self.dirs.insert(item.dir, found);
         }
-        Ok(self.dirs.get(&item.dir).is_some_and(|found| found.contains(&(stat.dev, stat.ino))))
+        Ok(self.dirs.get_mut(&item.dir).is_some_and(|found| found.insert((stat.dev, stat.ino))))
     }
 }
 
@@ -113,7 +113,16 @@ pub(super) fn look(plan: &mut Plan, dirs: &Dirs, log: &Log<'_>) -> Result<()> {
                 let bears = |at: usize| {
                     listed.as_ref().is_some_and(|(_, names)| names.contains(items[at].entry.name.as_slice()))
                 };
-                match (bears(*slot.get()), bears(at)) {
+                let holds = |at: usize| match items[at].is_symlink() {
+                    true => Ok(false),
+                    false => holds(dir, items[at], log.observer),
+                };
+                // An earlier run gave it to one of them; some targets show names in another case than was given.
+                let claims = match (holds(*slot.get())?, holds(at)?) {
+                    (one, other) if one != other => (one, other),
+                    _ => (bears(*slot.get()), bears(at)),
+                };
+                match claims {
                     (true, true) => {} // two names of one file
                     (false, true) => {
                         standing[*slot.get()] = Standing::Alias;
@@ -179,13 +188,12 @@ pub(super) fn holds(dir: &Dir, item: &Item, observer: &dyn Observer) -> Result<b
     Ok(FileHash::from_bytes(*hasher.finalize().as_bytes()) == *hash)
 }
 
-/// Whether an item is at the target under just this name.
+/// Whether what bears an item's name is what would be written.
 pub(super) fn bears(dir: &Dir, item: &Item, observer: &dyn Observer) -> Result<bool> {
-    let is_there = match &item.entry.kind {
-        EntryKind::Symlink { target } => dir.read_link(&item.entry.name).is_ok_and(|said| said == *target),
-        _ => holds(dir, item, observer)?,
-    };
-    Ok(is_there && dir.names()?.contains(item.entry.name.as_slice()))
+    match &item.entry.kind {
+        EntryKind::Symlink { target } => Ok(dir.read_link(&item.entry.name).is_ok_and(|said| said == *target)),
+        _ => holds(dir, item, observer),
+    }
 }
 
 fn kind(item: &Item) -> FileKind {
