@@ -65,7 +65,9 @@ fn a_list_of_names_costs_what_it_is_long() {
         let sources: Vec<&Path> = files.iter().map(PathBuf::as_path).collect();
         let run = || {
             let record = Record::new(None);
-            let opened = Archive::open(record.store(archive.path()), None, std::sync::Arc::new(|_| {})).unwrap();
+            let opened =
+                Archive::open(record.store(archive.path()), Some(&archive.cache()), std::sync::Arc::new(|_| {}))
+                    .unwrap();
             let before = record.calls.lock().unwrap().len();
             let done = backup(&opened, &options(&sources), &Heard::default()).unwrap();
             let calls = record.calls.lock().unwrap().len() - before;

@@ -120,7 +120,7 @@ impl Judge<'_> {
             }
             Err(error) => return fault("I1", format!("opening: {error}")),
         };
-        if self.only_in_quarantine(state) {
+        if self.only_in_quarantine(state) || self.lying() && self.has_no_header(state) {
             return self.repaired(state);
         }
         let unread = self.listed(&archive)?;
@@ -157,6 +157,15 @@ impl Judge<'_> {
             Some((name, _)) => fault("I0", format!("{name} is there, but not whole")),
             None => Ok(()),
         }
+    }
+
+    /// A drive that lies may lose both copies of the header, and then a writer asks for a repair.
+    fn has_no_header(&self, state: &Disk) -> bool {
+        let damaged = self.damaged(state);
+        let is_lost = |name: &&str| {
+            !state.objects().any(|(there, _)| there == *name) || damaged.iter().any(|other| other == *name)
+        };
+        names::HEADERS.iter().all(is_lost)
     }
 
     /// Whether a repair was cut off in the moment in which FAT has neither the damaged object nor the right one. Its remains lie in

@@ -19,7 +19,7 @@ use std::time::Instant;
 
 use super::{Action, Decayed, Event, Observer, capture, check_stop};
 use crate::archive::{Archive, Packing};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, words_of};
 use crate::format::{Device, Snapshot, Source, Summary, Time, Unread};
 use crate::id::SnapshotId;
 use crate::source::{self, PassedOver, RuleSpec, Rules, Scan};
@@ -209,7 +209,9 @@ fn scan(options: &BackupOptions, observer: &dyn Observer) -> Result<(Vec<Root>, 
             }
             Ok(None) => {}
             Err(error) if error.kind() == Kind::Source => {
-                let why = error.io().map_or_else(|| error.to_string(), |cause| format!("reading the source: {cause}"));
+                let why = error
+                    .io()
+                    .map_or_else(|| error.to_string(), |cause| format!("reading the source: {}", words_of(cause)));
                 missing.push(Unread { path: bytes(source), why });
                 first_error.get_or_insert(error);
             }
