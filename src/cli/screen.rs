@@ -46,6 +46,8 @@ pub struct Screen {
     show: Show,
     colour: bool,
     terminal: bool,
+    /// Whether standard error goes to a terminal.
+    shown: bool,
     out: Mutex<Out>,
     bar: Mutex<ProgressBar>,
     /// Lines to standard error that wait until the terminal is free.
@@ -69,6 +71,7 @@ impl Screen {
             show: show(wishes, io::stderr().is_terminal(), fps),
             colour: io::stderr().is_terminal() && !plain,
             terminal: io::stdout().is_terminal(),
+            shown: io::stderr().is_terminal(),
             out: Mutex::new(Out { to: BufWriter::new(io::stdout()), fault: None }),
             bar: Mutex::new(ProgressBar::hidden()),
             held: Mutex::new(None),
@@ -167,6 +170,7 @@ impl Screen {
     /// A line of JSON.
     pub fn json(&self, value: &impl Serialize) {
         match serde_json::to_string(value) {
+            Ok(text) if self.terminal => self.line(&names::json(&text)),
             Ok(text) => self.line(&text),
             Err(error) => {
                 let mut out = lock(&self.out);
@@ -194,7 +198,7 @@ impl Screen {
             let error = serde_json::json!({
                 "message_type": "error", "error": {"message": why}, "during": during, "item": item,
             });
-            self.error_line(&error.to_string());
+            self.error_json(&error);
         } else {
             self.warn(&format!("{}: {why}", names::escape(path)));
         }
@@ -210,7 +214,7 @@ impl Screen {
             if let Some(hint) = hint {
                 error["hint"] = hint.into();
             }
-            return self.error_line(&error.to_string());
+            return self.error_json(&error);
         }
         self.message("error: ", "1;31", &failure.message);
         if let Some(hint) = hint {
@@ -222,7 +226,7 @@ impl Screen {
     fn message(&self, label: &str, colour: &str, text: &str) {
         if self.wishes.json {
             let kind = if label.is_empty() { "notice" } else { "warning" };
-            return self.error_line(&serde_json::json!({"message_type": kind, "message": text}).to_string());
+            return self.error_json(&serde_json::json!({"message_type": kind, "message": text}));
         }
         let text = names::message(text);
         let label = match label {
@@ -231,6 +235,12 @@ impl Screen {
             label => label.to_owned(),
         };
         self.error_line(&format!("{}: {label}{text}", self.name));
+    }
+
+    /// A line of JSON to standard error.
+    fn error_json(&self, value: &serde_json::Value) {
+        let text = value.to_string();
+        self.error_line(&if self.shown { names::json(&text) } else { text });
     }
 
     /// A line to standard error. Nobody is left to tell if that fails.
