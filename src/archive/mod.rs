@@ -12,6 +12,7 @@ mod create;
 mod facts;
 mod header;
 mod index;
+mod lists;
 mod mend;
 mod packs;
 mod past;
@@ -21,21 +22,25 @@ mod rewrite;
 mod segments;
 mod snapshots;
 mod trees;
+mod walk;
 mod writer;
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 pub use compare::{Altered, Comparison, Moved, Place, last_name};
 pub use index::{Began, Change, Ended, Index, Location, PackInfo, PastRow, PastState, Sizes, Track};
+pub use lists::{TakeChunks, chunks_at, chunks_of, each_chunk, first_chunks};
 pub use mend::{Restored, readable, restored};
 pub use packs::{MAX_PACK_LEN, directory_of, find_frames, read_directory, read_pack};
 pub use reader::{Reader, unpack_frame};
 pub use repair::{Repairer, Rescue};
 pub use rewrite::{Recompressed, Rewriter};
 pub use snapshots::{Filter, Selector};
-pub use trees::{chunks_of, entries_of, store_content, store_entries};
+pub use trees::{entries_of, store_content, store_entries};
+pub use walk::{Budget, Claim, FalseClaim, lies_too_deep, weight, weights};
 pub use writer::{Packing, Writer, Written};
 
 use crate::error::{Error, Kind, Result};
@@ -101,6 +106,8 @@ pub struct Archive {
     /// Packs in which a frame was found damaged: a writer does not count on them.
     distrusted: Mutex<HashSet<PackId>>,
     mender: Mutex<mend::Mender>,
+    /// Set once the user wants to stop.
+    stop: OnceLock<&'static AtomicBool>,
 }
 
 /// The segments that were there when the index was last brought up to date or filled from nothing because a chunk was
@@ -141,7 +148,7 @@ impl Archive {
             }
         };
         let (looked, distrusted, mender) = (Mutex::default(), Mutex::default(), Mutex::default());
-        let archive = Self { store, headers, index, notify, looked, distrusted, mender };
+        let archive = Self { store, headers, index, notify, looked, distrusted, mender, stop: OnceLock::new() };
         archive.refresh()?;
         Ok(archive)
     }
@@ -157,6 +164,12 @@ impl Archive {
             PackContent::Metadata if self.headers.header.parity_permille > 0 => METADATA_PERMILLE,
             _ => self.headers.header.parity_permille,
         }
+    }
+
+    /// A pack is closed when it has reached this many bytes: as the header says, if several of them fit into memory.
+    fn pack_size(&self) -> usize {
+        const LARGEST: u32 = 64 << 20;
+        self.headers.header.pack_size.min(LARGEST) as usize
     }
 
     /// Where its objects lie.

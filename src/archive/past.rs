@@ -9,8 +9,9 @@ use std::ops::ControlFlow;
 
 use super::compare::{Comparison, Place};
 use super::index::{Began, Ended, PastChange, PastRow, PastState, PastStep, Track};
+use super::walk::Patience;
 use super::{Archive, Notice, entries_of};
-use crate::error::{Kind, Result};
+use crate::error::{Error, Kind, Result};
 use crate::format::{Entry, EntryKind, Snapshot, names};
 use crate::id::{FileHash, SnapshotId};
 
@@ -155,6 +156,7 @@ impl Archive {
                 members[at].1.push(item);
             }
         }
+        let mut patience = Patience::new(self)?;
         for (name, members) in members {
             let track = known.remove(&name);
             let number = track.as_ref().map_or_else(
@@ -164,7 +166,7 @@ impl Archive {
                 },
                 |track| track.number,
             );
-            self.fill_track(number, &name, track, &members, changes)?;
+            self.fill_track(number, &name, track, &members, changes, &mut patience)?;
         }
         // Nobody has these sources any more.
         for (_, track) in known {
@@ -183,6 +185,7 @@ impl Archive {
         track: Option<Track>,
         members: &[&(SnapshotId, Snapshot)],
         changes: usize,
+        patience: &mut Patience,
     ) -> Result<()> {
         let merged = track.map(|track| track.snapshots).unwrap_or_default();
         // Snapshots that are damaged are not merged, so those that are may be any of the members, in order.
@@ -216,9 +219,14 @@ impl Archive {
         let mut position = if fits { merged.len() as u32 } else { 0 };
         let (mut steps, mut done) = (Vec::new(), Vec::new());
         for member in new {
-            let compared = self
-                .entry_of(member, name)
-                .and_then(|now| Ok((Comparison::of(self, b"", before.as_ref(), now.as_ref())?, now)));
+            let compared = self.entry_of(member, name).and_then(|now| {
+                let found = Comparison::within(patience, self, b"", before.as_ref(), now.as_ref())?;
+                if patience.take(found.len()) {
+                    return Ok((found, now));
+                }
+                let why = "its history claims more than an archive of this size can hold";
+                Err(Error::new(Kind::Unsupported, format!("comparing snapshot {}", member.0.short()), why))
+            });
             match compared {
                 Ok((comparison, now)) => {
                     self.steps(position, comparison, &mut steps);

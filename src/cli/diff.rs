@@ -221,7 +221,7 @@ fn sum(diff: &Diff) -> String {
 
 fn count(tally: &mut Tally, entry: &Entry) {
     tally.files += 1;
-    tally.bytes += size(entry);
+    tally.bytes = tally.bytes.saturating_add(size(entry));
 }
 
 fn size(entry: &Entry) -> u64 {

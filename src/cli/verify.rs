@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde_json::json;
+use snapkeep::id::SnapshotId;
 use snapkeep::op::{self, AffectedFile, Share, Verify, VerifyOptions};
+use snapkeep::view::FalseClaim;
 
 use super::app::App;
 use super::exit::{Code, Failure};
@@ -67,6 +69,9 @@ pub fn run(app: &App, asked: &Arguments) -> Result<Code, Failure> {
         app.screen.json(&object(&found, took.as_secs_f64()));
     } else {
         damage(app, &found);
+        for (snapshot, path, wrong) in &found.false_claims {
+            app.screen.line(&format!("false    {}:{}: {}", snapshot.short(), names::escape(path), wrong.why));
+        }
         affected(app, "mendable", &found.mended);
         affected(app, "lost", &found.affected);
         let mut summary = format!(
@@ -85,13 +90,17 @@ pub fn run(app: &App, asked: &Arguments) -> Result<Code, Failure> {
         if !found.damage.is_empty() || !found.affected.is_empty() {
             app.screen.tell(&count(&found));
         }
-        if found.damage.is_empty() && found.affected.is_empty() {
+        if found.damage.is_empty() && found.affected.is_empty() && found.false_claims.is_empty() {
             let how = if options.read_data && all { "everything is there and whole" } else { "everything is there" };
             app.screen.tell(how);
         }
     }
     if found.damage.is_empty() && found.affected.is_empty() {
-        return Ok(Code::Done);
+        if found.false_claims.is_empty() {
+            return Ok(Code::Done);
+        }
+        let number = words::things(found.false_claims.len() as u64, "directory claims", "directories claim");
+        return Err(Failure::new(Code::Damage, format!("{number} other counts than are there; no file is lost by it")));
     }
     let hint = if found.damage.iter().all(|damage| damage.mendable) && found.affected.is_empty() {
         "{snap} repair makes all of it whole"
@@ -174,12 +183,18 @@ pub(super) fn affected_objects(affected: &[AffectedFile]) -> Vec<serde_json::Val
     affected.iter().map(object).collect()
 }
 
+fn false_claim(snapshot: &SnapshotId, path: &[u8], wrong: &FalseClaim) -> serde_json::Value {
+    json!({"snapshot_id": snapshot.to_hex(), "path": String::from_utf8_lossy(path), "message": wrong.why})
+}
+
 fn object(found: &Verify, seconds: f64) -> serde_json::Value {
     let damage: Vec<_> = found
         .damage
         .iter()
         .map(|damage| json!({"object": damage.object, "message": damage.why, "mendable": damage.mendable}))
         .collect();
+    let claim = |(snapshot, path, wrong): &(SnapshotId, Vec<u8>, FalseClaim)| false_claim(snapshot, path, wrong);
+    let false_claims: Vec<_> = found.false_claims.iter().map(claim).collect();
     let (mendable, damaged) = found.damaged_objects();
     json!({
         "message_type": "summary",
@@ -195,6 +210,7 @@ fn object(found: &Verify, seconds: f64) -> serde_json::Value {
         "bytes_read": found.bytes_read,
         "bytes": found.bytes,
         "damage": damage,
+        "false_claims": false_claims,
         "mendable": affected_objects(&found.mended),
         "affected": affected_objects(&found.affected),
         "seconds_elapsed": seconds,

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 
 use super::{Event, Observer, check_stop, file};
-use crate::archive::{Archive, Filter, chunks_of};
+use crate::archive::{Archive, Filter, each_chunk};
 use crate::error::Result;
 use crate::format::EntryKind;
 use crate::id::{FileHash, PackId, PictureHash};
@@ -172,16 +172,17 @@ impl<'a> Holding<'a> {
             Err(error) => return Err(error),
         };
         let Some(EntryKind::File { content, size, .. }) = node.entry.map(|entry| entry.kind) else { return Ok(false) };
-        let chunks = match chunks_of(view.reader(), &content, size) {
-            Err(error) if error.kind().is_of_an_object() => return Ok(false),
-            chunks => chunks?,
-        };
-        for chunk in chunks {
-            let places = self.archive.locate(&chunk.id)?;
-            if !places.iter().any(|place| present.get(&place.pack) == Some(&place.pack_len)) {
-                return Ok(false);
+        let mut all = true;
+        let looked = each_chunk(view.reader(), &content, size, &mut |chunks| {
+            for chunk in chunks {
+                let places = if all { self.archive.locate(&chunk.id)? } else { break };
+                all = places.iter().any(|place| present.get(&place.pack) == Some(&place.pack_len));
             }
+            Ok(())
+        });
+        match looked {
+            Err(error) if error.kind().is_of_an_object() => Ok(false),
+            looked => looked.map(|()| all),
         }
-        Ok(true)
     }
 }

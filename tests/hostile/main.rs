@@ -36,9 +36,12 @@
 mod common;
 
 mod attack;
+mod bombs;
 mod limits;
 mod links;
 mod names;
 mod packs;
+mod sources;
+mod table;
 mod terminal;
 mod trees;

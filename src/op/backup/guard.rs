@@ -11,9 +11,9 @@ use rayon::prelude::*;
 
 use super::previous::{Known, Previous, time};
 use super::{BackupOptions, Root};
-use crate::archive::{Archive, Reader};
+use crate::archive::{Archive, Budget, Reader, weights};
 use crate::error::{Error, Kind, Result};
-use crate::format::{Entry, EntryKind, Time};
+use crate::format::{Entry, EntryKind, Time, Tree};
 use crate::id::ChunkId;
 use crate::op::{Observer, check_stop};
 use crate::source::{self, Node};
@@ -65,9 +65,15 @@ fn doubt(
     if known.device.is_some_and(|device| device != stat.dev) && known.entry.meta.inode != stat.ino {
         return Ok(Some(format!("it is on another device than in snapshot {snapshot}")));
     }
-    let compare =
-        Compare { reader: archive.reader(), previous, observer, come: Mutex::default(), gone: Mutex::default() };
-    let seen = compare.dir(*tree, Some(&root.scan.node))?;
+    let compare = Compare {
+        reader: archive.reader(),
+        previous,
+        observer,
+        budget: Mutex::new(Budget::new(archive)),
+        come: Mutex::default(),
+        gone: Mutex::default(),
+    };
+    let seen = compare.dir(*tree, Some(&root.scan.node), 1)?;
     let lost = seen.lost.saturating_sub(compare.moved());
     let affected = lost + seen.changed;
     if affected < FEW || affected * 100 <= u64::from(percent) * seen.files {
@@ -94,6 +100,8 @@ struct Compare<'a> {
     reader: Reader<'a>,
     previous: &'a Previous,
     observer: &'a dyn Observer,
+    /// What the walk through the snapshot may take; what is beyond it counts as not there.
+    budget: Mutex<Budget<'a>>,
     /// Files under names that the snapshot does not have.
     come: Mutex<HashMap<Look, u64>>,
     /// Files under names that the source does not have.
@@ -109,10 +117,17 @@ struct Seen {
 }
 
 impl Compare<'_> {
-    /// Compares a directory of the snapshot with what is there now.
-    fn dir(&self, tree: ChunkId, now: Option<&Node>) -> Result<Seen> {
+    /// Compares a directory of the snapshot, which lies so deep, with what is there now.
+    fn dir(&self, tree: ChunkId, now: Option<&Node>, depth: usize) -> Result<Seen> {
         check_stop(self.observer)?;
+        if self.budget.lock().unwrap_or_else(PoisonError::into_inner).is_spent() {
+            return Ok(Seen::default());
+        }
         let entries = self.previous.entries(&self.reader, &tree)?;
+        let held = weights(&entries);
+        if depth > Tree::MAX_DEPTH || !self.bears(&tree, &entries, held)? {
+            return Ok(Seen::default());
+        }
         let children = now.map_or(&[][..], |node| node.children.as_slice());
         let known = |name: &[u8]| entries.binary_search_by(|entry| entry.name.as_slice().cmp(name)).ok();
         for child in children {
@@ -125,17 +140,30 @@ impl Compare<'_> {
         }
         let each = entries.par_iter().map(|entry| {
             let now = children.binary_search_by(|child| child.name[..].cmp(&entry.name)).ok().map(|at| &children[at]);
-            self.entry(entry, now)
+            self.entry(entry, now, depth)
         });
-        each.try_reduce(Seen::default, |one, other| {
+        let seen = each.try_reduce(Seen::default, |one, other| {
             let (files, lost) = (one.files + other.files, one.lost + other.lost);
             Ok(Seen { files, lost, changed: one.changed + other.changed })
-        })
+        });
+        self.budget.lock().unwrap_or_else(PoisonError::into_inner).release(held);
+        seen
     }
 
-    fn entry(&self, entry: &Entry, now: Option<&Node>) -> Result<Seen> {
+    /// Whether the walk may go on into a directory with these entries.
+    fn bears(&self, tree: &ChunkId, entries: &[Entry], held: u64) -> Result<bool> {
+        let mut budget = self.budget.lock().unwrap_or_else(PoisonError::into_inner);
+        match budget.count(tree, entries, b"").and_then(|()| budget.hold(held, b"")) {
+            Err(error) if error.kind() == Kind::Unsupported => Ok(false),
+            done => done.map(|()| true),
+        }
+    }
+
+    fn entry(&self, entry: &Entry, now: Option<&Node>, depth: usize) -> Result<Seen> {
         match &entry.kind {
-            EntryKind::Dir { tree, .. } => self.dir(*tree, now.filter(|now| now.stat.kind == source::Kind::Dir)),
+            EntryKind::Dir { tree, .. } => {
+                self.dir(*tree, now.filter(|now| now.stat.kind == source::Kind::Dir), depth + 1)
+            }
             EntryKind::Symlink { .. } => Ok(Seen::default()),
             EntryKind::File { size, .. } => {
                 let look = (*size, entry.meta.mtime);

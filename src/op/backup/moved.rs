@@ -9,9 +9,9 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-use super::previous::{is_settled, readable, time};
+use super::previous::{bearable, is_settled, time};
 use super::{Previous, Root};
-use crate::archive::{Reader, entries_of};
+use crate::archive::{Budget, Reader, weight};
 use crate::error::Result;
 use crate::format::{Entry, EntryKind};
 use crate::id::{ChunkId, FileHash};
@@ -31,12 +31,13 @@ impl Moved {
     /// Compares the sources with what the archive has of them, by names alone.
     pub(super) fn find(reader: &Reader<'_>, roots: &[Root], previous: &Previous) -> Result<Self> {
         let (mut files, mut gone) = (HashMap::new(), HashMap::new());
+        let mut budget = Budget::new(reader.archive());
         for (number, root) in roots.iter().enumerate() {
             let Some(known) = previous.root(number) else { continue };
             let EntryKind::Dir { tree, .. } = &known.entry.kind else { continue };
             let mut todo: Vec<(ChunkId, Option<&Node>)> = vec![(*tree, Some(&root.scan.node))];
             while let Some((tree, node)) = todo.pop() {
-                for entry in readable(entries_of(reader, &tree))? {
+                for entry in bearable(budget.enter(&tree, b""))? {
                     let now = node.and_then(|node| child(node, &entry.name));
                     match (&entry.kind, now.map(|now| now.stat.kind)) {
                         (EntryKind::Dir { tree, .. }, Some(Kind::Dir)) => todo.push((*tree, now)),
@@ -45,7 +46,9 @@ impl Moved {
                             if *size > 0 {
                                 *gone.entry(*hash).or_default() += 1;
                             }
-                            if is_settled(&entry, known.since) && entry.meta.ctime.nanos % COARSE != 0 {
+                            let settled = is_settled(&entry, known.since) && entry.meta.ctime.nanos % COARSE != 0;
+                            // One that is not remembered is read, and its chunks are known.
+                            if settled && budget.hold(weight(&entry), b"").is_ok() {
                                 files.insert((number, entry.meta.device, entry.meta.inode), entry);
                             }
                         }

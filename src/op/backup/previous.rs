@@ -120,6 +120,15 @@ pub(super) fn readable(entries: Result<Vec<Entry>>) -> Result<Vec<Entry>> {
     }
 }
 
+/// The same, where a walk is ended by a snapshot that claims more than the archive holds: what is not known of the past
+/// is read again.
+pub(super) fn bearable(entries: Result<Vec<Entry>>) -> Result<Vec<Entry>> {
+    match entries {
+        Err(error) if error.kind() == Kind::Unsupported => Ok(Vec::new()),
+        entries => readable(entries),
+    }
+}
+
 /// Whether a file is surely as it was recorded: same kind, length, times and number, and settled when it was recorded.
 pub(super) fn is_unchanged(known: &Entry, since: Time, stat: &Stat) -> bool {
     let EntryKind::File { size, .. } = known.kind else { return false };

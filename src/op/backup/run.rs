@@ -12,7 +12,7 @@ use rayon::prelude::*;
 use super::moved::Moved;
 use super::previous::{Known, Previous, is_unchanged, time};
 use super::{BackupOptions, Root, bytes};
-use crate::archive::{Archive, Reader, Writer, chunks_of, store_entries};
+use crate::archive::{Archive, Reader, Writer, each_chunk, first_chunks, store_entries};
 use crate::error::{Kind, Result};
 use crate::format::{CaptureFacts, Entry, EntryKind, Meta, Summary, Unread};
 use crate::id::{ChunkId, FileHash};
@@ -21,6 +21,9 @@ use crate::op::file::{self, Stored};
 use crate::op::{Action, Event, Observer, check_stop};
 use crate::source::{self, Failure, Node, Stat};
 use crate::store::Lock;
+
+/// What a file tells about its taking is looked for in no more than so many of its chunks.
+const MANY: usize = 1 << 16;
 
 pub(super) struct Run<'a> {
     archive: &'a Archive,
@@ -159,7 +162,7 @@ impl<'a> Run<'a> {
     fn entry(&self, place: &Place<'_>, node: &Node, path: &Path, known: Option<&Entry>) -> Result<Option<Now>> {
         check_stop(self.observer)?;
         let found = match node.stat.kind {
-            source::Kind::Dir if depth(&place.root.path, path) >= crate::format::Tree::MAX_DEPTH => {
+            source::Kind::Dir if lies_too_deep(place.root, path) => {
                 self.trouble(path, "it lies too deep, and nobody could restore it".to_owned());
                 None
             }
@@ -210,9 +213,9 @@ impl<'a> Run<'a> {
                 Now::Other(entry) => Some(*entry),
             })
             .collect();
-        let (files, size) = entries.iter().fold((0, 0), |(files, size), entry| match &entry.kind {
-            EntryKind::File { size: more, .. } => (files + 1, size + more),
-            EntryKind::Dir { files: more, bytes, .. } => (files + more, size + bytes),
+        let (files, size) = entries.iter().fold((0_u64, 0_u64), |(files, size), entry| match &entry.kind {
+            EntryKind::File { size: more, .. } => (files + 1, size.saturating_add(*more)),
+            EntryKind::Dir { files: more, bytes, .. } => (more.saturating_add(files), size.saturating_add(*bytes)),
             EntryKind::Symlink { .. } => (files + 1, size),
         });
         let tree = match &self.writer {
@@ -330,16 +333,18 @@ impl<'a> Run<'a> {
         let (Some(writer), EntryKind::File { content, size, .. }) = (&self.writer, &known.kind) else {
             return Ok(true);
         };
-        let chunks = match chunks_of(&self.reader, content, *size) {
-            Err(error) if matches!(error.kind(), Kind::Damaged | Kind::Missing) => return Ok(false),
-            chunks => chunks?,
-        };
-        for chunk in &chunks {
-            if !writer.knows(&chunk.id)? {
-                return Ok(false);
+        let mut all = true;
+        let looked = each_chunk(&self.reader, content, *size, &mut |chunks| {
+            check_stop(self.observer)?;
+            for chunk in chunks {
+                all = all && writer.knows(&chunk.id)?;
             }
+            Ok(())
+        });
+        match looked {
+            Err(error) if matches!(error.kind(), Kind::Damaged | Kind::Missing) => Ok(false),
+            looked => looked.map(|()| all),
         }
-        Ok(true)
     }
 
     /// What was in a directory and is no longer, counted in files.
@@ -408,7 +413,7 @@ impl<'a> Run<'a> {
     /// What a file tells about its taking that is stored already.
     fn facts(&self, path: &Path, stat: &Stat, kind: &EntryKind) -> Option<CaptureFacts> {
         let EntryKind::File { content, size, .. } = kind else { return None };
-        file::facts(path, stat, &chunks_of(&self.reader, content, *size).ok()?)
+        file::facts(path, stat, &first_chunks(&self.reader, content, *size, MANY).ok()?)
     }
 
     /// Keeps what a file tells about its taking, unless that is known.
@@ -470,9 +475,11 @@ fn same_but_xattrs(one: &Meta, other: &Meta) -> bool {
     owners && times && there && (one.inode, one.device, one.links) == (*inode, *device, *links)
 }
 
-/// How many directories lie above a path, its source's own among them.
-fn depth(root: &Path, path: &Path) -> usize {
-    path.strip_prefix(root).map_or(0, |below| below.components().count())
+/// Whether a directory lies in more directories, or has a longer path, than a reader takes.
+fn lies_too_deep(root: &Root, path: &Path) -> bool {
+    let below = path.strip_prefix(&root.path).unwrap_or(path);
+    let len = root.name.len() + 1 + below.as_os_str().len();
+    len > crate::format::Tree::MAX_PATH || below.components().count() >= crate::format::Tree::MAX_DEPTH
 }
 
 /// What a file's bytes are, whatever else is recorded of it.

@@ -91,7 +91,7 @@ impl Restore {
     pub fn add(&mut self, more: Self) {
         let Self { files, bytes, dirs, symlinks, left, failed, damaged, notes } = more;
         self.files += files;
-        self.bytes += bytes;
+        self.bytes = self.bytes.saturating_add(bytes);
         self.dirs += dirs;
         self.symlinks += symlinks;
         self.left.extend(left);
@@ -113,6 +113,7 @@ pub fn restore(view: &View<'_>, node: &Node, options: &RestoreOptions, observer:
     }
     let target = Target::open(&options.target, true)?;
     let mut work = Work::new(view, &plan, options, observer);
+    work.tell_short();
     work.make_dirs(target.root());
     work.restore_files()?;
     work.restore_links()?;
@@ -136,7 +137,7 @@ fn foretell(plan: &Plan, options: &RestoreOptions, observer: &dyn Observer) -> R
             tell(observer, Action::Restored, &path, item.size);
             outcome.files += u64::from(!item.is_symlink());
             outcome.symlinks += u64::from(item.is_symlink());
-            outcome.bytes += item.size;
+            outcome.bytes = outcome.bytes.saturating_add(item.size);
         }
     }
     outcome

@@ -14,7 +14,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::{Duration, SystemTime};
 
 use super::{Observer, check_stop};
-use crate::archive::{Archive, MAX_SNAPSHOT_LEN, Restored, restored};
+use crate::archive::{Archive, Claim, FalseClaim, MAX_SNAPSHOT_LEN, Restored, restored};
 use crate::error::{Error, Kind, Result};
 use crate::format::{HEADER_LEN, Header, SegmentPack, Snapshot, names};
 use crate::id::{ChunkId, ChunkKind, DerivedId, PackId, SegmentId, SnapshotId};
@@ -110,6 +110,8 @@ pub struct Verify {
     pub lost: Vec<LostChunk>,
     /// What is restored only with the help of recovery data, likewise.
     pub mended: Vec<AffectedFile>,
+    /// Directories that claim other counts than they hold: the snapshot, the path in it, and what is wrong.
+    pub false_claims: Vec<(SnapshotId, Vec<u8>, FalseClaim)>,
     /// Packs that are whole and that no segment tells of: an interrupted run left them, or their segment is lost.
     pub untold: Vec<PackId>,
 }
@@ -144,6 +146,8 @@ pub fn verify(archive: &Archive, options: &VerifyOptions, observer: &dyn Observe
         untold: HashSet::new(),
         clean: HashSet::new(),
         entered: HashSet::new(),
+        sums: HashMap::new(),
+        told: 0,
         lost_trees: HashSet::new(),
         protected: HashSet::new(),
         mendable: HashSet::new(),
@@ -180,6 +184,10 @@ struct Check<'a> {
     clean: HashSet<ChunkId>,
     /// Trees that were looked at.
     entered: HashSet<ChunkId>,
+    /// What the entries of those that could be read add up to.
+    sums: HashMap<ChunkId, Option<Claim>>,
+    /// Bytes of all paths that were told so far.
+    told: usize,
     /// Trees that cannot be read.
     lost_trees: HashSet<ChunkId>,
     /// Objects whose recovery data must be there, because it was durable before they counted.

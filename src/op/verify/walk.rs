@@ -3,16 +3,25 @@
 //! Directories are hostile: one may be named any number of times, so what is whole is looked at once, and what is damaged
 //! at every place where it is named, but for no more files than anybody can read about.
 
+use std::sync::Arc;
+
 use super::{AffectedFile, Check, LostChunk};
-use crate::archive::{chunks_of, entries_of};
+use crate::archive::{Claim, each_chunk, entries_of, lies_too_deep};
 use crate::error::{Error, Kind, Result};
-use crate::format::{Content, EntryKind, Tree};
+use crate::format::{Content, EntryKind};
 use crate::id::{ChunkId, ChunkKind, SnapshotId};
 use crate::op::check_stop;
-use crate::view::{depth, join};
+use crate::view::join;
 
 /// Once damage has touched so many files, directories that were looked at before are passed over.
 const MANY: usize = 1 << 18;
+/// Lost chunks of one file that are told.
+const MANY_CHUNKS: usize = 1 << 16;
+/// Once paths of so many bytes are told, others are told by so many of their last bytes.
+const MANY_BYTES: usize = 64 << 20;
+const SHORT: usize = 200;
+/// False counts of directories that are told.
+const MANY_CLAIMS: usize = 1000;
 
 /// How damage touches a file.
 enum Touched {
@@ -22,20 +31,29 @@ enum Touched {
     Lost,
 }
 
-/// A directory to look below, or one whose last entry has been looked at: its tree, and what was touched before it.
+/// A directory to look below: the path of the one that it lies in, its name, its tree and what it says of itself; or one
+/// whose last entry has been looked at: its tree, and what was touched before it.
 enum Step {
-    Enter(Vec<u8>, ChunkId),
+    Enter(Arc<[u8]>, Vec<u8>, ChunkId, Option<Claim>),
     Leave(ChunkId, usize),
 }
 
 impl Check<'_> {
     /// Looks below a directory; trees that are known to be whole are not read again.
     pub(super) fn tree(&mut self, snapshot: &SnapshotId, path: &[u8], tree: &ChunkId) -> Result<()> {
-        let mut todo = vec![Step::Enter(path.to_vec(), *tree)];
+        let mut todo = vec![Step::Enter(Arc::from(path), Vec::new(), *tree, None)];
         while let Some(step) = todo.pop() {
-            let (path, tree) = match step {
-                Step::Enter(path, tree) if !self.passes_over(&tree) => (path, tree),
-                Step::Enter(..) => continue,
+            let (path, tree, claim) = match step {
+                Step::Enter(above, name, tree, claim) if !self.passes_over(&tree) => {
+                    (if name.is_empty() { above.to_vec() } else { join(&above, &name) }, tree, claim)
+                }
+                Step::Enter(above, name, tree, claim) => {
+                    if let (Some(claim), Some(sum)) = (claim, self.sums.get(&tree)) {
+                        let sum = *sum;
+                        self.claim(snapshot, &join(&above, &name), claim, sum);
+                    }
+                    continue;
+                }
                 Step::Leave(tree, touched_before) => {
                     if self.touched() == touched_before {
                         self.clean.insert(tree);
@@ -44,8 +62,8 @@ impl Check<'_> {
                 }
             };
             check_stop(self.observer)?;
-            if depth(&path) > Tree::MAX_DEPTH {
-                self.found.affected.push(AffectedFile { snapshot: *snapshot, path, size: 0 });
+            if lies_too_deep(&path) {
+                self.lose(snapshot, path, 0);
                 continue;
             }
             let entries = match self.entered.insert(tree) {
@@ -63,28 +81,44 @@ impl Check<'_> {
                     continue;
                 }
             };
+            let sum = Claim::sum(&entries);
+            self.sums.insert(tree, sum);
+            if let Some(claim) = claim {
+                self.claim(snapshot, &path, claim, sum);
+            }
             todo.push(Step::Leave(tree, self.touched()));
             if !self.held.contains(&tree) {
-                self.found.mended.push(AffectedFile { snapshot: *snapshot, path: path.clone(), size: 0 });
+                self.mend(snapshot, path.clone(), 0);
             }
+            let above: Arc<[u8]> = Arc::from(path);
             for entry in entries {
-                let path = join(&path, &entry.name);
+                let claim = Claim::of(&entry);
                 match &entry.kind {
-                    EntryKind::Dir { tree, .. } => todo.push(Step::Enter(path, *tree)),
-                    EntryKind::File { size, content, .. } => match self.file(snapshot, &path, content, *size)? {
-                        Touched::Not => {}
-                        Touched::Mended => {
-                            self.found.mended.push(AffectedFile { snapshot: *snapshot, path, size: *size });
+                    EntryKind::Dir { tree, .. } => {
+                        todo.push(Step::Enter(Arc::clone(&above), entry.name, *tree, claim));
+                    }
+                    EntryKind::File { size, content, .. } => {
+                        let path = join(&above, &entry.name);
+                        match self.file(snapshot, &path, content, *size)? {
+                            Touched::Not => {}
+                            Touched::Mended => self.mend(snapshot, path, *size),
+                            Touched::Lost => self.lose(snapshot, path, *size),
                         }
-                        Touched::Lost => {
-                            self.found.affected.push(AffectedFile { snapshot: *snapshot, path, size: *size });
-                        }
-                    },
+                    }
                     EntryKind::Symlink { .. } => {}
                 }
             }
         }
         Ok(())
+    }
+
+    /// Holds what a directory says of itself against what its entries add up to.
+    fn claim(&mut self, snapshot: &SnapshotId, path: &[u8], claim: Claim, sum: Option<Claim>) {
+        if let Some(wrong) = claim.held_against(sum)
+            && self.found.false_claims.len() < MANY_CLAIMS
+        {
+            self.found.false_claims.push((*snapshot, path.to_vec(), wrong));
+        }
     }
 
     /// How much damage was met in snapshots so far.
@@ -102,39 +136,67 @@ impl Check<'_> {
             Content::List(list) if !self.held.contains(list) => Touched::Mended,
             _ => Touched::Not,
         };
-        let chunks = match chunks_of(&self.archive.reader(), content, size) {
-            Ok(chunks) => chunks,
+        let archive = self.archive;
+        let (mut offset, mut told) = (0, 0);
+        let looked = each_chunk(&archive.reader(), content, size, &mut |chunks| {
+            check_stop(self.observer)?;
+            for chunk in chunks {
+                if self.held.contains(&chunk.id) {
+                } else if !self.held_mended.contains(&chunk.id) {
+                    // A file may name one lost chunk millions of times.
+                    if told < MANY_CHUNKS {
+                        self.lost_chunk(snapshot, path, ChunkKind::Data, chunk.id, offset, chunk.len);
+                        told += 1;
+                    }
+                    touched = Touched::Lost;
+                } else if matches!(touched, Touched::Not) {
+                    touched = Touched::Mended;
+                }
+                offset += u64::from(chunk.len);
+            }
+            Ok(())
+        });
+        match looked {
+            Ok(()) => Ok(touched),
             Err(error) if matches!(error.kind(), Kind::Damaged | Kind::Missing | Kind::Unsupported) => {
                 if let Content::List(list) = content {
                     self.lost_chunk(snapshot, path, ChunkKind::List, *list, 0, 0);
                 }
-                return Ok(Touched::Lost);
+                Ok(Touched::Lost)
             }
-            Err(error) => return Err(error),
-        };
-        let mut offset = 0;
-        for chunk in chunks {
-            if self.held.contains(&chunk.id) {
-            } else if !self.held_mended.contains(&chunk.id) {
-                self.lost_chunk(snapshot, path, ChunkKind::Data, chunk.id, offset, chunk.len);
-                touched = Touched::Lost;
-            } else if matches!(touched, Touched::Not) {
-                touched = Touched::Mended;
-            }
-            offset += u64::from(chunk.len);
+            Err(error) => Err(error),
         }
-        Ok(touched)
     }
 
     fn lost_chunk(&mut self, snapshot: &SnapshotId, path: &[u8], kind: ChunkKind, id: ChunkId, offset: u64, len: u32) {
-        self.found.lost.push(LostChunk { kind, id, snapshot: *snapshot, path: path.to_vec(), offset, len });
+        let path = self.told_path(path.to_vec());
+        self.found.lost.push(LostChunk { kind, id, snapshot: *snapshot, path, offset, len });
     }
 
     fn lost(&mut self, snapshot: &SnapshotId, path: Vec<u8>, size: u64, error: Error) -> Result<()> {
         if !matches!(error.kind(), Kind::Damaged | Kind::Missing | Kind::Unsupported) {
             return Err(error);
         }
-        self.found.affected.push(AffectedFile { snapshot: *snapshot, path, size });
+        self.lose(snapshot, path, size);
         Ok(())
+    }
+
+    fn lose(&mut self, snapshot: &SnapshotId, path: Vec<u8>, size: u64) {
+        let path = self.told_path(path);
+        self.found.affected.push(AffectedFile { snapshot: *snapshot, path, size });
+    }
+
+    fn mend(&mut self, snapshot: &SnapshotId, path: Vec<u8>, size: u64) {
+        let path = self.told_path(path);
+        self.found.mended.push(AffectedFile { snapshot: *snapshot, path, size });
+    }
+
+    /// A path as it is told: its end only, once so much is told that the memory must be spared.
+    fn told_path(&mut self, path: Vec<u8>) -> Vec<u8> {
+        self.told += path.len();
+        match path.len().checked_sub(SHORT) {
+            Some(cut) if self.told > MANY_BYTES => ["…".as_bytes(), &path[cut..]].concat(),
+            _ => path,
+        }
     }
 }
