@@ -372,7 +372,7 @@ mod tests {
         assert!((0..AGAIN_TIMES).all(|_| library.count(500_000, true)));
         let mut bomb = Met::default();
         assert!(bomb.count(80, false));
-        let held = (0..1 << 40).take_while(|_| bomb.count(2, true)).count() as u64;
+        let held = (0..1_u64 << 40).take_while(|_| bomb.count(2, true)).count() as u64;
         assert!(held <= AGAIN, "{held}");
     }
 
