@@ -31,7 +31,7 @@ fn a_source_that_is_missing_costs_only_itself() {
     };
     let said = create(&["Pictures", "nothing", "Videos", "neither/../there"]);
     assert_eq!(said.code, 3, "{}", said.err);
-    assert!(said.err.contains("nothing: reading the source: No such file"), "{}", said.err);
+    assert!(said.err.contains("nothing: reading the source: there is no such file"), "{}", said.err);
     assert!(said.err.contains("neither/../there: ") && said.out.contains("4 new"), "{}{}", said.out, said.err);
     let first: Vec<String> = sources(0);
     assert_eq!(first, ["Pictures", "Videos"]);

@@ -7,13 +7,11 @@
 use std::collections::HashMap;
 
 use super::moves::{Folders, pair_up};
-use super::{Archive, Reader, entries_of};
-use crate::error::{Error, Kind, Result};
-use crate::format::{Carried, Entry, EntryKind, Meta, Tree};
+use super::walk::{Patience, weight};
+use super::{Archive, Budget};
+use crate::error::Result;
+use crate::format::{Carried, Entry, EntryKind, Meta};
 use crate::id::{ChunkId, FileHash};
-
-/// More differences than this would not fit into memory.
-const MAX_DIFFERENCES: usize = 1 << 24;
 
 /// A path, names joined by `/`, and what is there.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -76,14 +74,30 @@ impl Comparison {
     /// Compares what is at `path`: before, if there was anything, and after, if there is.
     ///
     /// # Errors
-    /// The reader's error, damaged trees among them; unsupported if there are too many differences.
+    /// The reader's error, damaged trees among them; unsupported if either state claims more than the archive holds.
     pub fn of(archive: &Archive, path: &[u8], old: Option<&Entry>, new: Option<&Entry>) -> Result<Self> {
-        let reader = archive.reader();
-        let mut walk = Walk { reader: &reader, todo: Vec::new(), found: Self::default(), altered: Vec::new() };
-        walk.pair(path.to_vec(), old.cloned(), new.cloned());
-        while let Some((path, old, new)) = walk.todo.pop() {
-            walk.dirs(&path, old, new)?;
-        }
+        Self::within(&mut Patience::new(archive)?, archive, path, old, new)
+    }
+
+    /// The same as one of several that are bounded together.
+    pub(super) fn within(
+        patience: &mut Patience,
+        archive: &Archive,
+        path: &[u8],
+        old: Option<&Entry>,
+        new: Option<&Entry>,
+    ) -> Result<Self> {
+        let (older, newer) = patience.met;
+        let mut walk = Walk {
+            older: Budget::going_on(archive, older),
+            newer: Budget::going_on(archive, newer),
+            todo: Vec::new(),
+            found: Self::default(),
+            altered: Vec::new(),
+        };
+        let done = walk.all(path, old, new);
+        patience.met = (walk.older.met(), walk.newer.met());
+        done?;
         let Walk { mut found, altered, .. } = walk;
         found.match_up(archive, altered);
         Ok(found)
@@ -94,7 +108,7 @@ impl Comparison {
         self.len() + self.touched.len() == 0
     }
 
-    fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         let dirs = self.new_dirs.len() + self.gone_dirs.len() + self.marked_dirs.len();
         dirs + self.marked.len()
             + self.added.len()
@@ -169,7 +183,9 @@ type Dir = (ChunkId, Option<Carried>);
 
 /// Directories that are yet to be compared, and what was found so far.
 struct Walk<'a> {
-    reader: &'a Reader<'a>,
+    /// What the walk through each state may take.
+    older: Budget<'a>,
+    newer: Budget<'a>,
     todo: Vec<(Vec<u8>, Option<Dir>, Option<Dir>)>,
     found: Comparison,
     /// Files and links with other content.
@@ -177,17 +193,23 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    fn dirs(&mut self, path: &[u8], old: Option<Dir>, new: Option<Dir>) -> Result<()> {
-        let depth = path.iter().filter(|byte| **byte == b'/').count();
-        if depth > Tree::MAX_DEPTH || self.found.len() + self.altered.len() + self.todo.len() > MAX_DIFFERENCES {
-            let doing = format!("comparing \"{}\"", String::from_utf8_lossy(path));
-            return Err(Error::new(Kind::Unsupported, doing, "there is more below it than can be compared at once"));
+    fn all(&mut self, path: &[u8], old: Option<&Entry>, new: Option<&Entry>) -> Result<()> {
+        self.pair(path.to_vec(), old.cloned(), new.cloned())?;
+        while let Some((path, old, new)) = self.todo.pop() {
+            self.dirs(&path, old, new)?;
         }
-        let entries = |dir: Option<Dir>| dir.map_or(Ok(Vec::new()), |(tree, _)| entries_of(self.reader, &tree));
+        Ok(())
+    }
+
+    fn dirs(&mut self, path: &[u8], old: Option<Dir>, new: Option<Dir>) -> Result<()> {
+        let entries = |budget: &mut Budget<'_>, dir: Option<Dir>| {
+            dir.map_or(Ok(Vec::new()), |(tree, _)| budget.enter(&tree, path))
+        };
         let why = |dir: Option<Dir>| dir.and_then(|(_, why)| why);
         let (why_old, why_new) = (why(old), why(new));
-        let mut old = entries(old)?.into_iter().map(|entry| entry.below(why_old)).peekable();
-        let mut new = entries(new)?.into_iter().map(|entry| entry.below(why_new)).peekable();
+        let (old, new) = (entries(&mut self.older, old)?, entries(&mut self.newer, new)?);
+        let mut old = old.into_iter().map(|entry| entry.below(why_old)).peekable();
+        let mut new = new.into_iter().map(|entry| entry.below(why_new)).peekable();
         loop {
             let (first, second) = match (old.peek(), new.peek()) {
                 (None, None) => return Ok(()),
@@ -200,18 +222,25 @@ impl Walk<'_> {
                 return Ok(());
             };
             let below = if path.is_empty() { name.to_vec() } else { [path, b"/", name].concat() };
-            self.pair(below, first, second);
+            self.pair(below, first, second)?;
         }
     }
 
-    fn pair(&mut self, path: Vec<u8>, old: Option<Entry>, new: Option<Entry>) {
+    fn pair(&mut self, path: Vec<u8>, old: Option<Entry>, new: Option<Entry>) -> Result<()> {
         let dir = |entry: &Option<Entry>| match entry.as_ref().map(|entry| (&entry.kind, entry.meta.carried)) {
             Some((EntryKind::Dir { tree, .. }, why)) => Some((*tree, why)),
             _ => None,
         };
         let (old_tree, new_tree) = (dir(&old), dir(&new));
         if old_tree != new_tree {
+            self.newer.hold(path.len() as u64, &path)?;
             self.todo.push((path.clone(), old_tree, new_tree));
+        }
+        let told = old_tree.is_some() == new_tree.is_some() && old == new;
+        for (budget, entry) in [(&mut self.older, &old), (&mut self.newer, &new)] {
+            if let Some(entry) = entry.as_ref().filter(|_| !told) {
+                budget.hold(weight(entry) + path.len() as u64, &path)?;
+            }
         }
         match (old, new) {
             (Some(old), Some(new)) if old_tree.is_some() == new_tree.is_some() => {
@@ -238,6 +267,7 @@ impl Walk<'_> {
                 }
             }
         }
+        Ok(())
     }
 }
 

@@ -12,6 +12,7 @@ mod create;
 mod facts;
 mod header;
 mod index;
+mod lists;
 mod marks;
 mod mend;
 mod moves;
@@ -25,15 +26,17 @@ mod rewrite;
 mod segments;
 mod snapshots;
 mod trees;
+mod walk;
 mod writer;
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 pub use compare::{Altered, Comparison, Moved, Place, last_name};
 pub use index::{Began, Change, Ended, FileKey, Index, Location, PackInfo, PastRow, PastState, Sizes, Track};
+pub use lists::{TakeChunks, chunks_at, chunks_of, each_chunk, first_chunks};
 pub use marks::{MAX_MARK_LEN, Renames};
 pub use mend::{Restored, readable, restored};
 pub use notes::DamageNote;
@@ -43,7 +46,8 @@ pub use reader::{Reader, unpack_frame};
 pub use repair::{Repairer, Rescue};
 pub use rewrite::{Recompressed, Rewriter};
 pub use snapshots::{Filter, Selector};
-pub use trees::{Gap, Listing, chunks_of, entries_of, readable_entries_of, store_content, store_entries};
+pub use trees::{Gap, Listing, entries_of, readable_entries_of, store_content, store_entries};
+pub use walk::{Budget, Claim, FalseClaim, lies_too_deep, weight, weights};
 pub use writer::{Packing, Writer, Written};
 
 use crate::error::{Error, Kind, Result};
@@ -113,6 +117,8 @@ pub struct Archive {
     vouched: AtomicBool,
     /// What was said afterwards, once somebody has asked.
     marks: Mutex<Option<Marks>>,
+    /// Set once the user wants to stop.
+    stop: OnceLock<&'static AtomicBool>,
 }
 
 /// All marks, oldest first.
@@ -163,8 +169,8 @@ impl Archive {
             }
         };
         let (looked, distrusted, mender) = (Mutex::default(), Mutex::default(), Mutex::default());
-        let (vouched, marks) = (AtomicBool::new(false), Mutex::default());
-        let archive = Self { store, headers, index, notify, looked, distrusted, mender, vouched, marks };
+        let (vouched, marks, stop) = (AtomicBool::new(false), Mutex::default(), OnceLock::new());
+        let archive = Self { store, headers, index, notify, looked, distrusted, mender, vouched, marks, stop };
         archive.refresh()?;
         Ok(archive)
     }
@@ -180,6 +186,12 @@ impl Archive {
             PackContent::Metadata if self.headers.header.parity_permille > 0 => METADATA_PERMILLE,
             _ => self.headers.header.parity_permille,
         }
+    }
+
+    /// A pack is closed when it has reached this many bytes: as the header says, if several of them fit into memory.
+    fn pack_size(&self) -> usize {
+        const LARGEST: u32 = 64 << 20;
+        self.headers.header.pack_size.min(LARGEST) as usize
     }
 
     /// Where its objects lie.

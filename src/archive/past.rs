@@ -13,8 +13,9 @@ use std::ops::ControlFlow;
 use super::compare::{Comparison, Place};
 use super::index::{Began, Ended, PastChange, PastRow, PastState, PastStep, Track};
 use super::marks::Renames;
+use super::walk::Patience;
 use super::{Archive, Notice, entries_of};
-use crate::error::{Kind, Result};
+use crate::error::{Error, Kind, Result};
 use crate::format::{Entry, EntryKind, Snapshot, names};
 use crate::id::{FileHash, SnapshotId};
 
@@ -186,6 +187,7 @@ impl Archive {
         let mut known: HashMap<Name, Track> =
             known.into_iter().map(|track| ((track.host.clone(), track.path.clone()), track)).collect();
         let renames = self.renames()?;
+        let mut patience = Patience::new(self)?;
         let mut fill = Fill { archive: self, tops: Tops::default(), changes: Vec::new(), steps: 0 };
         for line in lines(snapshots, &renames) {
             let name = (line.host.clone(), line.key(&renames));
@@ -197,7 +199,7 @@ impl Archive {
                 },
                 |track| track.number,
             );
-            fill.track(number, &name, track, &line.members, changes)?;
+            fill.track(number, &name, track, &line.members, changes, &mut patience)?;
         }
         // Nobody has these sources any more.
         for (_, track) in known {
@@ -270,6 +272,7 @@ impl Fill<'_> {
         track: Option<Track>,
         members: &[Member<'_>],
         changes: usize,
+        patience: &mut Patience,
     ) -> Result<()> {
         let merged = track.map(|track| track.snapshots).unwrap_or_default();
         // Snapshots that are damaged are not merged, so those that are may be any of the members, in order.
@@ -303,9 +306,15 @@ impl Fill<'_> {
         let mut position = if fits { merged.len() as u32 } else { 0 };
         let (mut steps, mut done) = (Vec::new(), Vec::new());
         for member in new {
+            let archive = self.archive;
             let compared = self.entry_of(*member).and_then(|now| {
                 let Some(now) = now else { return Ok(None) };
-                Ok(Some((Comparison::of(self.archive, b"", before.as_ref(), Some(&now))?, Some(now))))
+                let found = Comparison::within(patience, archive, b"", before.as_ref(), Some(&now))?;
+                if patience.take(found.len()) {
+                    return Ok(Some((found, Some(now))));
+                }
+                let why = "its history claims more than an archive of this size can hold";
+                Err(Error::new(Kind::Unsupported, format!("comparing snapshot {}", member.id.short()), why))
             });
             match compared {
                 // It could not be read then, which says nothing of what was in it.

@@ -49,6 +49,7 @@ impl<'a> Reader<'a> {
     /// [`Kind::Missing`] or [`Kind::Damaged`] if no pack has it whole, [`Kind::Unsupported`] if it is packed in a way
     /// that is not known here, or the store's error.
     pub fn get(&self, kind: ChunkKind, id: &ChunkId) -> Result<Vec<u8>> {
+        self.archive.check_stop()?;
         let mut trouble = None;
         loop {
             let places = self.archive.locate(id)?;
@@ -84,8 +85,15 @@ impl<'a> Reader<'a> {
     pub fn get_all(&self, ids: &[ChunkId], each: &mut Take<'_>) -> Result<()> {
         let mut wanted = Vec::with_capacity(ids.len());
         let mut unknown = Vec::new();
+        // A file may be one chunk over and over.
+        let mut last: Option<(&ChunkId, Option<Location>)> = None;
         for (position, id) in ids.iter().enumerate() {
-            match self.archive.locate(id)?.into_iter().next() {
+            let place = match last {
+                Some((known, place)) if known == id => place,
+                _ => self.archive.locate(id)?.into_iter().next(),
+            };
+            last = Some((id, place));
+            match place {
                 Some(place) => wanted.push((place, position)),
                 None => unknown.push(position),
             }
@@ -116,14 +124,17 @@ impl<'a> Reader<'a> {
             buffer.resize(len, 0);
         }
         let read = self.archive.store().read_range(&names::pack(&first.pack), start, &mut buffer[..len]);
-        for (place, position) in run {
+        for same in run.chunk_by(|(one, _), (other, _)| one.row.offset == other.row.offset) {
+            let Some((place, first)) = same.first() else { continue };
             let at = (u64::from(place.row.offset) - start) as usize;
             let frame = read.as_ref().ok().and_then(|()| buffer.get(at..at + place.row.frame_len() as usize));
-            let whole = frame.map(|frame| unpack(ChunkKind::Data, &ids[*position], place, frame));
-            match whole {
-                Some(Ok(plain)) => each(*position, Ok(&plain))?,
-                // The slow way knows the other places, and what to say.
-                _ => self.hand_over(ids, *position, each)?,
+            let whole = frame.map(|frame| unpack(ChunkKind::Data, &ids[*first], place, frame));
+            for (_, position) in same {
+                match &whole {
+                    Some(Ok(plain)) if ids[*position] == ids[*first] => each(*position, Ok(plain))?,
+                    // The slow way knows the other places, and what to say.
+                    _ => self.hand_over(ids, *position, each)?,
+                }
             }
         }
         if buffer.len() <= KEPT {

@@ -1,9 +1,11 @@
-//! Directories and long chunk lists as chunks: cut into pages on the way in, put together and checked on the way out.
+//! Directories and long chunk lists as chunks: cut into pages on the way in; directories are put together and checked on
+//! the way out, lists elsewhere.
 //!
 //! Where a directory is cut into pages depends on names alone, so a changed entry costs one page. On the way out, pages
 //! are hostile: levels must go down, names must ascend over all pages, and counts are bounded, so a page that names
 //! itself or a fan of equal pages ends in an error and not in memory.
 
+use super::walk::Listed;
 use super::{Reader, Writer};
 use crate::chunk::Chunk;
 use crate::error::{Error, Kind, Result};
@@ -23,8 +25,6 @@ const FAN: usize = 1024;
 const INLINE: usize = 128;
 /// Chunks in a page of a list.
 const LIST_PAGE: usize = 1024;
-/// A file with more chunks is refused: 4 TiB at the usual length.
-const MAX_CHUNKS: usize = 1 << 22;
 /// A directory with more entries is refused.
 const MAX_ENTRIES: usize = 1 << 24;
 
@@ -147,6 +147,7 @@ pub fn readable_entries_of(reader: &Reader<'_>, tree: &ChunkId) -> Result<Listin
 /// Reads a directory page by page; what to do about a page that cannot be used, `missing` says.
 fn pages(reader: &Reader<'_>, tree: &ChunkId, missing: &mut dyn FnMut(Gap) -> Result<()>) -> Result<Vec<Entry>> {
     let mut entries: Vec<Entry> = Vec::new();
+    let mut room = Listed::new(reader.archive());
     let mut todo: Vec<(ChunkId, Option<Told>, Option<Vec<u8>>)> = vec![(*tree, None, None)];
     while let Some((id, told, until)) = todo.pop() {
         let doing = || format!("reading the directory {}", id.short());
@@ -162,6 +163,12 @@ fn pages(reader: &Reader<'_>, tree: &ChunkId, missing: &mut dyn FnMut(Gap) -> Re
             Tree::Entries(page) => {
                 if entries.len() + page.len() > MAX_ENTRIES {
                     return Err(Error::new(Kind::Damaged, doing(), "it has too many entries"));
+                }
+                if !room.add(&page)? {
+                    let why = "it claims more entries than an archive of this size can hold";
+                    let from = page.first().map(|first| first.name.clone());
+                    missing(Gap { from, until: None, error: Error::new(Kind::Damaged, doing(), why) })?;
+                    break;
                 }
                 entries.extend(page);
             }
@@ -231,41 +238,4 @@ pub fn store_content(writer: &Writer<'_>, chunks: Vec<ChunkRef>) -> Result<Conte
         Some((id, _)) => Ok(Content::List(id)),
         None => Err(Error::new(Kind::Internal, "storing a list of chunks", "it has no page")),
     }
-}
-
-/// The chunks of a file of `size` bytes.
-///
-/// # Errors
-/// The reader's error, or damaged if they do not add up to the size.
-pub fn chunks_of(reader: &Reader<'_>, content: &Content, size: u64) -> Result<Vec<ChunkRef>> {
-    let top = match content {
-        Content::Chunks(chunks) => return Ok(chunks.clone()),
-        Content::List(top) => *top,
-    };
-    let mut chunks = Vec::new();
-    let mut todo = vec![(top, None, size)];
-    while let Some((id, level, len)) = todo.pop() {
-        let doing = || format!("reading the chunk list {}", id.short());
-        let wrong = |why: &str| Error::new(Kind::Damaged, doing(), why);
-        let page = List::decode(&reader.get(ChunkKind::List, &id)?).map_err(|error| error.within(doing()))?;
-        let (found, sum) = match &page {
-            List::Chunks(page) => (0, page.iter().try_fold(0, |sum: u64, chunk| sum.checked_add(chunk.len.into()))),
-            List::Pages { level, pages } => {
-                (*level, pages.iter().try_fold(0, |sum: u64, (_, len)| sum.checked_add(*len)))
-            }
-        };
-        if sum != Some(len) || level.is_some_and(|level| level != found) {
-            return Err(wrong("it does not add up"));
-        }
-        match page {
-            List::Chunks(page) => chunks.extend(page),
-            List::Pages { level, pages } => {
-                todo.extend(pages.into_iter().rev().map(|(id, len)| (id, Some(level - 1), len)));
-            }
-        }
-        if chunks.len().max(todo.len()) > MAX_CHUNKS {
-            return Err(wrong("it has too many chunks"));
-        }
-    }
-    Ok(chunks)
 }

@@ -169,7 +169,7 @@ impl<'a> Writer<'a> {
             packs: Mutex::default(),
             permille: [PackContent::Data, PackContent::Metadata].map(|content| archive.permille(content)),
             spare: Mutex::default(),
-            room: archive.header().pack_size as usize + ROOM,
+            room: archive.pack_size() + ROOM,
             stored: AtomicU64::new(0),
             failed: AtomicBool::new(false),
             failure: Mutex::default(),
@@ -314,7 +314,7 @@ impl<'a> Writer<'a> {
         let content = PackContent::of(frame.kind);
         let mut open = guard(&self.open[content as usize]);
         open.add(frame, stored);
-        if open.bytes.len() >= self.archive.header().pack_size as usize {
+        if open.bytes.len() >= self.archive.pack_size() {
             let full = std::mem::replace(&mut *open, Open::new(content, self.shared.buffer()));
             drop(open);
             self.close(full)?;

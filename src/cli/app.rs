@@ -16,6 +16,7 @@ use super::exit::{Code, Failure};
 use super::known::NOTED;
 use super::places::{self, Places, variable};
 use super::screen::Screen;
+use super::stop;
 
 /// What every command has at hand.
 pub struct App {
@@ -117,7 +118,7 @@ impl App {
     pub fn open_other(&self, name: &OsString) -> Result<Archive, Failure> {
         let store = Arc::new(Local::new(self.named(name)));
         let opened = Archive::open(store, None, notify(Arc::clone(&self.screen)));
-        opened.map_err(|error| {
+        opened.inspect(|archive| archive.heed(stop::wish())).map_err(|error| {
             let failure = Failure::from(error);
             if failure.code == Code::NoArchive { self.hint_names(failure) } else { failure }
         })
@@ -162,7 +163,10 @@ impl App {
     }
 
     fn open_at(&self, path: &Path) -> Result<Archive, Failure> {
-        Ok(Archive::open(Arc::new(Local::new(path)), self.cache.as_deref(), notify(Arc::clone(&self.screen)))?)
+        let archive =
+            Archive::open(Arc::new(Local::new(path)), self.cache.as_deref(), notify(Arc::clone(&self.screen)))?;
+        archive.heed(stop::wish());
+        Ok(archive)
     }
 
     /// Where the archive's name was perhaps misspelt, the names that there are.

@@ -4,7 +4,7 @@
 //! is replaced. A name that is not known is refused, so that a slip of the pen cannot silently back up the wrong thing.
 
 use std::collections::BTreeMap;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -14,6 +14,9 @@ use toml::Spanned;
 use super::exit::Failure;
 use super::places::{Places, variable};
 use super::words;
+
+/// The longest configuration file, in bytes.
+const LONGEST: u64 = 1 << 20;
 
 /// What the file says; nothing if there is none.
 #[derive(Deserialize, Default, Debug)]
@@ -72,7 +75,7 @@ impl Config {
     pub fn load(places: &Places) -> Result<Self, Failure> {
         let named = variable("SNAPKEEP_CONFIG").map(PathBuf::from);
         let Some(path) = named.as_ref().or(places.config.as_ref()) else { return Ok(Self::default()) };
-        match std::fs::read_to_string(path) {
+        match read(path) {
             Ok(text) => Self::parse(&text, path, places),
             Err(error) if error.kind() == ErrorKind::NotFound && named.is_none() => Ok(Self::default()),
             Err(error) => {
@@ -127,6 +130,16 @@ impl Config {
     pub fn names(&self) -> Vec<&str> {
         self.archives.keys().map(String::as_str).collect()
     }
+}
+
+/// What a file holds, if it is of a length that anybody would write.
+fn read(path: &Path) -> std::io::Result<String> {
+    let mut text = String::new();
+    std::fs::File::open(path)?.take(LONGEST + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > LONGEST {
+        return Err(std::io::Error::other("it is too long for a configuration"));
+    }
+    Ok(text)
 }
 
 #[cfg(test)]

@@ -63,10 +63,10 @@ pub fn run(app: &App, asked: &Arguments) -> Result<Code, Failure> {
     for (path, photos) in &albums {
         let mut tally = Tally::default();
         for one in photos {
-            (tally.files, tally.bytes) = (tally.files + 1, tally.bytes + one.state.size);
+            (tally.files, tally.bytes) = (tally.files + 1, tally.bytes.saturating_add(one.state.size));
             doubles += u64::from(one.state.size > 0 && held.contains(&one.state.hash));
         }
-        (all.files, all.bytes) = (all.files + tally.files, all.bytes + tally.bytes);
+        (all.files, all.bytes) = (all.files + tally.files, all.bytes.saturating_add(tally.bytes));
         if screen.is_json() {
             continue;
         }

@@ -322,7 +322,7 @@ fn mark(why: Carried) -> &'static str {
 
 fn count(tally: &mut Tally, entry: &Entry) {
     tally.files += 1;
-    tally.bytes += size(entry);
+    tally.bytes = tally.bytes.saturating_add(size(entry));
 }
 
 fn size(entry: &Entry) -> u64 {

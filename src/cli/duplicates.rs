@@ -25,7 +25,7 @@ pub fn run(app: &App, asked: &Arguments) -> Result<Code, Failure> {
     let archive = app.open()?;
     let op::Doubled { groups: found, gone, elsewhere } = op::duplicates(&archive, &filter, &app.host())?;
     let screen = &app.screen;
-    let waste: u64 = found.iter().map(op::Duplicates::waste).sum();
+    let waste: u64 = found.iter().map(op::Duplicates::waste).fold(0, u64::saturating_add);
     let more: u64 = found.iter().map(|group| group.places.len() as u64 - 1).sum();
     for group in &found {
         if screen.is_json() {

@@ -161,7 +161,7 @@ pub fn run(app: &App, asked: &Arguments) -> Result<Code, Failure> {
             && fitting.as_ref().is_none_or(|fitting| fitting.fits(&row.hash(), row.is_symlink()))
             && (patterns.is_empty() || patterns.fit(one.path))
     })?;
-    let bytes: u64 = found.iter().map(|one| one.state.size).sum();
+    let bytes: u64 = found.iter().map(|one| one.state.size).fold(0, u64::saturating_add);
     for one in &found {
         line(app, &past, &archive, one, span);
     }

@@ -6,7 +6,7 @@ use jiff::Zoned;
 use serde::Serialize;
 use snapkeep::archive::{Archive, Filter, Selector};
 use snapkeep::format::{CaptureFacts, Carried, Entry, EntryKind};
-use snapkeep::view::{Node, Sources, View, join};
+use snapkeep::view::{Node, Short, Sources, View, false_claim, join};
 
 use super::app::App;
 use super::args::Which;
@@ -62,19 +62,33 @@ pub fn run(app: &App, asked: &Arguments) -> Result<Code, Failure> {
         app.screen.json(&Head { message_type: "snapshot", struct_type: "snapshot", snapshot });
     }
     if asked.recursive {
-        view.walk(&node, &mut |visited| {
+        let short = view.walk(&node, &mut |visited| {
             if let Some(entry) = visited.entry.as_ref().filter(|_| visited.path != node.path || !node.is_dir()) {
                 lines.entry(&visited.path, entry);
             }
             Ok(!app.screen.is_closed())
         })?;
-        return Ok(Code::Done);
+        return Ok(told(app, &short));
     }
+    let mut short = Vec::new();
     match &node.entry {
         Some(entry) if !node.is_dir() => lines.entry(&node.path, entry),
-        _ => view.list(&node)?.iter().for_each(|entry| lines.entry(&join(&node.path, &entry.name), entry)),
+        entry => {
+            let entries = view.list(&node)?;
+            entries.iter().for_each(|entry| lines.entry(&join(&node.path, &entry.name), entry));
+            let wrong = entry.as_ref().and_then(|dir| false_claim(dir, &entries));
+            short.extend(wrong.map(|wrong| Short { path: node.path.clone(), why: wrong.why }));
+        }
     }
-    Ok(Code::Done)
+    Ok(told(app, &short))
+}
+
+/// Tells of directories that claim more than they hold.
+fn told(app: &App, short: &[Short]) -> Code {
+    for one in short {
+        app.screen.trouble("list", &one.path, &one.why);
+    }
+    if short.is_empty() { Code::Done } else { Code::Damage }
 }
 
 /// Names the sources that the newest snapshot does not have, and that have newer states of their own.

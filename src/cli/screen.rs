@@ -47,6 +47,8 @@ pub struct Screen {
     show: Show,
     colour: bool,
     terminal: bool,
+    /// Whether standard error goes to a terminal.
+    shown: bool,
     out: Mutex<Out>,
     bar: Mutex<ProgressBar>,
     /// Lines to standard error that wait until the terminal is free.
@@ -70,6 +72,7 @@ impl Screen {
             show: show(wishes, io::stderr().is_terminal(), fps),
             colour: io::stderr().is_terminal() && !plain,
             terminal: io::stdout().is_terminal(),
+            shown: io::stderr().is_terminal(),
             out: Mutex::new(Out { to: BufWriter::new(io::stdout()), fault: None }),
             bar: Mutex::new(ProgressBar::hidden()),
             held: Mutex::new(None),
@@ -173,6 +176,7 @@ impl Screen {
     /// A line of JSON.
     pub fn json(&self, value: &impl Serialize) {
         match serde_json::to_string(value) {
+            Ok(text) if self.terminal => self.line(&names::json(&text)),
             Ok(text) => self.line(&text),
             Err(error) => {
                 let mut out = lock(&self.out);
@@ -201,7 +205,7 @@ impl Screen {
             let error = serde_json::json!({
                 "message_type": "error", "error": {"message": why}, "during": during, "item": item,
             });
-            self.error_line(&error.to_string());
+            self.error_json(&error);
         } else {
             self.warn(&format!("{}: {why}", names::escape(path)));
         }
@@ -217,7 +221,7 @@ impl Screen {
             if let Some(hint) = hint {
                 error["hint"] = hint.into();
             }
-            return self.error_line(&error.to_string());
+            return self.error_json(&error);
         }
         self.message("error: ", "1;31", &failure.message);
         if let Some(hint) = hint {
@@ -229,7 +233,7 @@ impl Screen {
     fn message(&self, label: &str, colour: &str, text: &str) {
         if self.wishes.json {
             let kind = if label.is_empty() { "notice" } else { "warning" };
-            return self.error_line(&serde_json::json!({"message_type": kind, "message": text}).to_string());
+            return self.error_json(&serde_json::json!({"message_type": kind, "message": text}));
         }
         let text = names::message(&without_numbers(text));
         let label = match label {
@@ -238,6 +242,12 @@ impl Screen {
             label => label.to_owned(),
         };
         self.error_line(&format!("{}: {label}{text}", self.name));
+    }
+
+    /// A line of JSON to standard error.
+    fn error_json(&self, value: &serde_json::Value) {
+        let text = value.to_string();
+        self.error_line(&if self.shown { names::json(&text) } else { text });
     }
 
     /// A line to standard error. Nobody is left to tell if that fails.

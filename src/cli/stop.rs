@@ -30,6 +30,11 @@ pub fn instead(act: impl Fn() + Send + Sync + 'static) {
     let _ = INSTEAD.set(Box::new(act));
 }
 
+/// The wish to stop, for what is done within such work: it alone does not make a press ask instead of ending the program.
+pub fn wish() -> &'static AtomicBool {
+    &STOP
+}
+
 /// The wish to stop, for work that heeds it.
 pub fn flag() -> &'static AtomicBool {
     HEEDED.store(true, Ordering::SeqCst);

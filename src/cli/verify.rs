@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde_json::json;
+use snapkeep::id::SnapshotId;
 use snapkeep::op::{self, AffectedFile, Share, Verify, VerifyOptions};
+use snapkeep::view::FalseClaim;
 
 use super::app::App;
 use super::exit::{Code, Failure};
@@ -84,6 +86,9 @@ pub fn run(app: &App, asked: &Arguments) -> Result<Code, Failure> {
         app.screen.json(&object(&found, took.as_secs_f64()));
     } else {
         damage(app, &found);
+        for (snapshot, path, wrong) in &found.false_claims {
+            app.screen.line(&format!("false    {}:{}: {}", snapshot.short(), names::escape(path), wrong.why));
+        }
         affected(app, "mendable", &found.mended);
         affected(app, "lost", &lost(&found));
         wrong(app, &found);
@@ -111,7 +116,12 @@ pub fn run(app: &App, asked: &Arguments) -> Result<Code, Failure> {
     if found.is_whole() {
         return Ok(if incomplete { Code::Incomplete } else { Code::Done });
     }
-    let hint = if found.damage.iter().all(|damage| damage.mendable) && found.affected.is_empty() {
+    if found.damage.is_empty() && found.affected.is_empty() {
+        let number = words::things(found.false_claims.len() as u64, "directory claims", "directories claim");
+        return Err(Failure::new(Code::Damage, format!("{number} other counts than are there; no file is lost by it")));
+    }
+    let all = found.damage.iter().all(|damage| damage.mendable) && found.false_claims.is_empty();
+    let hint = if all && found.affected.is_empty() {
         "{snap} repair makes all of it whole"
     } else {
         "{snap} repair --dry-run says what can be mended; keep those files at the source before anything else"
@@ -180,14 +190,13 @@ fn count(found: &Verify) -> String {
 fn cost(found: &Verify) -> String {
     let snapshots: BTreeSet<_> = found.affected.iter().map(|file| file.snapshot).collect();
     let objects: BTreeSet<_> = found.damage.iter().map(|damage| (&damage.object, damage.mendable)).collect();
-    match (found.affected.is_empty(), objects.is_empty()) {
-        (true, true) => "the archive is damaged: directories do not hold what is said of them".to_owned(),
-        (true, false) if objects.iter().all(|(_, mendable)| *mendable) && found.wrong.is_empty() => format!(
+    match found.affected.is_empty() {
+        true if objects.iter().all(|(_, mendable)| *mendable) && found.false_claims.is_empty() => format!(
             "{} damaged; all of it can be mended, and no file is lost by it",
             words::things(objects.len() as u64, "object is", "objects are")
         ),
-        (true, false) => "the archive is damaged, but no file of any snapshot is lost by it".to_owned(),
-        (false, _) => format!(
+        true => "the archive is damaged, but no file of any snapshot is lost by it".to_owned(),
+        false => format!(
             "the archive is damaged, and {} cannot be restored whole from {}",
             words::files(op::distinct_files(&found.affected)),
             words::things(snapshots.len() as u64, "snapshot", "snapshots")
@@ -245,6 +254,10 @@ pub(super) fn affected_objects(affected: &[AffectedFile]) -> Vec<serde_json::Val
     affected.iter().map(object).collect()
 }
 
+fn false_claim(snapshot: &SnapshotId, path: &[u8], wrong: &FalseClaim) -> serde_json::Value {
+    json!({"snapshot_id": snapshot.to_hex(), "path": String::from_utf8_lossy(path), "message": wrong.why})
+}
+
 fn object(found: &Verify, seconds: f64) -> serde_json::Value {
     let damage: Vec<_> = found
         .damage
@@ -256,6 +269,8 @@ fn object(found: &Verify, seconds: f64) -> serde_json::Value {
         json!({"snapshot_id": wrong.file.snapshot.to_hex(), "path": path, "message": wrong.why})
     });
     let wrong: Vec<_> = wrong.collect();
+    let claim = |(snapshot, path, wrong): &(SnapshotId, Vec<u8>, FalseClaim)| false_claim(snapshot, path, wrong);
+    let false_claims: Vec<_> = found.false_claims.iter().map(claim).collect();
     let (mendable, damaged) = found.damaged_objects();
     json!({
         "message_type": "summary",
@@ -271,6 +286,7 @@ fn object(found: &Verify, seconds: f64) -> serde_json::Value {
         "bytes_read": found.bytes_read,
         "bytes": found.bytes,
         "damage": damage,
+        "false_claims": false_claims,
         "mendable": affected_objects(&found.mended),
         "affected": affected_objects(&found.affected),
         "wrong": wrong,

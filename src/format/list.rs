@@ -36,6 +36,8 @@ pub enum List {
 impl List {
     /// Pages above this level are refused; 255 rows a page already hold more than any file system.
     pub const MAX_LEVEL: u8 = 8;
+    /// Rows in a page.
+    pub const MAX_ROWS: usize = 65536;
 
     /// The one encoding of this page.
     pub fn encode(&self) -> Vec<u8> {
@@ -73,6 +75,10 @@ impl List {
         decoder.end()?;
         if rows.is_empty() {
             return Err(damaged("it has no rows"));
+        }
+        let row = if level == 0 { REF_LEN } else { PAGE_REF_LEN };
+        if rows.len() > Self::MAX_ROWS * row {
+            return Err(damaged("it has more rows than a page may have"));
         }
         if level == 0 {
             return Ok(Self::Chunks(decode_refs(rows)?));

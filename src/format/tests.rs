@@ -443,7 +443,10 @@ fn the_numbers_of_the_specification_are_those_of_the_code() {
     assert_eq!(told("plain length of a chunk"), MAX_PLAIN_LEN.to_string());
     assert_eq!(told("levels of pages"), Tree::MAX_LEVEL.to_string());
     assert_eq!(told("directories around an entry, the source's own among them"), Tree::MAX_DEPTH.to_string());
-    assert_eq!(Tree::MAX_LEVEL, List::MAX_LEVEL);
+    assert_eq!(told("length of a directory's path in a snapshot, names joined by `/`"), Tree::MAX_PATH.to_string());
+    assert_eq!(told("rows of a page (entries, chunks or pages)"), Tree::MAX_ROWS.to_string());
+    assert_eq!(told("extended attributes of the entries of a page"), Tree::MAX_PAGE_XATTRS.to_string());
+    assert_eq!((Tree::MAX_LEVEL, Tree::MAX_ROWS), (List::MAX_LEVEL, List::MAX_ROWS as u64));
     for sentence in [
         format!("| 0 | 8 | magic | {} |", spaced(&bytes::MAGIC)),
         format!("| 0 | 4 | magic | {} |", spaced(&frame_magic())),

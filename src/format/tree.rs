@@ -160,6 +160,12 @@ impl Tree {
     pub const MAX_LEVEL: u8 = 8;
     /// Directories do not lie deeper below the top of a snapshot, so that readers may recurse.
     pub const MAX_DEPTH: usize = 2048;
+    /// Nor has the path of a directory in a snapshot more bytes, names joined by `/`.
+    pub const MAX_PATH: usize = 65535;
+    /// Entries or pages in a page.
+    pub const MAX_ROWS: u64 = 65536;
+    /// Extended attributes of the entries of a page: a page packed small must not fill the memory.
+    pub const MAX_PAGE_XATTRS: usize = 262_144;
 
     /// The one encoding of this page.
     pub fn encode(&self) -> Vec<u8> {
@@ -198,10 +204,15 @@ impl Tree {
         }
         let level = decoder.uint()?;
         let count = decoder.array()?;
+        if count > Self::MAX_ROWS {
+            return Err(damaged("it has more rows than a page may have"));
+        }
         let tree = if level == 0 {
             let mut entries: Vec<Entry> = Vec::new();
+            let mut xattrs = 0;
             for _ in 0..count {
-                let entry = Entry::decode(&mut decoder)?;
+                let entry = Entry::decode(&mut decoder, Self::MAX_PAGE_XATTRS - xattrs)?;
+                xattrs += entry.meta.xattrs.len();
                 ascending(entries.last().map(|last| &last.name), &entry.name)?;
                 entries.push(entry);
             }
@@ -325,8 +336,9 @@ impl Entry {
         self.meta.encode_end(fields);
     }
 
-    fn decode(decoder: &mut Decoder<'_>) -> Result<Self> {
-        let mut raw = Raw::default();
+    /// An entry with so many extended attributes at most.
+    fn decode(decoder: &mut Decoder<'_>, xattrs: usize) -> Result<Self> {
+        let mut raw = Raw { most_xattrs: xattrs, ..Raw::default() };
         decoder.map(|key, value| raw.field(key, value))?;
         raw.entry()
     }
@@ -394,6 +406,8 @@ struct Raw {
     files: Option<u64>,
     bytes: Option<u64>,
     target: Option<Vec<u8>>,
+    /// How many extended attributes it may have.
+    most_xattrs: usize,
 }
 
 impl Raw {
@@ -419,7 +433,7 @@ impl Raw {
                     return Err(damaged("a field is written although it says nothing"));
                 }
             }
-            key::XATTRS => self.meta.xattrs = xattrs(value)?,
+            key::XATTRS => self.meta.xattrs = xattrs(value, self.most_xattrs)?,
             key::SIZE => self.size = Some(value.uint()?),
             key::HASH => self.hash = Some(FileHash::from_bytes(value.bytes32()?)),
             key::CHUNKS => {
@@ -522,8 +536,11 @@ fn nanos(value: &mut Decoder<'_>) -> Result<u32> {
     }
 }
 
-fn xattrs(value: &mut Decoder<'_>) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
+fn xattrs(value: &mut Decoder<'_>, most: usize) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
     let items = value.array()?;
+    if items / 2 > most as u64 {
+        return Err(damaged("it has more extended attributes than a page may have"));
+    }
     if items == 0 || items % 2 != 0 {
         return Err(damaged("extended attributes come in pairs"));
     }

@@ -291,8 +291,11 @@ impl Shown {
     /// Opens a file for reading.
     fn open_file(&self, ino: u64) -> Answer<FileHandle> {
         let entry = self.with_item(ino, |item| item.entry.clone())?;
-        let chunks = self.window.chunks(&entry).map_err(|error| self.failed(ino, &error))?;
-        Ok(self.hold(Open::File(Arc::new(OpenFile::new(ino, chunks)))))
+        let EntryKind::File { content, size, .. } = entry.kind else { return Err(Failed(Errno::EISDIR)) };
+        // A list that cannot be read is told at once, and not in the middle of a copy.
+        let file = OpenFile::new(ino, content, size);
+        self.files.probe(&file).map_err(|error| self.failed(ino, &error))?;
+        Ok(self.hold(Open::File(Arc::new(file))))
     }
 
     /// The extended attributes of an inode as they were recorded, ACLs among them. Left out, like the bits that make a

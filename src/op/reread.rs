@@ -16,7 +16,7 @@ use rayon::prelude::*;
 use super::backup::{Grounds, grounds_of};
 use super::verify::now;
 use super::{Event, Observer, check_stop, file};
-use crate::archive::{Archive, FileKey, entries_of};
+use crate::archive::{Archive, Budget, FileKey, weight};
 use crate::error::{Error, Kind, Result};
 use crate::format::{Entry, EntryKind, Time};
 use crate::id::{ChunkId, FileHash, SnapshotId};
@@ -196,6 +196,7 @@ fn candidates(
     }
     let rules = Rules::new(&RuleSpec::default())?;
     let mut found = Vec::new();
+    let mut budget = Budget::new(archive);
     let (mut files, mut bytes) = (0, 0);
     for (path, (id, snapshot, source)) in newest {
         let path = PathBuf::from(source::name_of(&path));
@@ -232,12 +233,13 @@ fn candidates(
                 continue;
             }
             let (EntryKind::Dir { tree, .. }, source::Kind::Dir) = (&entry.kind, node.stat.kind) else { continue };
-            let below = entries(archive, tree)?;
+            let below = entries(&mut budget, tree, &inside)?;
             for child in std::mem::take(&mut node.children) {
                 let Ok(at) = below.binary_search_by(|entry| entry.name.as_slice().cmp(&child.name[..])) else {
                     continue;
                 };
                 let entry = below[at].clone();
+                budget.hold(weight(&entry), &inside)?;
                 let path = path.join(source::name_of(&child.name));
                 todo.push((path, join(&inside, &entry.name), child, entry));
             }
@@ -246,9 +248,9 @@ fn candidates(
     Ok(found)
 }
 
-/// The entries of a directory; none where it is damaged, which is for others to tell.
-fn entries(archive: &Archive, tree: &ChunkId) -> Result<Vec<Entry>> {
-    match entries_of(&archive.reader(), tree) {
+/// The entries of a directory; none where it is damaged or claims too much, which is for others to tell.
+fn entries(budget: &mut Budget<'_>, tree: &ChunkId, path: &[u8]) -> Result<Vec<Entry>> {
+    match budget.enter(tree, path) {
         Err(error) if error.kind().is_of_an_object() => Ok(Vec::new()),
         entries => entries,
     }

@@ -9,13 +9,14 @@ pub use past::{AlbumChange, Candidate, Episode, History, Past, Span, Spot, Tally
 pub use present::{Located, SourceLine, Sources};
 pub use window::{Lost, Window};
 
-pub use crate::archive::{Gap, Listing, last_name};
+pub use crate::archive::{FalseClaim, Gap, Listing, last_name};
 // What a view speaks of, for those who know nothing of an archive but its views.
 pub use crate::format::{Carried, ChunkRef, Content, Entry, EntryKind, Meta, Snapshot, Source, Time};
 
-use crate::archive::{Archive, Reader, chunks_of, entries_of, readable_entries_of};
+use crate::archive::{
+    Archive, Budget, Claim, Reader, TakeChunks, each_chunk, entries_of, readable_entries_of, weights,
+};
 use crate::error::{Error, Kind, Result};
-use crate::format::Tree;
 use crate::id::{ChunkId, ChunkKind, FileHash, SnapshotId};
 use crate::normal::{self, Meant};
 
@@ -34,6 +35,52 @@ pub struct Node {
     pub path: Vec<u8>,
     /// What is there.
     pub entry: Option<Entry>,
+}
+
+/// A directory that claims more than it holds.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Short {
+    /// Its path in the snapshot.
+    pub path: Vec<u8>,
+    /// What it says and what there is.
+    pub why: String,
+}
+
+/// So many of them are told.
+const SHORT: usize = 1000;
+
+/// A directory that is being walked through: its path, what is yet to come of it, and how much memory that may take.
+struct Level {
+    path: Vec<u8>,
+    entries: std::vec::IntoIter<Entry>,
+    held: u64,
+}
+
+/// Lists a directory, and says whether that is all of it.
+type List<'l> = dyn FnMut(&mut Budget<'_>, &Node) -> Result<(Vec<Entry>, bool)> + 'l;
+
+/// Goes into a directory.
+fn enter_dir(node: Node, budget: &mut Budget<'_>, list: &mut List<'_>, short: &mut Vec<Short>) -> Result<Level> {
+    let (mut entries, whole) = list(budget, &node)?;
+    if let Some(wrong) = node.entry.as_ref().and_then(|entry| false_claim(entry, &entries)) {
+        if wrong.more {
+            let doing = format!("looking through \"{}\"", String::from_utf8_lossy(&node.path));
+            return Err(Error::new(Kind::Damaged, doing, wrong.why));
+        }
+        // What is missing is told of by itself.
+        if whole && short.len() < SHORT {
+            short.push(Short { path: node.path.clone(), why: wrong.why });
+        }
+    }
+    mark_carried(&node, &mut entries);
+    let held = weights(&entries) + node.path.len() as u64;
+    budget.hold(held, &node.path)?;
+    Ok(Level { path: node.path, entries: entries.into_iter(), held })
+}
+
+/// What is wrong with the counts that a directory's entry has, if these are its entries.
+pub fn false_claim(dir: &Entry, entries: &[Entry]) -> Option<FalseClaim> {
+    Claim::of(dir)?.held_against(Claim::sum(entries))
 }
 
 impl Node {
@@ -136,6 +183,16 @@ impl<'a> View<'a> {
         Ok(entries)
     }
 
+    /// The same as part of a walk that may take so much.
+    ///
+    /// # Errors
+    /// As [`View::list`], and as [`Budget::enter`].
+    pub fn list_within(&self, budget: &mut Budget<'_>, node: &Node) -> Result<Vec<Entry>> {
+        let mut entries = budget.enter(self.tree(node)?, &node.path)?;
+        mark_carried(node, &mut entries);
+        Ok(entries)
+    }
+
     /// What can be read of a directory, and what cannot.
     ///
     /// # Errors
@@ -158,12 +215,13 @@ impl<'a> View<'a> {
     }
 
     /// Visits everything below a place, depth first and by name, the place itself first unless it is the top. `visit`
-    /// says of each directory whether to go into it.
+    /// says of each directory whether to go into it. What directories claim and do not hold is returned.
     ///
     /// # Errors
-    /// The first error of the reader or of `visit`; damaged if directories lie deeper in each other than they may.
-    pub fn walk(&self, node: &Node, visit: &mut dyn FnMut(&Node) -> Result<bool>) -> Result<()> {
-        self.walk_lists(node, visit, &mut |node| self.list(node))
+    /// The first error of the reader or of `visit`; damaged if directories lie deeper in each other than they may or hold
+    /// more than they say; unsupported if the place claims more than the archive holds.
+    pub fn walk(&self, node: &Node, visit: &mut dyn FnMut(&Node) -> Result<bool>) -> Result<Vec<Short>> {
+        self.walk_lists(node, visit, &mut |budget, node| Ok((budget.enter(self.tree(node)?, &node.path)?, true)))
     }
 
     /// The same for what can be read; `missing` hears what cannot, and in which directory.
@@ -175,11 +233,12 @@ impl<'a> View<'a> {
         node: &Node,
         visit: &mut dyn FnMut(&Node) -> Result<bool>,
         missing: &mut dyn FnMut(&Node, Gap),
-    ) -> Result<()> {
-        self.walk_lists(node, visit, &mut |node| {
-            let listing = self.list_readable(node)?;
-            listing.gaps.into_iter().for_each(|gap| missing(node, gap));
-            Ok(listing.entries)
+    ) -> Result<Vec<Short>> {
+        self.walk_lists(node, visit, &mut |budget, node| {
+            let mut listing = budget.enter_readable(self.tree(node)?, &node.path)?;
+            let whole = listing.gaps.is_empty();
+            std::mem::take(&mut listing.gaps).into_iter().for_each(|gap| missing(node, gap));
+            Ok((listing.entries, whole))
         })
     }
 
@@ -187,37 +246,57 @@ impl<'a> View<'a> {
         &self,
         node: &Node,
         visit: &mut dyn FnMut(&Node) -> Result<bool>,
-        list: &mut dyn FnMut(&Node) -> Result<Vec<Entry>>,
-    ) -> Result<()> {
-        let mut todo = vec![node.clone()];
-        while let Some(node) = todo.pop() {
-            let enter = node.entry.is_none() || visit(&node)?;
-            if enter && node.is_dir() {
-                if depth(&node.path) > Tree::MAX_DEPTH {
-                    let path = String::from_utf8_lossy(&node.path[..64]).into_owned();
-                    return Err(Error::new(
-                        Kind::Damaged,
-                        format!("reading \"{path}…\""),
-                        "it lies in too many directories",
-                    ));
+        list: &mut List<'_>,
+    ) -> Result<Vec<Short>> {
+        let mut budget = Budget::new(self.reader.archive());
+        let mut short = Vec::new();
+        let mut levels = Vec::new();
+        let mut next = Some(node.clone());
+        loop {
+            if let Some(node) = next.take() {
+                let enter = node.entry.is_none() || visit(&node)?;
+                if enter && node.is_dir() {
+                    levels.push(enter_dir(node, &mut budget, list, &mut short)?);
                 }
-                let below = list(&node)?.into_iter().rev();
-                todo.extend(below.map(|entry| Node { path: join(&node.path, &entry.name), entry: Some(entry) }));
+            }
+            let Some(Level { path, entries, held }) = levels.last_mut() else { return Ok(short) };
+            match entries.next() {
+                Some(entry) => {
+                    let path = join(path, &entry.name);
+                    budget.tell(&path)?;
+                    next = Some(Node { path, entry: Some(entry) });
+                }
+                None => {
+                    budget.release(*held);
+                    levels.pop();
+                }
             }
         }
-        Ok(())
     }
 
-    /// The chunks of a file.
+    /// The chunks of a file that is known to be short.
     ///
     /// # Errors
     /// [`Kind::Invalid`] if it is no file, or the reader's error.
     pub fn chunks(&self, entry: &Entry) -> Result<Vec<ChunkRef>> {
+        let mut all = Vec::new();
+        self.each_chunk(entry, &mut |chunks| {
+            all.extend_from_slice(chunks);
+            Ok(())
+        })?;
+        Ok(all)
+    }
+
+    /// Hands the chunks of a file to `take`, in order, many at once.
+    ///
+    /// # Errors
+    /// [`Kind::Invalid`] if it is no file, the reader's error, or that of `take`.
+    pub fn each_chunk(&self, entry: &Entry, take: &mut TakeChunks<'_>) -> Result<()> {
         let EntryKind::File { size, content, .. } = &entry.kind else {
             let name = String::from_utf8_lossy(&entry.name);
             return Err(Error::new(Kind::Invalid, format!("reading \"{name}\""), "it is not a file"));
         };
-        chunks_of(&self.reader, content, *size)
+        each_chunk(&self.reader, content, *size, take)
     }
 
     /// Hands a file's bytes to `take`, piece by piece and in order, and checks the whole file's hash at the end.
@@ -230,15 +309,23 @@ impl<'a> View<'a> {
             return Err(Error::new(Kind::Invalid, format!("reading \"{}\"", path()), "it is not a file"));
         };
         let mut hasher = blake3::Hasher::new();
-        for chunk in self.chunks(entry)? {
-            let bytes = self.reader.get(ChunkKind::Data, &chunk.id)?;
-            if bytes.len() != chunk.len as usize {
-                let why = "a chunk has another length than its list says";
-                return Err(Error::new(Kind::Damaged, format!("reading \"{}\"", path()), why));
+        self.each_chunk(entry, &mut |chunks| {
+            let mut last: Option<(ChunkRef, Vec<u8>)> = None;
+            for chunk in chunks {
+                let bytes = match last.take() {
+                    Some((known, bytes)) if known == *chunk => bytes,
+                    _ => self.reader.get(ChunkKind::Data, &chunk.id)?,
+                };
+                if bytes.len() != chunk.len as usize {
+                    let why = "a chunk has another length than its list says";
+                    return Err(Error::new(Kind::Damaged, format!("reading \"{}\"", path()), why));
+                }
+                hasher.update(&bytes);
+                take(&bytes)?;
+                last = Some((*chunk, bytes));
             }
-            hasher.update(&bytes);
-            take(&bytes)?;
-        }
+            Ok(())
+        })?;
         if FileHash::from_bytes(*hasher.finalize().as_bytes()) == *hash {
             Ok(())
         } else {

@@ -94,7 +94,7 @@ pub struct Tally {
 impl Tally {
     fn add(&mut self, state: &PastState) {
         self.files += 1;
-        self.bytes += state.size;
+        self.bytes = self.bytes.saturating_add(state.size);
     }
 
     fn take(&mut self, state: &PastState) {

@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::{Past, Sources, Span};
-use crate::archive::{Archive, Filter, chunks_of, entries_of};
+use crate::archive::{Archive, Filter, chunks_at, entries_of};
 use crate::error::{Error, Kind, Result};
-use crate::format::{ChunkRef, Entry, EntryKind, Snapshot};
+use crate::format::{ChunkRef, Content, Entry, Snapshot};
 use crate::id::{ChunkId, ChunkKind, SnapshotId};
 
 /// An archive, and which of its snapshots count.
@@ -63,15 +63,26 @@ impl Window {
         entries_of(&self.archive.reader(), tree)
     }
 
-    /// The chunks of a file.
+    /// The chunks of a file around the byte at `offset`: where in the file the first of them begins, and as many of them as
+    /// lie together in its list. `page` gives the bytes of a page of the list, as [`Window::list_page`] reads them.
     ///
     /// # Errors
-    /// [`Kind::Invalid`] if it is no file, or the reader's error.
-    pub fn chunks(&self, entry: &Entry) -> Result<Vec<ChunkRef>> {
-        match &entry.kind {
-            EntryKind::File { size, content, .. } => chunks_of(&self.archive.reader(), content, *size),
-            _ => Err(Error::new(Kind::Invalid, "reading a file", "it is none")),
-        }
+    /// That of `page`, or damaged if the list is not as it should be.
+    pub fn chunks_at(
+        content: &Content,
+        size: u64,
+        offset: u64,
+        page: &mut dyn FnMut(&ChunkId) -> Result<Vec<u8>>,
+    ) -> Result<(u64, Vec<ChunkRef>)> {
+        chunks_at(content, size, offset, page)
+    }
+
+    /// The bytes of a page of a list of chunks.
+    ///
+    /// # Errors
+    /// The reader's error.
+    pub fn list_page(&self, id: &ChunkId) -> Result<Vec<u8>> {
+        self.archive.reader().get(ChunkKind::List, id)
     }
 
     /// A chunk of a file, checked against its name and of the length that its list says.

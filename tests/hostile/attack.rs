@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use snapkeep::archive::{Archive, Packing, Writer, store_entries};
 use snapkeep::chunk::Chunk;
@@ -17,7 +17,9 @@ use snapkeep::store::Local;
 use crate::common::{Contents, SMALL, contents, quick};
 
 /// More memory than this is too much, in bytes.
-const MOST_MEMORY: u64 = 512 << 20;
+pub const MOST_MEMORY: u64 = 512 << 20;
+/// And more time than this.
+const MOST_TIME: Duration = Duration::from_secs(60);
 
 /// A folder with an archive, a folder that is none of a restore's business, and a target.
 pub struct Attack {
@@ -52,6 +54,12 @@ impl Attack {
             store_entries(writer, vec![dir("s", tree, files, bytes)]).unwrap()
         });
         attack
+    }
+
+    /// A source of these entries, whatever they claim.
+    pub fn source(writer: &Writer<'_>, entries: Vec<Entry>) -> Entry {
+        let (files, bytes) = declared(&entries);
+        dir("s", store_entries(writer, entries).unwrap(), files, bytes)
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -105,19 +113,40 @@ impl Attack {
     /// memory than it may.
     pub fn snap(&self, arguments: &[&str]) -> Done {
         let before = self.beside();
+        let done = self.attempt(arguments);
+        assert!(self.beside() == before, "{arguments:?} changed something outside the target");
+        done
+    }
+
+    /// The program, with these arguments, as somebody runs it beside the archive.
+    pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_snap"));
         command.args(arguments).current_dir(self.dir.path()).env_clear();
         command.env("HOME", self.path("home")).env("SNAPKEEP_ARCHIVE", self.path("archive")).env("TZ", "UTC");
-        command.env("USER", "anna").env("SNAPKEEP_HOST", "laptop");
+        command.env("USER", "anna").env("SNAPKEEP_HOST", "host").stdin(Stdio::null());
+        command
+    }
+
+    /// The same as [`Attack::snap`] for what may change the archive: it ends in time, without a panic, and takes no more
+    /// memory than it may.
+    pub fn attempt(&self, arguments: &[&str]) -> Done {
+        let mut command = self.command(arguments);
         // Files, so that nothing waits for a full pipe.
         let (mut out, mut err) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
-        command.stdin(Stdio::null()).stdout(out.try_clone().unwrap()).stderr(err.try_clone().unwrap());
+        command.stdout(out.try_clone().unwrap()).stderr(err.try_clone().unwrap());
+        let begun = Instant::now();
         let mut child = command.spawn().unwrap();
         let mut peak = 0;
         let status = loop {
             peak = peak.max(memory(child.id()));
             match child.try_wait().unwrap() {
                 Some(status) => break status,
+                None if begun.elapsed() > MOST_TIME || peak >= MOST_MEMORY => {
+                    child.kill().unwrap();
+                    child.wait().unwrap();
+                    let err = string(&mut err);
+                    panic!("{arguments:?} took {} MB and {:?} and had not ended: {err}", peak >> 20, begun.elapsed());
+                }
                 None => thread::sleep(Duration::from_millis(2)),
             }
         };
@@ -125,7 +154,6 @@ impl Attack {
         assert!(![101, -1].contains(&done.code), "{arguments:?}: {done:?}");
         assert!(!done.err.contains("panicked"), "{arguments:?}: {}", done.err);
         assert!(peak < MOST_MEMORY, "{arguments:?} took {} MB", peak >> 20);
-        assert!(self.beside() == before, "{arguments:?} changed something outside the target");
         done
     }
 
@@ -136,7 +164,7 @@ impl Attack {
 }
 
 /// The most memory that a process has had so far, in bytes, as long as it runs.
-fn memory(process: u32) -> u64 {
+pub fn memory(process: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or_default();
     line.trim().trim_end_matches(" kB").parse::<u64>().unwrap_or(0) << 10
@@ -155,8 +183,10 @@ fn string(file: &mut File) -> String {
 
 fn declared(entries: &[Entry]) -> (u64, u64) {
     entries.iter().fold((0, 0), |(files, bytes), entry| match entry.kind {
-        EntryKind::File { size, .. } => (files + 1, bytes + size),
-        EntryKind::Dir { files: more, bytes: size, .. } => (files + more, bytes + size),
+        EntryKind::File { size, .. } => (files + 1, u64::saturating_add(bytes, size)),
+        EntryKind::Dir { files: more, bytes: size, .. } => {
+            (u64::saturating_add(files, more), u64::saturating_add(bytes, size))
+        }
         EntryKind::Symlink { .. } => (files + 1, bytes),
     })
 }

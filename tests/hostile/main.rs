@@ -30,16 +30,23 @@
 //! | index file with cyclic or random pages | tests/recovery.rs `whatever_the_index_has_become…`, `a_flipped_bit_in_the_index…`; fuzz target `redb_open` |
 //! | recovery data with absurd counts | src/parity/tests.rs `claims_are_checked_before_memory_is_taken`; fuzz targets `parity_mend`, `header` |
 //! | key slot asking for 4 TB of memory; wrong tags | not yet: sealed archives are specified and not written or read by any program |
+//! | claims: 2⁴⁰ directories, a page named thousands of times, four million chunks, counts that are not so, times and numbers at their ends; segments that lie | [`table`], every command, mount among them; src/archive/walk.rs; src/archive/lists.rs |
+//! | claims: what a source really had is not refused | [`table`]`::what_a_source_really_had…`; src/archive/walk.rs |
+//! | stop: a wish to stop while a bomb is walked through | [`table`]`::a_wish_to_stop…` |
+//! | sources, configuration, completions, another archive for a repair | [`sources`] |
 //! | terminal: escapes, line ends, bidirectional marks; JSON | [`terminal`]; src/cli/names.rs |
 
 #[path = "../common/mod.rs"]
 mod common;
 
 mod attack;
+mod bombs;
 mod limits;
 mod links;
 mod names;
 mod packs;
+mod sources;
+mod table;
 mod terminal;
 mod trees;
 mod whole;

@@ -9,13 +9,40 @@ use crate::attack::{Attack, dir_of, file, link};
 use crate::common::has_tool;
 
 /// Colours, a title, a line of its own, a line over the last one, text from right to left, and a lone byte.
-const NAMES: [&[u8]; 6] = [
+const NAMES: [&[u8]; 9] = [
     b"\n2 files, nothing is damaged",
     b"\r0 errors",
     b"\x1b[2J\x1b[31mred",
     b"\x1b]0;title\x07",
     "gpj.\u{202e}exe.\u{2066}".as_bytes(),
     b"\xc2\x9b31m\xff",
+    // What nobody sees: a soft hyphen, joiners, tags, selectors, fillers, private and unassigned characters, line separators.
+    "IMG\u{ad}_\u{200b}\u{200d}0\u{2060}\u{feff}.jpg".as_bytes(),
+    "IMG_0\u{e0001}\u{e0061}\u{e007f}\u{fe0f}\u{e0100}\u{3164}.jpg".as_bytes(),
+    "IMG_0\u{e000}\u{10fffd}\u{378}\u{2028}\u{2029}.jpg".as_bytes(),
+];
+
+/// What must not be seen on a terminal of these.
+const UNSEEN: [char; 19] = [
+    '\u{ad}',
+    '\u{200b}',
+    '\u{200d}',
+    '\u{2060}',
+    '\u{feff}',
+    '\u{e0001}',
+    '\u{e0061}',
+    '\u{e007f}',
+    '\u{fe0f}',
+    '\u{e0100}',
+    '\u{3164}',
+    '\u{e000}',
+    '\u{10fffd}',
+    '\u{378}',
+    '\u{2028}',
+    '\u{2029}',
+    '\u{202e}',
+    '\u{2066}',
+    '\u{9b}',
 ];
 
 fn attack() -> Attack {
@@ -49,9 +76,7 @@ fn attack() -> Attack {
 /// Bytes that a terminal would act on, or that make the text read otherwise than it stands there.
 fn is_harmless(bytes: &[u8]) -> bool {
     let text = String::from_utf8_lossy(bytes);
-    !text.chars().any(|char| {
-        (char.is_control() && char != '\n') || matches!(char, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    })
+    !text.chars().any(|char| (char.is_control() && char != '\n') || UNSEEN.contains(&char))
 }
 
 const COMMANDS: [&[&str]; 9] = [
@@ -127,14 +152,41 @@ fn on_a_terminal_listings_are_harmless() {
         return;
     }
     let attack = attack();
-    for arguments in ["ls latest:s --recursive", "ls latest:s --recursive -l", "list", "status", "verify"] {
+    for arguments in [
+        "ls latest:s --recursive",
+        "ls latest:s --recursive -l",
+        "list",
+        "list -v",
+        "status",
+        "verify",
+        "find '*'",
+        "duplicates",
+        "history s",
+        "deleted",
+        "ls latest:s --recursive --json",
+        "list --json",
+        "find '*' --json",
+        "duplicates --json",
+        "cat 'latest:s/x\u{ad}\u{e0061}\u{200d}' --json",
+        "ls 'latest:s/x\u{ad}\u{e0061}\u{200d}'",
+    ] {
         let mut script = Command::new("script");
         script.args(["-qec", &format!("{} {arguments}", env!("CARGO_BIN_EXE_snap")), "/dev/null"]);
         script.env_clear().env("PATH", "/usr/bin:/bin").env("HOME", attack.path("home")).env("TERM", "dumb");
         script.env("SNAPKEEP_ARCHIVE", attack.path("archive")).env("SNAPKEEP_PROGRESS_FPS", "0");
         let out = script.stdin(std::process::Stdio::null()).output().unwrap().stdout;
         let text = String::from_utf8_lossy(&out).replace("\r\n", "\n");
-        assert!(!text.is_empty(), "{arguments}");
+        assert!(!text.is_empty() || arguments == "deleted", "{arguments}");
+        assert!(!text.chars().any(|char| UNSEEN.contains(&char)), "{arguments}: {}", text.escape_unicode());
+        if arguments.ends_with("--json") {
+            for line in text.lines().filter(|line| !line.is_empty()) {
+                assert!(
+                    serde_json::from_str::<serde_json::Value>(line).is_ok(),
+                    "{arguments}: {}",
+                    line.escape_debug()
+                );
+            }
+        }
         for evil in [
             "\u{1b}[2J",
             "\u{1b}[31m",

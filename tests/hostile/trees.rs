@@ -117,7 +117,9 @@ fn a_bomb_is_refused_within_bounds_of_time_and_memory() {
         let done = attack.restore();
         assert!([1, 14].contains(&done.code), "{about}: {done:?}");
         assert_eq!(attack.restored().len(), 0, "{about}: nothing is written before it is known");
-        assert_eq!(attack.snap(&["verify"]).code, 0, "{about}: nothing is missing in it");
+        // Nothing is missing in it; that it counts wrong is said.
+        let verify = if about == "lying" { 14 } else { 0 };
+        assert_eq!(attack.snap(&["verify"]).code, verify, "{about}");
         assert_eq!(attack.snap(&["list"]).code, 0, "{about}");
     }
     // One whose last directory is lost is lost at 2⁴⁰ places.

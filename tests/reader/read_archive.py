@@ -34,6 +34,7 @@ CONTEXTS = {DATA: None, TREE: "photo archive 2026 tree page", LIST: "photo archi
 CODEC_VERSIONS = {0: 0, 1: 0, 2: 1}
 MAX_CHUNK, MAX_PACK, MAX_OBJECT = 1 << 26, 1 << 31, {"segments": 1 << 29, "snapshots": 1 << 26, "marks": 1 << 20}
 MAX_LEVEL, MAX_ENTRIES, MAX_CHUNKS, MAX_NAME, MAX_TARGET, MAX_DEPTH = 8, 16777216, 4194304, 255, 65535, 2048
+MAX_PATH, MAX_ROWS, MAX_PAGE_ATTRIBUTES = 65535, 65536, 262144
 MAX_RESTORED = 1 << 24  # entries of one restore: a limit of this reader, so that a small archive cannot fill the drive
 FRAME_HEADER, ROW = struct.Struct("<4s4BII32s4s"), struct.Struct("<32sIII4B")
 
@@ -412,6 +413,9 @@ def parse_page(data, level, content):
     page = parse_cbor(data)
     if type(page) is not list or len(page) != 2 or type(page[0]) is not int or type(page[1]) is not content:
         raise Refused("it is not a page")
+    row = 1 if content is list else 40 if page[0] else 36
+    if len(page[1]) > MAX_ROWS * row:
+        raise Refused("it has more rows than a page may have")
     if not 0 <= page[0] <= MAX_LEVEL or level is not None and page[0] != level:
         raise Refused("it is a page of a wrong level")
     return page
@@ -427,6 +431,8 @@ def parse_tree_page(data, level=None, first=None):
             raise Refused("a page has a bad pair")
         else:
             check_name(item[0])
+    if level == 0 and sum(len(item.get(13, ())) // 2 for item in items) > MAX_PAGE_ATTRIBUTES:
+        raise Refused("a page has too many extended attributes")
     names = [item[1] if level == 0 else item[0] for item in items]
     if any(a >= b for a, b in zip(names, names[1:])):
         raise Refused("the names of a page are not ascending")
@@ -805,7 +811,7 @@ class Archive:
 
     def directory(self, top, where):
         """Yields the entries of each whole page of a directory. A page that is refused is reported and left out."""
-        if where.count(b"/") > MAX_DEPTH:
+        if where.count(b"/") > MAX_DEPTH or len(where) > MAX_PATH:
             raise Refused("the directories are nested too deep")
         last, count = None, 0
         for entries in self.tree_pages(top, where):

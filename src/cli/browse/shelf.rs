@@ -310,7 +310,7 @@ impl Shelf for Held<'_> {
             }
             Ok(true)
         })
-        .or_else(|error| if error.kind() == Kind::Interrupted { Ok(()) } else { Err(error) })?;
+        .or_else(|error| if error.kind() == Kind::Interrupted { Ok(Vec::new()) } else { Err(error) })?;
         Ok(found)
     }
 

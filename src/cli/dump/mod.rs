@@ -17,10 +17,11 @@ use clap::ValueEnum;
 use flate2::Crc;
 use jiff::Zoned;
 use serde_json::json;
+use snapkeep::archive::{Budget, weight, weights};
 use snapkeep::error::{Error, Kind};
-use snapkeep::format::{Entry, EntryKind, Tree};
+use snapkeep::format::{Entry, EntryKind};
 use snapkeep::op::{Event, Observer};
-use snapkeep::view::{Node, View, above, depth, join};
+use snapkeep::view::{Node, View, above, false_claim, join};
 
 use super::app::App;
 use super::args::Which;
@@ -208,8 +209,11 @@ impl Dump<'_> {
         };
         let (files, bytes) = self.totals(node);
         self.progress.event(Event::Begin { files, bytes });
-        let mut todo = vec![node.clone()];
-        while let Some(node) = todo.pop() {
+        let mut budget = Budget::new(self.view.reader().archive());
+        let held = |node: &Node| node.path.len() as u64 + node.entry.as_ref().map_or(0, weight);
+        let mut todo = Vec::new();
+        let mut next = Some(node.clone());
+        while let Some(node) = next.take().or_else(|| todo.pop().inspect(|node| budget.release(held(node)))) {
             self.stopped()?;
             let shown = node.path.get(top..).unwrap_or_default().to_vec();
             if let Some(entry) = &node.entry
@@ -220,13 +224,19 @@ impl Dump<'_> {
             if !node.is_dir() {
                 continue;
             }
-            if depth(&node.path) > Tree::MAX_DEPTH {
-                self.done.damaged = true;
-                self.trouble(&shown, "it lies in too many directories");
-                continue;
-            }
-            match self.view.list(&node) {
+            let listed = self.view.list_within(&mut budget, &node).and_then(|entries| {
+                let paths = entries.len() as u64 * node.path.len() as u64;
+                let names: u64 = entries.iter().map(|entry| entry.name.len() as u64 + 1).sum();
+                let more = weights(&entries) + paths + names;
+                budget.hold(more, &node.path).inspect_err(|_| budget.release(more))?;
+                Ok(entries)
+            });
+            match listed {
                 Ok(entries) => {
+                    if let Some(wrong) = node.entry.as_ref().and_then(|dir| false_claim(dir, &entries)) {
+                        self.done.damaged = true;
+                        self.trouble(&shown, &wrong.why);
+                    }
                     let below = entries.into_iter().rev();
                     todo.extend(below.map(|entry| Node { path: join(&node.path, &entry.name), entry: Some(entry) }));
                 }

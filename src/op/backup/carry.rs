@@ -9,9 +9,9 @@ use std::path::Path;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::previous::readable;
+use super::previous::bearable;
 use super::run::{Now, Run};
-use crate::archive::entries_of;
+use crate::archive::{Budget, weights};
 use crate::error::Result;
 use crate::format::{Carried, Entry, EntryKind, Tree};
 use crate::id::ChunkId;
@@ -62,7 +62,7 @@ impl Below {
 impl Run<'_> {
     /// An entry that stands for what is there and was not read, and all below it.
     pub(super) fn carry(&self, path: &Path, known: &Entry, why: Unseen) -> Result<Now> {
-        let below = self.below(known, 0)?;
+        let below = self.below(known, 0, &mut Budget::new(self.reader.archive()))?;
         for (counter, number) in [
             (&self.counts.files, below.files),
             (&self.counts.dirs, below.dirs),
@@ -86,8 +86,8 @@ impl Run<'_> {
     }
 
     /// What an entry is and holds. A directory is read once, however often it is named; of one that is damaged nothing is
-    /// known, and it is counted as an empty one.
-    fn below(&self, entry: &Entry, depth: usize) -> Result<Below> {
+    /// known, and it is counted as an empty one; so is one that claims more than the archive holds.
+    fn below(&self, entry: &Entry, depth: usize, budget: &mut Budget<'_>) -> Result<Below> {
         let tree = match entry.kind {
             EntryKind::File { size, .. } => return Ok(Below { files: 1, bytes: size, ..Below::default() }),
             EntryKind::Symlink { .. } => return Ok(Below { symlinks: 1, ..Below::default() }),
@@ -99,9 +99,14 @@ impl Run<'_> {
         check_stop(self.observer)?;
         let mut sum = Below { dirs: 1, ..Below::default() };
         if depth < Tree::MAX_DEPTH {
-            for entry in readable(entries_of(&self.reader, &tree))? {
-                sum.add(self.below(&entry, depth + 1)?);
+            let entries = bearable(budget.enter(&tree, b""))?;
+            let held = weights(&entries);
+            if budget.hold(held, b"").is_ok() {
+                for entry in &entries {
+                    sum.add(self.below(entry, depth + 1, budget)?);
+                }
             }
+            budget.release(held);
         }
         self.counted_trees().insert(tree, sum);
         Ok(sum)

@@ -8,9 +8,9 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use super::evidence::Grounds;
-use super::previous::readable;
+use super::previous::bearable;
 use super::{Previous, Root};
-use crate::archive::{Reader, entries_of};
+use crate::archive::{Budget, Reader, weight};
 use crate::error::Result;
 use crate::format::{Entry, EntryKind};
 use crate::id::{ChunkId, FileHash};
@@ -27,13 +27,14 @@ impl Moved {
     /// Compares the sources with what the archive has of them, by names alone.
     pub(super) fn find(reader: &Reader<'_>, roots: &[Root], previous: &Previous) -> Result<Self> {
         let (mut files, mut gone) = (HashMap::new(), HashMap::new());
+        let mut budget = Budget::new(reader.archive());
         for (number, root) in roots.iter().enumerate() {
             let Some(known) = previous.root(number) else { continue };
             let EntryKind::Dir { tree, .. } = &known.entry.kind else { continue };
             let carried = known.entry.meta.carried.is_some();
             let mut todo: Vec<(ChunkId, Option<&Node>, bool)> = vec![(*tree, Some(&root.scan.node), carried)];
             while let Some((tree, node, carried)) = todo.pop() {
-                for entry in readable(entries_of(reader, &tree))? {
+                for entry in bearable(budget.enter(&tree, b""))? {
                     // What was not read is not known to be gone.
                     let now = match node.map_or(Presence::Gone, |node| node.below(&entry.name)) {
                         Presence::Here(node) => Some(node),
@@ -48,8 +49,9 @@ impl Moved {
                             if *size > 0 {
                                 *gone.entry(*hash).or_default() += 1;
                             }
-                            // What an earlier run recorded is older than the start of the one that is compared with.
-                            if !carried {
+                            // What an earlier run recorded is older than the start of the one that is compared with. One
+                            // that is not remembered is read, and its chunks are known.
+                            if !carried && budget.hold(weight(&entry), b"").is_ok() {
                                 files.insert((number, entry.meta.device, entry.meta.inode), entry);
                             }
                         }

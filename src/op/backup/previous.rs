@@ -155,6 +155,15 @@ pub(super) fn readable(entries: Result<Vec<Entry>>) -> Result<Vec<Entry>> {
     }
 }
 
+/// The same, where a walk is ended by a snapshot that claims more than the archive holds: what is not known of the past
+/// is read again.
+pub(super) fn bearable(entries: Result<Vec<Entry>>) -> Result<Vec<Entry>> {
+    match entries {
+        Err(error) if error.kind() == Kind::Unsupported => Ok(Vec::new()),
+        entries => readable(entries),
+    }
+}
+
 /// What may be believed in a run that begins now of what a snapshot has of a source that is at this path; none if it has nothing
 /// of it.
 pub(in crate::op) fn grounds_of(

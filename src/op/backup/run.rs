@@ -15,7 +15,7 @@ use super::evidence::{Grounds, is_one_file};
 use super::moved::Moved;
 use super::previous::{Known, Previous, time};
 use super::{BackupOptions, Root, bytes};
-use crate::archive::{Archive, FileKey, Reader, Writer, Written, chunks_of, store_entries};
+use crate::archive::{Archive, FileKey, Reader, Writer, Written, each_chunk, first_chunks, store_entries};
 use crate::error::{Kind, Result};
 use crate::format::{CaptureFacts, Entry, EntryKind, Meta, Summary, Unread};
 use crate::id::{ChunkId, FileHash, SnapshotId};
@@ -25,6 +25,9 @@ use crate::op::{Action, Decayed, Event, Observer, check_stop};
 use crate::source::{self, Failure, Node, Presence, Stat, Unseen};
 use crate::store::Lock;
 use crate::view::join;
+
+/// What a file tells about its taking is looked for in no more than so many of its chunks.
+const MANY: usize = 1 << 16;
 
 pub(super) struct Run<'a> {
     archive: &'a Archive,
@@ -204,7 +207,7 @@ impl<'a> Run<'a> {
             return self.carry(path, known, why).map(Some);
         }
         let found = match node.stat.kind {
-            source::Kind::Dir if depth(&place.root.path, path) >= crate::format::Tree::MAX_DEPTH => {
+            source::Kind::Dir if lies_too_deep(place.root, path) => {
                 self.trouble(path, "it lies too deep, and nobody could restore it".to_owned());
                 None
             }
@@ -266,9 +269,9 @@ impl<'a> Run<'a> {
             })
             .collect();
         entries.sort_by(|a, b| a.name.cmp(&b.name));
-        let (files, size) = entries.iter().fold((0, 0), |(files, size), entry| match &entry.kind {
-            EntryKind::File { size: more, .. } => (files + 1, size + more),
-            EntryKind::Dir { files: more, bytes, .. } => (files + more, size + bytes),
+        let (files, size) = entries.iter().fold((0_u64, 0_u64), |(files, size), entry| match &entry.kind {
+            EntryKind::File { size: more, .. } => (files + 1, size.saturating_add(*more)),
+            EntryKind::Dir { files: more, bytes, .. } => (more.saturating_add(files), size.saturating_add(*bytes)),
             EntryKind::Symlink { .. } => (files + 1, size),
         });
         let tree = match &self.writer {
@@ -414,16 +417,18 @@ impl<'a> Run<'a> {
         let (Some(writer), EntryKind::File { content, size, .. }) = (&self.writer, &known.kind) else {
             return Ok(true);
         };
-        let chunks = match chunks_of(&self.reader, content, *size) {
-            Err(error) if matches!(error.kind(), Kind::Damaged | Kind::Missing) => return Ok(false),
-            chunks => chunks?,
-        };
-        for chunk in &chunks {
-            if !writer.knows(&chunk.id)? {
-                return Ok(false);
+        let mut all = true;
+        let looked = each_chunk(&self.reader, content, *size, &mut |chunks| {
+            check_stop(self.observer)?;
+            for chunk in chunks {
+                all = all && writer.knows(&chunk.id)?;
             }
+            Ok(())
+        });
+        match looked {
+            Err(error) if matches!(error.kind(), Kind::Damaged | Kind::Missing) => Ok(false),
+            looked => looked.map(|()| all),
         }
-        Ok(true)
     }
 
     /// What was in a directory and is no longer, counted in files.
@@ -511,7 +516,7 @@ impl<'a> Run<'a> {
     /// What a file tells about its taking that is stored already.
     fn facts(&self, path: &Path, stat: &Stat, kind: &EntryKind) -> Option<CaptureFacts> {
         let EntryKind::File { content, size, .. } = kind else { return None };
-        file::facts(path, stat, &chunks_of(&self.reader, content, *size).ok()?)
+        file::facts(path, stat, &first_chunks(&self.reader, content, *size, MANY).ok()?)
     }
 
     /// Keeps what a file tells about its taking, unless that is known.
@@ -575,9 +580,11 @@ enum Found {
     Other(EntryKind, Meta),
 }
 
-/// How many directories lie above a path, its source's own among them.
-fn depth(root: &Path, path: &Path) -> usize {
-    path.strip_prefix(root).map_or(0, |below| below.components().count())
+/// Whether a directory lies in more directories, or has a longer path, than a reader takes.
+fn lies_too_deep(root: &Root, path: &Path) -> bool {
+    let below = path.strip_prefix(&root.path).unwrap_or(path);
+    let len = root.name.len() + 1 + below.as_os_str().len();
+    len > crate::format::Tree::MAX_PATH || below.components().count() >= crate::format::Tree::MAX_DEPTH
 }
 
 /// What a file's bytes are, whatever else is recorded of it.

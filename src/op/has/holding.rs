@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::same_chunks;
-use crate::archive::{Archive, Location, Reader, chunks_of, entries_of};
+use crate::archive::{Archive, Location, Reader, entries_of, first_chunks};
 use crate::error::Result;
 use crate::format::{ChunkRef, Content, Entry, EntryKind, FRAME_HEADER_LEN, decode_frame_header, names};
 use crate::id::{ChunkId, ChunkKind, FileHash, PackId, SnapshotId};
@@ -98,10 +98,14 @@ impl<'a> Holding<'a> {
 
     fn state(&mut self, episode: &Episode, own: Option<&[ChunkRef]>) -> Result<State> {
         let Some((hash, size, content)) = self.content(episode)? else { return Ok(State::Not) };
-        let chunks = match chunks_of(&self.reader, &content, size) {
+        let most = own.map_or(usize::MAX - 1, |own| own.len().max(MOST_CHUNKS));
+        let chunks = match first_chunks(&self.reader, &content, size, most + 1) {
             Err(error) if error.kind().is_of_an_object() => return Ok(State::Not),
             chunks => Arc::new(chunks?),
         };
+        if chunks.len() > most {
+            return Ok(State::Not);
+        }
         let by_name = match chunks.as_slice() {
             [] => Some(blake3::hash(b"").as_bytes() == hash.as_bytes()),
             [only] => Some(only.id.as_bytes() == hash.as_bytes()),

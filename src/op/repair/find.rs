@@ -3,7 +3,7 @@
 //!
 //! Nothing counts here but what hashes to the name of the object or chunk that is looked for.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::PathBuf;
@@ -182,7 +182,12 @@ fn path_of(bytes: &[u8]) -> Option<PathBuf> {
 fn from_archive(other: &Archive, kind: ChunkKind, id: &ChunkId, take: &mut Take<'_>) -> Result<bool> {
     let mut todo = vec![*id];
     let mut found = false;
+    // Pages may be named any number of times.
+    let mut met = HashSet::new();
     while let Some(id) = todo.pop() {
+        if !met.insert(id) {
+            continue;
+        }
         let bytes = match other.reader().get(kind, &id) {
             Ok(bytes) => bytes,
             Err(error) if is_damage(&error) => continue,

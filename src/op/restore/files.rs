@@ -22,6 +22,8 @@ use crate::view::View;
 
 /// A batch has at most this many bytes, in one or several files; a longer file is written in pieces of this length.
 const BATCH: u64 = 8 << 20;
+/// A piece of a file has at most this many chunks.
+const FEW: usize = 4096;
 /// And at most this many files.
 const BATCH_FILES: usize = 512;
 /// Runs of zeros of this length become holes in a file that had holes, in bytes.
@@ -72,14 +74,18 @@ impl<'a> Work<'a> {
         for item in items {
             check_stop(self.log.observer)?;
             let Some(replace) = self.wanted(item)? else { continue };
-            match self.view.chunks(&item.entry) {
-                Ok(chunks) if item.size > BATCH => {
-                    if let Err(error) = self.long_file(item, &chunks, replace) {
+            match &item.entry.kind {
+                EntryKind::File { content: Content::Chunks(chunks), .. }
+                    if item.size <= BATCH && chunks.len() <= FEW =>
+                {
+                    files.push(Gathered::new(item, chunks.clone(), replace));
+                }
+                // A list may have millions of chunks, however short the file.
+                _ => {
+                    if let Err(error) = self.long_file(item, replace) {
                         self.give_up(item, error)?;
                     }
                 }
-                Ok(chunks) => files.push(Gathered::new(item, chunks, replace)),
-                Err(error) => self.give_up(item, error)?,
             }
         }
         self.short_files(files)
@@ -162,25 +168,28 @@ impl<'a> Work<'a> {
     }
 
     /// Writes a file in pieces.
-    fn long_file(&self, item: &Item, chunks: &[ChunkRef], replace: Replace) -> Result<()> {
+    fn long_file(&self, item: &Item, replace: Replace) -> Result<()> {
         let mut file = self.create(item)?;
         let mut hasher = blake3::Hasher::new();
-        let (mut offset, mut rest) = (0, chunks);
-        while !rest.is_empty() {
-            check_stop(self.log.observer)?;
-            let mut len = 0;
-            let fit = rest.iter().take_while(|chunk| {
-                len += u64::from(chunk.len);
-                len <= BATCH
-            });
-            let (piece, after) = rest.split_at(fit.count().max(1));
-            let bytes = self.piece(piece)?;
-            hasher.update(&bytes);
-            write(&mut file, item, offset, &bytes)?;
-            offset += bytes.len() as u64;
-            rest = after;
-            self.log.observer.event(Event::Advance { files: 0, bytes: bytes.len() as u64 });
-        }
+        let mut offset = 0;
+        self.view.each_chunk(&item.entry, &mut |mut rest| {
+            while !rest.is_empty() {
+                check_stop(self.log.observer)?;
+                let mut len = 0;
+                let fit = rest.iter().take(FEW).take_while(|chunk| {
+                    len += u64::from(chunk.len);
+                    len <= BATCH
+                });
+                let (piece, after) = rest.split_at(fit.count().max(1));
+                let bytes = self.piece(piece)?;
+                hasher.update(&bytes);
+                write(&mut file, item, offset, &bytes)?;
+                offset += bytes.len() as u64;
+                rest = after;
+                self.log.observer.event(Event::Advance { files: 0, bytes: bytes.len() as u64 });
+            }
+            Ok(())
+        })?;
         check_hash(item, FileHash::from_bytes(*hasher.finalize().as_bytes()))?;
         self.name_file(item, file, replace)
     }
@@ -372,7 +381,7 @@ fn batches<'a, 'b>(items: &'b [&'a Item]) -> Vec<&'b [&'a Item]> {
     while !rest.is_empty() {
         let mut bytes = 0;
         let fit = rest.iter().take(BATCH_FILES).take_while(|item| {
-            bytes += item.size;
+            bytes = item.size.saturating_add(bytes);
             bytes <= BATCH
         });
         let (batch, after) = rest.split_at(fit.count().max(1));

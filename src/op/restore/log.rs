@@ -24,6 +24,10 @@ impl<'a> Log<'a> {
         for (path, gap) in &plan.gaps {
             log.fails(options.target.join(path), &gap_error(gap));
         }
+        // What there is of them is restored.
+        for (path, why) in &plan.short {
+            log.trouble(options.target.join(path), true, why.clone());
+        }
         log
     }
 
@@ -49,7 +53,7 @@ impl<'a> Log<'a> {
         let mut outcome = self.outcome();
         outcome.files += u64::from(!item.is_symlink());
         outcome.symlinks += u64::from(item.is_symlink());
-        outcome.bytes += item.size;
+        outcome.bytes = outcome.bytes.saturating_add(item.size);
         outcome.notes += notes;
     }
 
@@ -79,10 +83,14 @@ impl<'a> Log<'a> {
     }
 
     fn fails(&self, path: PathBuf, error: &Error) {
-        let why = error.to_string();
+        let damaged = matches!(error.kind(), Kind::Damaged | Kind::Missing);
+        self.trouble(path, damaged, error.to_string());
+    }
+
+    fn trouble(&self, path: PathBuf, damaged: bool, why: String) {
         self.observer.event(Event::Trouble { path: &path, why: &why });
         let mut outcome = self.outcome();
-        outcome.damaged |= matches!(error.kind(), Kind::Damaged | Kind::Missing);
+        outcome.damaged |= damaged;
         outcome.failed.push((path, why));
     }
 }

@@ -111,7 +111,7 @@ impl Restore {
         let Self { files, bytes, dirs, symlinks, present, left, renamed, failed, damaged, notes, unread, matched } =
             more;
         self.files += files;
-        self.bytes += bytes;
+        self.bytes = self.bytes.saturating_add(bytes);
         self.dirs += dirs;
         self.symlinks += symlinks;
         self.present += present;

@@ -9,11 +9,12 @@ use std::path::PathBuf;
 
 use super::Selection;
 use super::there::Standing;
+use crate::archive::{Budget, weight};
 use crate::error::{Error, Kind, Result};
 use crate::format::{Carried, Content, Entry, EntryKind, Tree};
 use crate::id::ChunkId;
 use crate::op::{Event, Observer, check_stop};
-use crate::view::{Gap, Node, View, is_below};
+use crate::view::{Gap, Node, Short, View, depth};
 
 /// Entries that are restored at once; more would not fit into memory.
 const MAX_ENTRIES: u64 = 1 << 24;
@@ -38,6 +39,8 @@ pub(super) struct Plan {
     pub(super) matched: BTreeSet<usize>,
     /// Sources that were met; a device number means something only within one.
     sources: Vec<Vec<u8>>,
+    /// Directories that claim more than they hold, where they go below the target, and what is wrong.
+    pub(super) short: Vec<(PathBuf, String)>,
 }
 
 /// An entry and the directory it goes into, by its place in `dirs`; none means the target itself.
@@ -59,7 +62,9 @@ pub(super) struct Item {
 
 /// A directory that leads to what is being visited.
 struct Above {
-    node: Node,
+    /// How many names its path has.
+    names: usize,
+    entry: Entry,
     /// Its place in the plan, if it has one.
     planned: Option<usize>,
     /// What may still come below it.
@@ -111,16 +116,19 @@ impl Plan {
         selection: &Selection,
         observer: &dyn Observer,
     ) -> Result<Self> {
-        let (dirs, files, links, symlinks, unread, gaps, matched, sources) = Default::default();
-        let mut plan = Self { dirs, files, links, symlinks, unread, gaps, matched, sources };
+        let (dirs, files, links, symlinks, unread, gaps, matched, sources, short) = Default::default();
+        let mut plan = Self { dirs, files, links, symlinks, unread, gaps, matched, sources, short };
         let mut gaps: Vec<(Vec<u8>, Gap)> = Vec::new();
         let mut unmatched: Vec<usize> = (0..selection.named.len()).collect();
         let mut above: Vec<Above> = Vec::new();
         let (mut left, mut count, mut again) = (Declared { files: limit, bytes: u64::MAX }, 0, 0);
         let mut entered: HashSet<ChunkId> = HashSet::new();
+        let mut room = Budget::new(view.reader().archive());
         let mut visit = |visited: &Node| {
             check_stop(observer)?;
-            while above.last().is_some_and(|dir| !is_below(&visited.path, &dir.node.path)) {
+            // A walk goes through everything below a directory before what comes after it.
+            let names = depth(&visited.path);
+            while above.last().is_some_and(|dir| dir.names >= names) {
                 above.pop();
             }
             let Some(entry) = &visited.entry else { return Ok(true) };
@@ -153,27 +161,31 @@ impl Plan {
             let excluded = selection.exclude.fit(&visited.path);
             if let EntryKind::Dir { tree, .. } = entry.kind {
                 let repeated = !entered.insert(tree) || repeated;
-                above.push(Above { node: visited.clone(), planned: None, left: declared, repeated });
+                room.hold(weight(entry), &visited.path)?;
+                above.push(Above { names, entry: entry.clone(), planned: None, left: declared, repeated });
                 if !excluded && selection.takes(&visited.path) {
                     plan.dir(&mut above);
                 }
                 return Ok(!excluded);
             }
             if !excluded && selection.takes(&visited.path) {
+                room.hold(weight(entry), &visited.path)?;
                 let dir = plan.dir(&mut above);
                 plan.add(dir, entry);
             }
             Ok(false)
         };
-        view.walk_readable(node, &mut visit, &mut |dir, gap| gaps.push((dir.path.clone(), gap)))?;
+        let short = view.walk_readable(node, &mut visit, &mut |dir, gap| gaps.push((dir.path.clone(), gap)))?;
         plan.matched = (0..selection.named.len()).filter(|at| !unmatched.contains(at)).collect();
         // Paths at the target begin with the last name of what is restored.
         let above = crate::view::above(&node.path).to_vec();
         let below = |path: Vec<u8>| path[above.len()..].strip_prefix(b"/").unwrap_or(&path[above.len()..]).to_vec();
         plan.gaps.extend(gaps.into_iter().map(|(path, gap)| (path_of(&below(path)), gap)));
+        plan.short.extend(short.into_iter().map(|Short { path, why }| (path_of(&below(path)), why)));
         plan.separate_links();
         plan.sort_by_place(view)?;
-        let (files, bytes) = plan.files.iter().fold((0, 0), |(files, bytes), item| (files + 1, bytes + item.size));
+        let (files, bytes) =
+            plan.files.iter().fold((0, 0), |(files, bytes), item| (files + 1, item.size.saturating_add(bytes)));
         observer.event(Event::Begin { files, bytes });
         Ok(plan)
     }
@@ -181,8 +193,7 @@ impl Plan {
     /// Plans the directories above what is being visited, and says which is the innermost.
     fn dir(&mut self, above: &mut [Above]) -> Option<usize> {
         let mut inside = None;
-        for Above { node, planned, .. } in above {
-            let Some(entry) = &node.entry else { continue };
+        for Above { entry, planned, .. } in above {
             if planned.is_none() {
                 self.dirs.push(self.item(inside, entry, 0));
                 *planned = Some(self.dirs.len() - 1);

@@ -89,6 +89,7 @@ impl Suspects {
     fn of(found: &Verify) -> Self {
         let wrong = found.wrong.iter().map(|wrong| &wrong.file);
         let files = found.affected.iter().chain(wrong).map(|file| (file.snapshot, file.path.clone()));
+        let files = files.chain(found.false_claims.iter().map(|(snapshot, path, _)| (*snapshot, path.clone())));
         Self { objects: found.damage.iter().map(|damage| damage.object.clone()).collect(), files: files.collect() }
     }
 
@@ -109,6 +110,7 @@ impl Suspects {
         let known = |file: &super::AffectedFile| self.files.contains(&(file.snapshot, file.path.clone()));
         found.affected.retain(|file| known(file));
         found.wrong.retain(|wrong| known(&wrong.file));
+        found.false_claims.retain(|(snapshot, path, _)| self.files.contains(&(*snapshot, path.clone())));
         found.lost.retain(|lost| self.files.contains(&(lost.snapshot, lost.path.clone())));
         let objects = before.objects.len() - self.objects.len();
         found.unsettled = (objects + before.files.len() - self.files.len()) as u64;

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rayon::prelude::*;
 
-use crate::archive::{Archive, chunks_of, entries_of};
+use crate::archive::{Archive, Reader, each_chunk, entries_of, first_chunks};
 use crate::error::Result;
 use crate::format::{ChunkRef, Content, EntryKind};
 use crate::id::{ChunkId, ChunkKind, FileHash};
@@ -21,6 +21,8 @@ use crate::op::{Observer, check_stop};
 
 /// So many chunks of files are remembered while packs are read; files beyond are read at the end.
 const MOST_CHUNKS: usize = 2 << 20;
+/// And of one file no more than so many.
+const MOST_OF_ONE: usize = 1 << 18;
 /// So many files that go on in another pack are kept begun.
 const MOST_BEGUN: usize = 16 << 10;
 
@@ -139,9 +141,14 @@ impl Contents {
 
     /// Takes so much more work on, if that can be borne.
     fn can_bear(&mut self, cost: u64) -> bool {
+        let can = self.left_for(cost);
+        self.passed_over += u64::from(!can);
+        can
+    }
+
+    fn left_for(&mut self, cost: u64) -> bool {
         let left = self.left.checked_sub(cost);
         self.left = left.unwrap_or(self.left);
-        self.passed_over += u64::from(left.is_none());
         left.is_some()
     }
 
@@ -149,11 +156,11 @@ impl Contents {
         if !self.can_bear(file.size) {
             return Ok(());
         }
-        let room = MOST_CHUNKS.saturating_sub(self.chunks.len());
+        let room = MOST_CHUNKS.saturating_sub(self.chunks.len()).min(MOST_OF_ONE);
         let chunks = match &file.content {
             Content::Chunks(chunks) => chunks.clone(),
             Content::List(_) if room == 0 => Vec::new(),
-            Content::List(_) => match chunks_of(&archive.reader(), &file.content, file.size) {
+            Content::List(_) => match first_chunks(&archive.reader(), &file.content, file.size, room + 1) {
                 Err(error) if error.kind().is_of_an_object() => return Ok(()),
                 chunks => chunks?,
             },
@@ -162,7 +169,7 @@ impl Contents {
             self.long.push(file);
             return Ok(());
         };
-        if !self.can_bear(chunks.len() as u64 * CHUNK_COST) {
+        if !self.can_bear(cost_of(&chunks)) {
             return Ok(());
         }
         self.waiting.entry(first.id).or_default().push(self.files.len() as u32);
@@ -258,16 +265,32 @@ impl Contents {
         });
         let mut wrong: Vec<Option<Key>> = read.collect::<Result<_>>()?;
         for file in std::mem::take(&mut self.long) {
-            let chunks = match chunks_of(&archive.reader(), &file.content, file.size) {
-                Err(error) if error.kind().is_of_an_object() => continue,
-                chunks => chunks?,
-            };
-            if self.can_bear(chunks.len() as u64 * CHUNK_COST) {
-                wrong.push((!reads_as(archive, &file.hash, &chunks, observer)?).then_some(file.key));
-            }
+            wrong.push((!self.long_reads_as(archive, &file, observer)?).then_some(file.key));
         }
         self.wrong.extend(wrong.into_iter().flatten());
         Ok(())
+    }
+
+    /// The same for a file that is read page by page of its list; true as well if it claims too much.
+    fn long_reads_as(&mut self, archive: &Archive, file: &Long, observer: &dyn Observer) -> Result<bool> {
+        let mut hashing = Hashing::of(archive.reader());
+        let mut refused = false;
+        let looked = each_chunk(&archive.reader(), &file.content, file.size, &mut |chunks| {
+            check_stop(observer)?;
+            refused = refused || !self.left_for(cost_of(chunks));
+            if !refused {
+                hashing.take(chunks, observer)?;
+            }
+            Ok(())
+        });
+        match looked {
+            Err(error) if error.kind().is_of_an_object() => Ok(true),
+            looked => {
+                looked?;
+                self.passed_over += u64::from(refused);
+                Ok(refused || hashing.gave(&file.hash))
+            }
+        }
     }
 
     /// Files that claim more than anybody can read.
@@ -281,20 +304,61 @@ impl Contents {
     }
 }
 
+/// What it costs to fetch these chunks, one after the other; one that was just fetched is at hand.
+fn cost_of(chunks: &[ChunkRef]) -> u64 {
+    chunks.chunk_by(|one, next| one == next).count() as u64 * CHUNK_COST
+}
+
 /// Whether these chunks give a file with this hash; true as well if one of them cannot be had.
 fn reads_as(archive: &Archive, hash: &FileHash, chunks: &[ChunkRef], observer: &dyn Observer) -> Result<bool> {
-    let reader = archive.reader();
-    let mut hasher = blake3::Hasher::new();
-    for chunk in chunks {
-        check_stop(observer)?;
-        let bytes = match reader.get(ChunkKind::Data, &chunk.id) {
-            Err(error) if error.kind().is_of_an_object() => return Ok(true),
-            bytes => bytes?,
-        };
-        if bytes.len() != chunk.len as usize {
-            return Ok(false);
-        }
-        hasher.update(&bytes);
+    let mut hashing = Hashing::of(archive.reader());
+    hashing.take(chunks, observer)?;
+    Ok(hashing.gave(hash))
+}
+
+/// A file that is being read from its chunks.
+struct Hashing<'a> {
+    reader: Reader<'a>,
+    hasher: blake3::Hasher,
+    /// The chunk that was just fetched: a file may be one over and over.
+    last: Option<(ChunkRef, Vec<u8>)>,
+    /// How it ended before its end: a chunk cannot be had, or has another length.
+    ended: Option<bool>,
+}
+
+impl<'a> Hashing<'a> {
+    fn of(reader: Reader<'a>) -> Self {
+        Self { reader, hasher: blake3::Hasher::new(), last: None, ended: None }
     }
-    Ok(hasher.finalize().as_bytes() == hash.as_bytes())
+
+    fn take(&mut self, chunks: &[ChunkRef], observer: &dyn Observer) -> Result<()> {
+        for chunk in chunks {
+            if self.ended.is_some() {
+                return Ok(());
+            }
+            let bytes = match self.last.take() {
+                Some((known, bytes)) if known == *chunk => bytes,
+                _ => {
+                    check_stop(observer)?;
+                    match self.reader.get(ChunkKind::Data, &chunk.id) {
+                        Err(error) if error.kind().is_of_an_object() => {
+                            self.ended = Some(true);
+                            return Ok(());
+                        }
+                        bytes => bytes?,
+                    }
+                }
+            };
+            if bytes.len() != chunk.len as usize {
+                self.ended = Some(false);
+            }
+            self.hasher.update(&bytes);
+            self.last = Some((*chunk, bytes));
+        }
+        Ok(())
+    }
+
+    fn gave(&self, hash: &FileHash) -> bool {
+        self.ended.unwrap_or_else(|| self.hasher.finalize().as_bytes() == hash.as_bytes())
+    }
 }

@@ -23,7 +23,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::{Observer, check_stop};
-use crate::archive::{Archive, DamageNote, MAX_MARK_LEN, MAX_SNAPSHOT_LEN, Restored, restored};
+use crate::archive::{Archive, Claim, DamageNote, FalseClaim, MAX_MARK_LEN, MAX_SNAPSHOT_LEN, Restored, restored};
 use crate::error::{Error, Kind, Result};
 use crate::format::{HEADER_LEN, Header, Mark, SegmentPack, Snapshot, names};
 use crate::id::{ChunkId, ChunkKind, DerivedId, MarkId, PackId, SegmentId, SnapshotId};
@@ -133,9 +133,10 @@ pub struct Verify {
     pub lost: Vec<LostChunk>,
     /// What is restored only with the help of recovery data, likewise.
     pub mended: Vec<AffectedFile>,
-    /// Which of the affected files have all their parts and are something else than was recorded; and directories that
-    /// hold something else than is said of them.
+    /// Which of the affected files have all their parts and are something else than was recorded.
     pub wrong: Vec<WrongFile>,
+    /// Directories that claim other counts than they hold: the snapshot, the path in it, and what is wrong.
+    pub false_claims: Vec<(SnapshotId, Vec<u8>, FalseClaim)>,
     /// Packs that are whole and that no segment tells of: an interrupted run left them, or their segment is lost.
     pub untold: Vec<PackId>,
     /// What looked damaged in one moment and not in another while somebody was at work: objects and files. It was not
@@ -150,7 +151,7 @@ pub struct Verify {
 impl Verify {
     /// Whether nothing that was looked at is damaged or lost.
     pub fn is_whole(&self) -> bool {
-        self.damage.is_empty() && self.affected.is_empty() && self.wrong.is_empty()
+        self.damage.is_empty() && self.affected.is_empty() && self.wrong.is_empty() && self.false_claims.is_empty()
     }
 
     /// How many objects are damaged that can be mended, and how many that cannot.
@@ -240,8 +241,10 @@ fn look(looker: &mut Looker<'_>) -> Result<Verify> {
         held: Held::default(),
         held_mended: Held::default(),
         untold: HashSet::new(),
-        clean: HashMap::new(),
+        clean: HashSet::new(),
         entered: HashSet::new(),
+        sums: HashMap::new(),
+        told: 0,
         lost_trees: HashSet::new(),
         protected: HashSet::new(),
         mendable: HashSet::new(),
@@ -281,10 +284,14 @@ struct Check<'a> {
     held_mended: Held,
     /// Whole packs that no segment has told of so far.
     untold: HashSet<PackId>,
-    /// Trees below which no damage is, and how many files and bytes they hold.
-    clean: HashMap<ChunkId, (u64, u64)>,
+    /// Trees below which no damage is.
+    clean: HashSet<ChunkId>,
     /// Trees that were looked at.
     entered: HashSet<ChunkId>,
+    /// What the entries of those that could be read add up to.
+    sums: HashMap<ChunkId, Option<Claim>>,
+    /// Bytes of all paths that were told so far.
+    told: usize,
     /// Trees that cannot be read.
     lost_trees: HashSet<ChunkId>,
     /// Objects whose recovery data must be there, because it was durable before they counted.

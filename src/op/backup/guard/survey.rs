@@ -6,9 +6,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rayon::prelude::*;
 
-use crate::archive::Reader;
-use crate::error::Result;
-use crate::format::{Entry, EntryKind, Time};
+use crate::archive::{Budget, Reader, weights};
+use crate::error::{Kind, Result};
+use crate::format::{Entry, EntryKind, Time, Tree};
 use crate::id::{ChunkId, FileHash};
 use crate::op::backup::previous::{Previous, time};
 use crate::op::{Observer, check_stop};
@@ -66,6 +66,8 @@ pub(super) struct Survey<'a> {
     reader: Reader<'a>,
     previous: &'a Previous,
     observer: &'a dyn Observer,
+    /// What the walk through the snapshot may take; what is beyond it counts as not there.
+    budget: Mutex<Budget<'a>>,
     notes: Mutex<Notes>,
 }
 
@@ -92,7 +94,12 @@ pub(super) struct Found {
 
 impl<'a> Survey<'a> {
     pub(super) fn new(reader: Reader<'a>, previous: &'a Previous, observer: &'a dyn Observer) -> Self {
-        Self { reader, previous, observer, notes: Mutex::default() }
+        let budget = Mutex::new(Budget::new(reader.archive()));
+        Self { reader, previous, observer, budget, notes: Mutex::default() }
+    }
+
+    fn budget(&self) -> MutexGuard<'_, Budget<'a>> {
+        self.budget.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn notes(&self) -> MutexGuard<'_, Notes> {
@@ -101,9 +108,14 @@ impl<'a> Survey<'a> {
 
     /// Compares an entry of the snapshot with what is there now; its path is made where it is needed.
     pub(super) fn entry(&self, path: &dyn Fn() -> PathBuf, entry: &Entry, now: Option<&Node>) -> Result<Seen> {
+        self.entry_at(path, entry, now, 0)
+    }
+
+    /// The same for one that lies in so many directories.
+    fn entry_at(&self, path: &dyn Fn() -> PathBuf, entry: &Entry, now: Option<&Node>, depth: usize) -> Result<Seen> {
         match &entry.kind {
             EntryKind::Dir { tree, .. } => {
-                self.dir(&path(), *tree, now.filter(|now| now.stat.kind == source::Kind::Dir))
+                self.dir(&path(), *tree, now.filter(|now| now.stat.kind == source::Kind::Dir), depth + 1)
             }
             EntryKind::Symlink { .. } => Ok(Seen::default()),
             EntryKind::File { size, hash, .. } => {
@@ -137,16 +149,32 @@ impl<'a> Survey<'a> {
         }
     }
 
-    fn dir(&self, path: &Path, tree: ChunkId, now: Option<&Node>) -> Result<Seen> {
+    /// Whether the walk may go on into a directory with these entries.
+    fn bears(&self, tree: &ChunkId, entries: &[Entry], held: u64) -> Result<bool> {
+        let mut budget = self.budget();
+        match budget.count(tree, entries, b"").and_then(|()| budget.hold(held, b"")) {
+            Err(error) if error.kind() == Kind::Unsupported => Ok(false),
+            done => done.map(|()| true),
+        }
+    }
+
+    fn dir(&self, path: &Path, tree: ChunkId, now: Option<&Node>, depth: usize) -> Result<Seen> {
         check_stop(self.observer)?;
+        if self.budget().is_spent() {
+            return Ok(Seen::default());
+        }
         let entries = self.previous.entries(&self.reader, &tree)?;
+        let held = weights(&entries);
+        if depth > Tree::MAX_DEPTH || !self.bears(&tree, &entries, held)? {
+            return Ok(Seen::default());
+        }
         let mut come = Seen::default();
         for child in now.map_or(&[][..], |now| now.children.as_slice()) {
             let before = entries.binary_search_by(|entry| entry.name.as_slice().cmp(&child.name));
             match (child.stat.kind, before.ok().map(|at| &entries[at].kind)) {
                 (source::Kind::File, Some(EntryKind::File { .. }))
                 | (source::Kind::Dir, Some(EntryKind::Dir { .. })) => {}
-                _ => come.coming += self.note_come(child),
+                _ => come.coming = come.coming.saturating_add(self.note_come(child)),
             }
         }
         let each = entries.par_iter().map(|entry| {
@@ -155,13 +183,15 @@ impl<'a> Survey<'a> {
                 // A directory that was not entered is there with all that it had.
                 Presence::Here(now) => match now.unseen() {
                     Some(why) => Ok(unseen(entry, why)),
-                    None => self.entry(&path, entry, Some(now)),
+                    None => self.entry_at(&path, entry, Some(now), depth),
                 },
                 Presence::Unseen(why) => Ok(unseen(entry, why)),
-                Presence::Gone => self.entry(&path, entry, None),
+                Presence::Gone => self.entry_at(&path, entry, None, depth),
             }
         });
-        each.try_reduce(Seen::default, |one, other| Ok(one.and(other))).map(|seen| seen.and(come))
+        let seen = each.try_reduce(Seen::default, |one, other| Ok(one.and(other))).map(|seen| seen.and(come));
+        self.budget().release(held);
+        seen
     }
 
     /// Notes files that have come, and gives their bytes.
