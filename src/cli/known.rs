@@ -85,10 +85,10 @@ mod tests {
     #[test]
     fn what_was_backed_up_is_known_again() {
         let dir = tempfile::tempdir().expect("a folder");
-        let file = Some(dir.path().join("deep/below/id"));
-        let mut known = Known { file: file.clone(), sources: BTreeSet::new() };
+        let file = dir.path().join("deep/below/id");
+        let mut known = Known { file: Some(file.clone()), sources: BTreeSet::new() };
         known.add(&["/home/anna/Pictures/".into(), "/home/anna/a\nb".into()]);
-        let bytes = std::fs::read(file.expect("a file")).expect("bytes");
+        let bytes = std::fs::read(file).expect("bytes");
         assert_eq!(bytes, b"/home/anna/Pictures\0/home/anna/a\nb\0");
     }
 }

@@ -54,6 +54,9 @@ impl Names {
     }
 }
 
+/// A directory of the plan, and the names that the target shows in it.
+type Shown = (Option<usize>, HashSet<Box<[u8]>>);
+
 /// What the items of a directory are at the target, those left out that could not have their names.
 #[derive(Default)]
 pub(super) struct Taken {
@@ -88,7 +91,7 @@ impl Taken {
 /// bears, to the byte.
 pub(super) fn look(plan: &mut Plan, dirs: &Dirs, log: &Log<'_>) -> Result<()> {
     let mut found: HashMap<(Option<usize>, u64, u64), usize> = HashMap::new();
-    let mut listed: Option<(Option<usize>, HashSet<Box<[u8]>>)> = None;
+    let mut listed: Option<Shown> = None;
     let mut standing = vec![Standing::Free; plan.items().count()];
     let items: Vec<&Item> = plan.items().collect();
     for (at, item) in items.iter().enumerate() {

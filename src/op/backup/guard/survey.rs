@@ -219,7 +219,7 @@ impl<'a> Survey<'a> {
                 seen.changed += count;
             }
         }
-        let mut lost = Vec::new();
+        let (mut lost, mut unsure) = (Vec::new(), Vec::new());
         for ((size, mtime), (count, paths)) in notes.gone {
             let shifted = shift.map(|hours| (size, Time { secs: mtime.secs.saturating_add(hours * 3600), ..mtime }));
             let mut left = count;
@@ -231,9 +231,15 @@ impl<'a> Survey<'a> {
             }
             seen.lost -= count - left;
             seen.same += count - left;
-            if left > 0 {
-                lost.extend(paths);
+            match left {
+                0 => {}
+                all if all == count => lost.extend(paths),
+                // Some of those that look alike are somewhere else, and nobody knows which.
+                some => unsure.extend(paths.into_iter().take(some as usize)),
             }
+        }
+        if lost.is_empty() {
+            lost = unsure;
         }
         lost.sort_unstable();
         lost.truncate(EXAMPLES);
