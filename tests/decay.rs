@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use snapkeep::archive::{Archive, Packing, entries_of, store_entries};
-use snapkeep::format::{Entry, EntryKind, Snapshot, Time};
+use snapkeep::format::{Entry, EntryKind, Meta, Snapshot, Time};
 use snapkeep::id::ChunkId;
 use snapkeep::store::Local;
 use user::User;
@@ -73,7 +73,8 @@ fn decays(user: &User, path: &Path) -> Vec<u8> {
     let good = find(&archive, &before.tree, &names);
     let bad = find(&archive, &now.tree, &names);
     let writer = archive.writer(Packing::default()).expect("a writer");
-    let forged = Entry { kind: good.kind, ..bad };
+    let meta = Meta { decayed: good.meta.decayed, ..bad.meta.clone() };
+    let forged = Entry { kind: good.kind, meta, ..bad };
     let tree = replaced(&archive, &writer, &now.tree, &names, &forged);
     writer.finish().expect("finished");
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("now");
@@ -117,9 +118,30 @@ fn a_photo_that_decays_at_the_source_is_found_named_and_never_taken_for_an_edit(
     user.done(&["create", "Pictures"]);
     user.done(&["create", "--force", "Pictures"]);
     let said = user.done(&["verify", "--source"]);
-    assert!(said.contains("all of them are as they were backed up"), "{said}");
+    assert!(said.contains("all that were read are as they were backed up"), "{said}");
     let said = user.done(&["history", PHOTO]);
     assert_eq!(said.matches("its bytes changed while nothing else did").count(), 1, "{said}");
+}
+
+/// The drive went on failing, and the version that had decayed first was named as the good one.
+#[test]
+fn what_has_decayed_twice_is_brought_back_as_it_was_at_first() {
+    let user = User::new();
+    let as_it_was = decays(&user, &photo(&user));
+    assert_eq!(user.snap(&["create", "--force", "Pictures"]).code, 3);
+    decays(&user, &photo(&user));
+    for (number, arguments) in
+        [&["verify", "--source"][..], &["create", "--reread", "Pictures"]].into_iter().enumerate()
+    {
+        let said = user.snap(arguments);
+        let line = said.out.lines().find(|line| line.contains("as it was:")).expect("how to get it back");
+        let back = format!("back{number}");
+        user.done(&["restore", line.split('"').nth(1).expect("a snapshot and a path"), "-t", &back]);
+        assert_eq!(fs::read(user.path(&back).join("a.jpg")).expect("restored"), as_it_was, "{arguments:?}");
+    }
+    // The forged snapshot between them goes back to what had decayed first.
+    let said = user.done(&["history", PHOTO]);
+    assert_eq!(said.matches("its bytes changed while nothing else did").count(), 3, "{said}");
 }
 
 /// Reading everything found other bytes, and recorded them as an ordinary change.

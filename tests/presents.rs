@@ -180,6 +180,41 @@ fn names_are_found_as_they_are_typed() {
     assert_eq!(names.filter(|name| !name.as_bytes().is_ascii()).count(), 4);
 }
 
+/// A double that was edited since, at its old length, was still called one, and people delete by that list.
+#[test]
+fn a_double_that_was_edited_is_none() {
+    let user = User::new();
+    for name in ["Pictures/d.jpg", "Pictures/e.jpg"] {
+        let path = user.photo(name, 7);
+        let file = fs::File::options().write(true).open(path).unwrap();
+        file.set_modified(std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(1_500_000_000)).unwrap();
+    }
+    settle();
+    user.done(&["create", "Pictures"]);
+    assert!(user.done(&["duplicates"]).contains("d.jpg"));
+    let mut bytes = fs::read(user.path("Pictures/d.jpg")).unwrap();
+    bytes[300] ^= 1;
+    fs::write(user.path("Pictures/d.jpg"), bytes).unwrap();
+    assert!(!user.done(&["duplicates"]).contains("d.jpg"));
+}
+
+/// Where two folders were backed up apart, one of them could be listed and not dumped; and a folder that was given as
+/// `../Pictures` was not known to have been backed up here.
+#[test]
+fn every_command_finds_a_source_whichever_way_it_was_given() {
+    let user = apart();
+    user.done(&["dump", "latest:Pictures/2019", "-t", "album.tar"]);
+    fs::create_dir(user.path("sub")).unwrap();
+    user.photo("Music/cover.jpg", 21);
+    user.done(&["create", "sub/../Music"]);
+    fs::remove_file(user.path("Music/cover.jpg")).unwrap();
+    user.done(&["restore", "latest:Music", "--in-place"]);
+    assert!(user.path("Music/cover.jpg").exists());
+    // What was said of a source is no rubbish.
+    user.done(&["source", "rename", "sub/../Music", "sub/Music"]);
+    assert!(!user.done(&["status"]).contains("leftovers"), "{}", user.done(&["status"]));
+}
+
 #[test]
 fn a_name_that_differs_only_in_case_is_told() {
     let user = User::new();

@@ -42,8 +42,10 @@ impl Known {
 
     fn index(&self) -> PathBuf {
         let [folder] = fs::read_dir(self.archive.cache()).unwrap().collect::<Vec<_>>().try_into().unwrap();
-        let [place] = fs::read_dir(folder.unwrap().path()).unwrap().collect::<Vec<_>>().try_into().unwrap();
-        place.unwrap().path().join("index.redb")
+        // Beside it lies what says that it is a cache.
+        let places = fs::read_dir(folder.unwrap().path()).unwrap().map(|place| place.unwrap().path());
+        let [place] = places.filter(|place| place.is_dir()).collect::<Vec<_>>().try_into().unwrap();
+        place.join("index.redb")
     }
 
     fn told(&self, what: impl Fn(&Notice) -> bool) -> bool {

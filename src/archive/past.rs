@@ -380,7 +380,7 @@ fn steps_of(position: u32, found: Comparison, steps: &mut Vec<PastStep>) {
     }
     for altered in found.changed {
         let began = match &altered.new.meta {
-            meta if meta.decayed && !altered.old.meta.decayed => Began::Decayed,
+            meta if meta.decayed => Began::Decayed,
             _ if altered.tags => Began::Tags,
             _ => Began::Changed,
         };

@@ -119,7 +119,7 @@ pub fn run(app: &App, asked: Arguments) -> Result<Code, Failure> {
         Known::of(app, &archive).add(&options.sources);
     }
     tell(app, &options, &done, &begun);
-    Ok(if done.unread.is_empty() { Code::Done } else { Code::Incomplete })
+    Ok(if done.unread.is_empty() && done.decayed.is_empty() { Code::Done } else { Code::Incomplete })
 }
 
 /// What the flags say, else the environment, else the configuration.
@@ -284,7 +284,7 @@ fn tell(app: &App, options: &BackupOptions, done: &Backup, begun: &Zoned) {
             words::files(decayed)
         ));
     }
-    let unread = (done.unread.len() as u64).saturating_sub(decayed);
+    let unread = done.unread.len() as u64;
     if unread > 0 {
         screen.warn(&format!("{} could not be read, or not whole; the reasons are above", words::files(unread)));
     }

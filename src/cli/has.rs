@@ -56,6 +56,10 @@ pub fn run(app: &App, asked: &Arguments) -> Result<Code, Failure> {
     drop(progress);
     let done = done?;
     let screen = &app.screen;
+    if done.files.is_empty() && done.unread.is_empty() {
+        return Err(Failure::new(Code::Failed, "there is no file to ask about")
+            .hint("is the card or drive mounted, and is the path written right?"));
+    }
     let (mut here, mut same) = (0, 0);
     for file in &done.files {
         let path = places::bytes_of(file.path.as_os_str());

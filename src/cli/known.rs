@@ -35,9 +35,8 @@ impl Known {
     /// Notes what was backed up. Where that is not possible, a later restore asks.
     pub fn add(&mut self, sources: &[PathBuf]) {
         let before = self.sources.len();
-        let whole = sources.iter().filter_map(|source| std::path::absolute(source).ok());
-        // As a snapshot has them: without a slash at the end.
-        let whole = whole.map(|path| path.components().collect::<PathBuf>());
+        // As a snapshot has them.
+        let whole = sources.iter().filter_map(|source| snapkeep::op::source_path(source).ok());
         self.sources.extend(whole.map(|path| bytes_of(path.as_os_str()).into_owned()));
         let Some(file) = self.file.as_ref().filter(|_| self.sources.len() > before) else { return };
         let Some(folder) = file.parent() else { return };

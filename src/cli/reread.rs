@@ -38,8 +38,14 @@ pub fn run(app: &App, time: Option<Duration>) -> Result<Code, Failure> {
         if done.changed > 0 {
             screen.tell(&format!("{} look changed, and are for the next backup to read", words::files(done.changed)));
         }
-        if done.decayed.is_empty() && done.unread.is_empty() {
-            screen.tell("all of them are as they were backed up");
+        if done.carried > 0 {
+            screen.warn(&format!(
+                "{} could not be read, or were left out, at the last backup, and were not looked at",
+                words::files(done.carried)
+            ));
+        }
+        if done.decayed.is_empty() && done.unread.is_empty() && done.read > 0 {
+            screen.tell("all that were read are as they were backed up");
         }
         if !done.unread.is_empty() {
             let unread = words::things(done.unread.len() as u64, "file or source", "files or sources");
@@ -54,7 +60,7 @@ pub fn run(app: &App, time: Option<Duration>) -> Result<Code, Failure> {
         )
         .hint("the drive may be failing: restore them as they were, as told above, to another drive and compare"));
     }
-    Ok(if done.unread.is_empty() { Code::Done } else { Code::Incomplete })
+    Ok(if done.unread.is_empty() && done.carried == 0 { Code::Done } else { Code::Incomplete })
 }
 
 /// Names files that have decayed, and how to get each back as it was.
@@ -62,23 +68,28 @@ pub(super) fn decayed(app: &App, decayed: &[Decayed]) {
     for one in decayed {
         let path = names::path(&one.path);
         app.screen.line(&format!("decayed  {path}: its bytes changed while nothing else did"));
-        app.screen.line(&format!("         as it was: {} restore \"{}\" -t FOLDER", app.screen.name(), good(one)));
+        match good(one) {
+            Some(good) => {
+                app.screen.line(&format!("         as it was: {} restore \"{good}\" -t FOLDER", app.screen.name()));
+            }
+            None => app.screen.line("         no snapshot has it as it was"),
+        }
     }
 }
 
 /// `3a4b5c6d:Pictures/2019/a.jpg`
-fn good(one: &Decayed) -> String {
-    format!("{}:{}", one.good.0.short(), names::escape(&one.good.1))
+fn good(one: &Decayed) -> Option<String> {
+    one.good.as_ref().map(|(snapshot, path)| format!("{}:{}", snapshot.short(), names::escape(path)))
 }
 
 /// The same for programs.
 pub(super) fn decayed_objects(decayed: &[Decayed]) -> Vec<serde_json::Value> {
     let object = |one: &Decayed| {
-        let (path, inside) = (places::bytes_of(one.path.as_os_str()), String::from_utf8_lossy(&one.good.1));
-        json!({
-            "path": String::from_utf8_lossy(&path), "size": one.size,
-            "good": {"snapshot_id": one.good.0.to_hex(), "path": inside},
-        })
+        let path = places::bytes_of(one.path.as_os_str());
+        let good = one.good.as_ref().map(
+            |(snapshot, inside)| json!({"snapshot_id": snapshot.to_hex(), "path": String::from_utf8_lossy(inside)}),
+        );
+        json!({"path": String::from_utf8_lossy(&path), "size": one.size, "good": good})
     };
     decayed.iter().map(object).collect()
 }

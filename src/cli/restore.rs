@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 use serde_json::json;
-use snapkeep::error::{Error, Kind};
+use snapkeep::error::{Error, Kind, words_of};
 use snapkeep::op::{self, NoRoom, Overwrite, Restore, RestoreOptions, Selection};
 use snapkeep::source::Patterns;
 use snapkeep::target::Notes;
-use snapkeep::view::View;
+use snapkeep::view::{Node, View, is_below, join};
 
 use super::app::App;
 use super::args::Which;
@@ -113,7 +113,7 @@ pub fn run(app: &App, asked: Arguments) -> Result<Code, Failure> {
     let finds = wish.find(app, &archive, &filter)?;
     let (mut all, known) = (Restore::default(), Known::of(app, &archive));
     let fresh = finds.first().map(|first| destination::fresh(app, &known, &first.snapshot, &first.path)).transpose()?;
-    let mut jobs = Vec::new();
+    let (mut jobs, mut missing) = (Vec::new(), 0);
     for find in finds {
         let view = View::new(&archive, find.id, find.snapshot);
         let mut node = view.find(&find.path)?;
@@ -123,6 +123,7 @@ pub fn run(app: &App, asked: Arguments) -> Result<Code, Failure> {
             (None, false, Some(fresh)) => fresh.clone(),
             (None, false, None) => continue,
         };
+        missing += never_read(&view, &node);
         jobs.push((view, node, find.only, target));
     }
     let words = Words {
@@ -145,12 +146,32 @@ pub fn run(app: &App, asked: Arguments) -> Result<Code, Failure> {
     drop(progress);
     tell(app, asked.dry_run, &targets, &all, took);
     let missed = tell_unmatched(app, &named, &all);
-    let whole = all.failed.is_empty() && all.renamed.is_empty() && all.notes.faults == 0 && all.unread == 0 && !missed;
+    if missing > all.unread {
+        let what = words::things(missing, "file or folder", "files or folders");
+        app.screen.warn(&format!(
+            "{what} could not be read, or not wholly, when this snapshot was taken; what of it no earlier one has is missing"
+        ));
+    }
+    let whole = all.failed.is_empty() && all.renamed.is_empty() && all.notes.faults == 0;
+    let whole = whole && all.unread == 0 && missing == 0 && !missed;
     Ok(match (whole, all.damaged) {
         (true, _) => Code::Done,
         (false, true) => Code::Damage,
         (false, false) => Code::Incomplete,
     })
+}
+
+/// How much of what is at a place, or around it, is named as not read in the snapshot.
+fn never_read(view: &View<'_>, node: &Node) -> u64 {
+    let snapshot = view.snapshot();
+    let mut parts = node.path.splitn(2, |byte| *byte == b'/');
+    let (name, below) = (parts.next().unwrap_or_default(), parts.next());
+    let origin = snapshot.sources.iter().find(|source| source.name == name).map(|source| match below {
+        Some(below) => join(&source.path, below),
+        None => source.path.clone(),
+    });
+    let within = |path: &[u8]| origin.as_ref().is_none_or(|origin| is_below(path, origin) || path == origin);
+    snapshot.unread.iter().filter(|unread| within(&unread.path)).count() as u64
 }
 
 /// The option and the text of a pattern, and the pattern alone: exact, or for any case.
@@ -279,8 +300,7 @@ fn unkept(notes: &Notes) -> Vec<String> {
         _ => "two seconds",
     };
     let rounded = format!("the date is kept to within {within}, which is all that the target can");
-    let fault = notes.fault.map(std::io::Error::from_raw_os_error).map(|fault| fault.to_string()).unwrap_or_default();
-    let fault = fault.split(" (os error").next().unwrap_or_default().to_owned();
+    let fault = notes.fault.map(std::io::Error::from_raw_os_error).as_ref().map(words_of).unwrap_or_default();
     let sorts = [
         (notes.owner, "the owner could not be kept".to_owned()),
         (notes.mode, "the permissions could not be kept".to_owned()),
@@ -319,7 +339,7 @@ mod tests {
         let expected = [
             "1 file or folder: the date could not be kept",
             "3 files and folders: the date is kept to within two seconds, which is all that the target can",
-            "2 files and folders: the target failed while owner, permissions, date or attributes were set: Input/output error",
+            "2 files and folders: the target failed while owner, permissions, date or attributes were set: input/output error",
         ];
         assert_eq!(unkept(&notes), expected);
     }

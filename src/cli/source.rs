@@ -108,9 +108,14 @@ pub fn run(app: &App, asked: &Arguments) -> Result<Code, Failure> {
 /// A full path, as a source is recorded by it; `/` at its end says nothing.
 fn path(app: &App, path: &std::path::Path) -> Result<Vec<u8>, Failure> {
     let path = app.expand(path);
-    let whole = std::path::absolute(&path)
-        .map_err(|error| Failure::usage(format!("finding the path {}: {}", names::path(&path), words_of(&error))))?;
-    let whole: PathBuf = whole.components().collect();
+    let leads_up = path.components().any(|part| part == std::path::Component::ParentDir);
+    // A folder that is gone is named as it was.
+    let whole = match snapkeep::op::source_path(&path) {
+        Err(_) if leads_up => std::path::absolute(&path).map_err(|error| {
+            Failure::usage(format!("finding the path {}: {}", names::path(&path), words_of(&error)))
+        })?,
+        whole => whole?,
+    };
     Ok(places::bytes_of(whole.as_os_str()).into_owned())
 }
 

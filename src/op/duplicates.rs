@@ -1,6 +1,8 @@
 //! Files that the source has more than once, bit for bit.
 
+use std::collections::HashSet;
 use std::collections::{BTreeSet, HashMap};
+use std::os::unix::fs::MetadataExt;
 
 use crate::archive::{Archive, Filter};
 use crate::error::Result;
@@ -52,7 +54,7 @@ pub fn duplicates(archive: &Archive, filter: &Filter, here: &str) -> Result<Doub
     let mut found = Doubled::default();
     for places in by_content.into_values().filter(|places| places.len() > 1) {
         let mut files: Vec<(Vec<u8>, u64, u64)> = Vec::new();
-        let mut apart: Vec<Episode> = Vec::new();
+        let (mut apart, mut met): (Vec<Episode>, HashSet<(u64, u64)>) = Default::default();
         for one in places {
             let Some((id, snapshot, path)) = past.place(&one) else { continue };
             let host = snapshot.host.clone();
@@ -64,8 +66,12 @@ pub fn duplicates(archive: &Archive, filter: &Filter, here: &str) -> Result<Doub
             };
             if host == here {
                 let (_, origin) = past.origin(&past.spot(&one));
-                if !is_there(&origin, one.state.size) {
+                let Some(file) = is_there(&origin, one.state.size, one.state.mtime) else {
                     found.gone += 1;
+                    continue;
+                };
+                // Sources may overlap, or lead to one place by links: one file is no double of itself.
+                if !met.insert(file) {
                     continue;
                 }
             } else {
@@ -91,8 +97,9 @@ pub fn duplicates(archive: &Archive, filter: &Filter, here: &str) -> Result<Doub
     Ok(found)
 }
 
-/// Whether a file of this length is there still.
-fn is_there(path: &[u8], size: u64) -> bool {
-    let meta = std::fs::symlink_metadata(source::name_of(path));
-    meta.is_ok_and(|meta| meta.is_file() && meta.len() == size)
+/// The device and number of a file, if it has this length and date still: one that was edited since is no double for sure.
+fn is_there(path: &[u8], size: u64, mtime: i64) -> Option<(u64, u64)> {
+    let meta = std::fs::symlink_metadata(source::name_of(path)).ok()?;
+    let same = meta.is_file() && meta.len() == size && meta.mtime() == mtime;
+    same.then(|| (meta.dev(), meta.ino()))
 }

@@ -18,7 +18,7 @@ mod verify;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-pub use backup::{Backup, BackupOptions, Kept, backup};
+pub use backup::{Backup, BackupOptions, Kept, backup, source_path};
 pub use diff::{Diff, diff};
 pub use duplicates::{Doubled, Duplicates, duplicates};
 pub use has::{Finding, Has, Verdict, has};

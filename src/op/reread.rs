@@ -21,7 +21,7 @@ use crate::error::{Error, Kind, Result};
 use crate::format::{Entry, EntryKind, Time};
 use crate::id::{ChunkId, FileHash, SnapshotId};
 use crate::source::{self, Node, RuleSpec, Rules, Stat};
-use crate::view::join;
+use crate::view::{View, join};
 
 /// So many files are read before it is written down that they were.
 const GROUP: usize = 256;
@@ -40,8 +40,8 @@ pub struct RereadOptions {
 pub struct Decayed {
     /// The file.
     pub path: PathBuf,
-    /// A snapshot that has it as it was, and its path there.
-    pub good: (SnapshotId, Vec<u8>),
+    /// The newest snapshot that has it as it was, and its path there; none if no snapshot has it so.
+    pub good: Option<(SnapshotId, Vec<u8>)>,
     /// Its bytes.
     pub size: u64,
 }
@@ -57,6 +57,8 @@ pub struct Reread {
     pub read: u64,
     /// The bytes of these.
     pub bytes_read: u64,
+    /// Files that could not be read, or were left out, at the last backup.
+    pub carried: u64,
     /// Files that look changed; the next backup reads them.
     pub changed: u64,
     /// What has other bytes than were recorded.
@@ -82,6 +84,39 @@ struct Candidate {
     grounds: Arc<Grounds>,
     inside: Vec<u8>,
     entry: Entry,
+    host: Arc<str>,
+    /// Where its source is now.
+    source: Arc<Path>,
+}
+
+/// The newest snapshot that has a file as it was before its bytes changed by themselves, and where in it. `source` is where its
+/// source is now.
+pub(super) fn last_good(
+    archive: &Archive,
+    host: &str,
+    source: &Path,
+    path: &Path,
+) -> Result<Option<(SnapshotId, Vec<u8>)>> {
+    let below = path.strip_prefix(source).unwrap_or(Path::new("")).as_os_str().as_encoded_bytes();
+    let renames = archive.renames()?;
+    for (id, snapshot) in archive.snapshots().into_iter().rev().filter(|(_, snapshot)| snapshot.host == host) {
+        let Some(name) =
+            renames.source_in(&snapshot, source.as_os_str().as_encoded_bytes()).map(|one| one.name.clone())
+        else {
+            continue;
+        };
+        let inside = if below.is_empty() { name } else { join(&name, below) };
+        let view = View::new(archive, id, snapshot);
+        let entry = match view.find(&inside) {
+            Ok(node) => node.entry,
+            Err(error) if error.kind().is_of_an_object() || error.kind() == Kind::NotFound => continue,
+            Err(error) => return Err(error),
+        };
+        if entry.is_some_and(|entry| matches!(entry.kind, EntryKind::File { .. }) && !entry.meta.decayed) {
+            return Ok(Some((id, inside)));
+        }
+    }
+    Ok(None)
 }
 
 /// What reading one found.
@@ -170,7 +205,10 @@ impl Candidate {
             differs = true;
         }
         observer.event(Event::Advance { files: 1, bytes: 0 });
-        let good = (self.snapshot, self.inside.clone());
+        let good = match self.entry.meta.decayed {
+            false => Some((self.snapshot, self.inside.clone())),
+            true => last_good(archive, &self.host, &self.source, &self.path)?,
+        };
         Ok(Found::Decayed(self.key, *recorded, Decayed { path: self.path.clone(), good, size: *size }))
     }
 }
@@ -215,18 +253,34 @@ fn candidates(
         let known = grounds_of(archive, &path, &scan.node, (id, snapshot, source), now)?;
         let Some((entry, grounds)) = known else { continue };
         let (grounds, name) = (Arc::new(grounds), source.name.clone());
+        let (host, top): (Arc<str>, Arc<Path>) = (options.host.as_str().into(), path.as_path().into());
         let mut todo: Vec<(PathBuf, Vec<u8>, Node, Entry)> = vec![(path, name, scan.node, entry)];
         while let Some((path, inside, mut node, entry)) = todo.pop() {
             check_stop(observer)?;
             // What was not read then was not recorded as it was.
             if entry.meta.carried.is_some() {
+                done.carried += match entry.kind {
+                    EntryKind::Dir { files, .. } => files,
+                    _ => 1,
+                };
                 continue;
             }
             if let EntryKind::File { .. } = &entry.kind {
                 if node.stat.kind != source::Kind::File {
                 } else if grounds.evidence(&entry, &node.stat).is_unchanged() {
                     let (stat, key) = (node.stat, file_key(&options.host, &path));
-                    found.push(Candidate { path, stat, key, snapshot: *id, grounds: grounds.clone(), inside, entry });
+                    let (host, source) = (host.clone(), top.clone());
+                    found.push(Candidate {
+                        path,
+                        stat,
+                        key,
+                        snapshot: *id,
+                        grounds: grounds.clone(),
+                        inside,
+                        entry,
+                        host,
+                        source,
+                    });
                 } else {
                     done.changed += 1;
                 }

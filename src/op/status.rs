@@ -77,8 +77,10 @@ pub fn status(archive: &Archive) -> Result<Status> {
     let snapshots = archive.snapshots();
     let list = |folder: &str| archive.store().list(folder, Leftovers::Show);
     let (packs, parity) = (list(names::PACKS)?, list(names::PARITY)?);
-    let (others, quarantine) =
-        (list_all(archive, &[names::SEGMENTS, names::SNAPSHOTS, names::DERIVED, ""])?, list(names::QUARANTINE)?);
+    let (others, quarantine) = (
+        list_all(archive, &[names::SEGMENTS, names::SNAPSHOTS, names::MARKS, names::DERIVED, ""])?,
+        list(names::QUARANTINE)?,
+    );
     let all = || packs.iter().chain(&parity).chain(&others).chain(&quarantine);
     let unfinished = Litter::of(all().filter(|object| is_unfinished(object)));
     let there: HashSet<&str> = packs.iter().chain(&others).map(|object| names::last(&object.name)).collect();

@@ -36,6 +36,14 @@ pub trait Fs: Send + Sync {
     fn create_new(&self, path: &Path) -> io::Result<Box<dyn FsFile>>;
     /// Opens a file for reading.
     fn open(&self, path: &Path) -> io::Result<Box<dyn FsFile>>;
+
+    /// Opens a file in order to lock it. Some network drives lock for one alone only what is open for writing.
+    ///
+    /// # Errors
+    /// The system's.
+    fn open_to_lock(&self, path: &Path) -> io::Result<Box<dyn FsFile>> {
+        self.open(path)
+    }
     /// Gives a file its name, unless that name is taken ([`io::ErrorKind::AlreadyExists`]).
     fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Gives a file its name, in place of a file that has it.
@@ -86,6 +94,11 @@ impl Fs for Os {
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn FsFile>> {
         Ok(Box::new(OsFile { file: File::open(path)?, written: 0 }))
+    }
+
+    fn open_to_lock(&self, path: &Path) -> io::Result<Box<dyn FsFile>> {
+        let file = OpenOptions::new().read(true).write(true).open(path).or_else(|_| File::open(path))?;
+        Ok(Box::new(OsFile { file, written: 0 }))
     }
 
     fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {

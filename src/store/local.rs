@@ -287,7 +287,7 @@ impl Store for Local {
 
     fn lock(&self, name: &str, mode: LockMode) -> Result<Lock> {
         let path = self.path(name)?;
-        let open = || self.fs.open(&path).map_err(|error| failed("locking", name, error));
+        let open = || self.fs.open_to_lock(&path).map_err(|error| failed("locking", name, error));
         let mut file = open()?;
         for _ in 0..TURNS {
             match file.try_lock(mode).map_err(|error| failed("locking", name, error))? {

@@ -811,7 +811,7 @@ class Archive:
 
     def directory(self, top, where):
         """Yields the entries of each whole page of a directory. A page that is refused is reported and left out."""
-        if where.count(b"/") > MAX_DEPTH or len(where) > MAX_PATH:
+        if where.count(b"/") >= MAX_DEPTH or len(where) > MAX_PATH:
             raise Refused("the directories are nested too deep")
         last, count = None, 0
         for entries in self.tree_pages(top, where):

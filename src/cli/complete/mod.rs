@@ -12,9 +12,9 @@ use std::sync::Arc;
 
 use clap::{ArgAction, Command};
 use jiff::Zoned;
-use snapkeep::archive::{Archive, Filter};
+use snapkeep::archive::{Archive, Filter, Selector};
 use snapkeep::format::EntryKind;
-use snapkeep::view::View;
+use snapkeep::view::{Sources, View};
 
 use super::app::App;
 use super::exit::Failure;
@@ -60,9 +60,10 @@ fn words(name: &'static str, screen: &Arc<Screen>, line: &Line) -> Option<Vec<Wo
         arguments.push(places::Places::of_user().expand(&places::path_of(archive)).into());
     }
     let (global, _) = args::parse(name, &arguments).ok()?;
-    let archive = App::new(Arc::clone(screen), global).and_then(|app| app.open()).ok()?;
+    let app = App::new(Arc::clone(screen), global).ok()?;
+    let archive = app.open().ok()?;
     let typed = line.last();
-    match things(&archive, typed) {
+    match things(&archive, typed, &app.host()) {
         Ok(found) if !found.is_empty() => Some(found),
         _ => Some(snapshots(&archive, typed)),
     }
@@ -118,23 +119,36 @@ fn takes_value(command: &Command, option: &str) -> bool {
 }
 
 /// What is in a snapshot, for a word that names one and has a colon behind it.
-fn things(archive: &Archive, typed: &[u8]) -> Result<Vec<Word>, Failure> {
+fn things(archive: &Archive, typed: &[u8], host: &str) -> Result<Vec<Word>, Failure> {
     let asked = Asked::parse(places::path_of(typed.to_vec()).as_os_str(), &Zoned::now())?;
     let Some(path) = &asked.path else { return Ok(Vec::new()) };
-    let (id, snapshot) = asked.find(archive, &Filter::default())?;
-    let sources = snapshot
-        .sources
-        .iter()
-        .map(|source| source.path.clone())
-        .filter(|source| path.starts_with(b"/") && source.starts_with(path));
-    let sources: Vec<Word> = sources.map(|source| Word { kept: typed.len() - path.len(), rest: source }).collect();
+    let present = Sources::of(archive, &Filter::default())?;
+    let start = typed.len() - path.len();
+    let paths =
+        present.present().map(|line| &line.path).filter(|source| path.starts_with(b"/") && source.starts_with(path));
+    let sources: Vec<Word> = paths.map(|source| Word { kept: start, rest: source.clone() }).collect();
     if !sources.is_empty() {
         return Ok(sources);
     }
     let begun = path.iter().rposition(|byte| *byte == b'/').map_or(0, |at| at + 1);
     let (folder, begun) = path.split_at(begun);
+    if folder.is_empty() && asked.snapshot == Selector::Latest(0) {
+        // Each source's present is its own newest snapshot.
+        let names = present.present().map(|line| &line.name).filter(|name| name.starts_with(begun));
+        return Ok(names.map(|name| Word { kept: start, rest: [name, b"/".as_slice()].concat() }).collect());
+    }
+    let (id, snapshot, folder) = match &asked.snapshot {
+        Selector::Latest(_) | Selector::AsOf(_) if !folder.is_empty() => {
+            let found = present.locate(&asked.snapshot, folder, host)?;
+            (found.id, found.snapshot, found.path)
+        }
+        _ => {
+            let (id, snapshot) = asked.find(archive, &Filter::default())?;
+            (id, snapshot, folder.to_vec())
+        }
+    };
     let view = View::new(archive, id, snapshot);
-    let entries = view.list(&view.find(folder)?)?;
+    let entries = view.list(&view.find(&folder)?)?;
     let fitting = entries.into_iter().filter(|entry| entry.name.starts_with(begun));
     Ok(fitting
         .map(|entry| {

@@ -19,7 +19,7 @@ use jiff::Zoned;
 use serde_json::json;
 use snapkeep::archive::{Budget, weight, weights};
 use snapkeep::error::{Error, Kind};
-use snapkeep::format::{Entry, EntryKind};
+use snapkeep::format::{Carried, Entry, EntryKind};
 use snapkeep::op::{Event, Observer};
 use snapkeep::view::{Node, View, above, false_claim, join};
 
@@ -77,9 +77,7 @@ pub fn run(app: &App, asked: &Arguments) -> Result<Code, Failure> {
     let what = Asked::parse(&asked.what, &Zoned::now())?;
     let filter = asked.which.filter()?;
     let archive = app.open()?;
-    let (id, snapshot) = what.find(&archive, &filter)?;
-    let view = View::new(&archive, id, snapshot);
-    let node = view.find(what.path.as_deref().unwrap_or_default())?;
+    let (view, node) = what.look(app, &archive, &filter)?;
     let plain = asked.format.is_none() && matches!(&node.entry, Some(Entry { kind: EntryKind::File { .. }, .. }));
     if asked.target.is_none() && plain {
         return cat::print(app, &view, &node, false);
@@ -106,7 +104,7 @@ pub fn run(app: &App, asked: &Arguments) -> Result<Code, Failure> {
     sink.finish()?;
     tell(app, asked, &done, took);
     Ok(match (done.failed, done.damaged) {
-        (0, _) => Code::Done,
+        (0, _) if done.carried == 0 => Code::Done,
         (_, true) => Code::Damage,
         (_, false) => Code::Incomplete,
     })
@@ -125,6 +123,12 @@ fn tell(app: &App, asked: &Arguments, done: &Done, took: std::time::Duration) {
         let took = words::duration(took);
         app.screen.tell(&format!("wrote {files}, {bytes}, to {} in {took}", names::path(target)));
     }
+    if done.carried > 0 {
+        let carried = words::files(done.carried);
+        app.screen.warn(&format!(
+            "{carried} could not be read when this snapshot was taken, and are as an earlier one has them"
+        ));
+    }
     if done.failed > 0 {
         let failed = words::things(done.failed, "file or folder", "files and folders");
         app.screen.warn(&format!("{failed} could not be written and left out; the reasons are above"));
@@ -138,6 +142,8 @@ struct Done {
     bytes: u64,
     failed: u64,
     damaged: bool,
+    /// Files as an earlier snapshot has them, since they could not be read.
+    carried: u64,
 }
 
 /// Where a tree can be written to.
@@ -161,8 +167,11 @@ struct Dump<'a> {
     progress: &'a Progress<'a>,
     done: Done,
     /// The first name of each file that has several.
-    names: HashMap<(u64, u64, Vec<u8>), Vec<u8>>,
+    names: HashMap<File, Vec<u8>>,
 }
+
+/// What names of one file have in common: the first name of the path, device, number, and hash.
+type File = (Vec<u8>, u64, u64, Vec<u8>);
 
 /// Why a file was not written: it cannot be read, or nothing can be written any more.
 enum Trouble {
@@ -276,7 +285,10 @@ impl Dump<'_> {
             pack.end()?;
             return Ok(true);
         };
-        let linked = (entry.meta.links > 1).then(|| (entry.meta.device, entry.meta.inode, hash.as_bytes().to_vec()));
+        self.done.carried += u64::from(entry.meta.carried == Some(Carried::Unread));
+        let first = || path.split(|byte| *byte == b'/').next().unwrap_or_default().to_vec();
+        let linked =
+            (entry.meta.links > 1).then(|| (first(), entry.meta.device, entry.meta.inode, hash.as_bytes().to_vec()));
         if let Some(first) = linked.as_ref().and_then(|key| self.names.get(key))
             && pack.link(path, entry, first)?
         {

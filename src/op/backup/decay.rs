@@ -11,6 +11,8 @@ use crate::archive::{Archive, FileKey};
 use crate::id::{FileHash, SnapshotId};
 use crate::op::reread::{Decayed, file_key};
 
+pub(super) const FAILING: &str =
+    "it reads differently each time: the drive, the cable or the memory is failing; it is recorded as it was";
 pub(super) const WHY: &str = "its bytes have changed while nothing else of it has, as when a drive decays";
 
 /// What is suspected, and what was found.
@@ -40,7 +42,7 @@ impl Decay {
     }
 
     /// A file has other bytes than `good`, the snapshot and the path in it, has of it.
-    pub(super) fn note(&self, path: &Path, size: u64, good: (SnapshotId, Vec<u8>)) {
+    pub(super) fn note(&self, path: &Path, size: u64, good: Option<(SnapshotId, Vec<u8>)>) {
         lock(&self.found).push(Decayed { path: path.to_owned(), good, size });
     }
 

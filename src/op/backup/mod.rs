@@ -197,7 +197,7 @@ fn scan(options: &BackupOptions, observer: &dyn Observer) -> Result<(Vec<Root>, 
     let (mut files, mut size) = (0, 0);
     for source in &options.sources {
         let tick = |more: u64, bytes: u64| observer.event(Event::Scanned { files: files + more, bytes: size + bytes });
-        let scanned = absolute(source).and_then(|path| match met.insert(path.clone()) {
+        let scanned = source_path(source).and_then(|path| match met.insert(path.clone()) {
             true => source::scan(&path, &rules, &tick, observer.stop()).map(|scan| Some((path, scan))),
             false => Ok(None), // named twice
         });
@@ -231,8 +231,11 @@ fn scan(options: &BackupOptions, observer: &dyn Observer) -> Result<(Vec<Root>, 
     Ok((roots, missing))
 }
 
-/// A path that does not depend on where the program was started, without touching links in it.
-fn absolute(path: &std::path::Path) -> Result<PathBuf> {
+/// A source's path as it is recorded: it does not depend on where the program was started, and no link in it is touched.
+///
+/// # Errors
+/// [`Kind::Source`] if it leads up (`..`) and cannot be found.
+pub fn source_path(path: &std::path::Path) -> Result<PathBuf> {
     let failed = |error| Error::caused(Kind::Source, format!("finding {}", path.display()), error);
     let absolute = std::path::absolute(path).map_err(failed)?;
     if absolute.components().any(|part| part == std::path::Component::ParentDir) {

@@ -81,6 +81,8 @@ impl Previous {
                     if let Some(known) = known[number].as_mut().filter(|_| bytes(&roots[number].path) != source.path) {
                         // It was told that it moved, so another device is what is to be expected.
                         known.device = None;
+                        // What could not be read is named by where it was.
+                        known.doubted = None;
                     }
                 }
             }

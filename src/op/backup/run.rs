@@ -21,6 +21,7 @@ use crate::format::{CaptureFacts, Entry, EntryKind, Meta, Summary, Unread};
 use crate::id::{ChunkId, FileHash, SnapshotId};
 use crate::op::capture::MAKER;
 use crate::op::file::{self, Stored};
+use crate::op::reread::last_good;
 use crate::op::{Action, Decayed, Event, Observer, check_stop};
 use crate::source::{self, Failure, Node, Presence, Stat, Unseen};
 use crate::store::Lock;
@@ -314,7 +315,15 @@ impl<'a> Run<'a> {
             return Ok(Some(Found::Other(origin.kind.clone(), meta)));
         }
         let Some(writer) = &self.writer else {
-            self.counted(if known.is_some() { Action::Changed } else { Action::New }, path, node.stat.size, true);
+            let action = match known {
+                None => Action::New,
+                // What was written just before the last backup looks changed, and only its bytes say whether it is.
+                Some(known) if known.meta.mtime == time(node.stat.mtime) && self.is_same(path, node, known)? => {
+                    Action::Unchanged
+                }
+                Some(_) => Action::Changed,
+            };
+            self.counted(action, path, node.stat.size, action != Action::Unchanged);
             return Ok(None);
         };
         let stored = match self.read_already(place, &node.stat) {
@@ -332,6 +341,18 @@ impl<'a> Run<'a> {
                 return Ok(None);
             }
         };
+        if let Some(known) = known
+            && self.looks_decayed(place, known, &kind, &stat)
+            && let Ok(again) = file::look(self.archive, path, &node.stat, self.observer)?
+            && again.settled
+            && Some((again.size, again.hash)) == content(&known.kind)
+        {
+            // A single bad read may be the memory's fault, or the cable's.
+            self.trouble(path, decay::FAILING.to_owned());
+            self.counted(Action::Unchanged, path, size, true);
+            let meta = Meta { decayed: known.meta.decayed, ..self.meta(place, &stat, || self.readable_of(xattrs)) };
+            return Ok(Some(Found::Other(known.kind.clone(), meta)));
+        }
         if stat.nlink > 1 && !matches!(kind, EntryKind::File { unsettled: true, .. }) {
             self.linked().insert((stat.dev, stat.ino), (stat, kind.clone()));
         }
@@ -348,32 +369,57 @@ impl<'a> Run<'a> {
             let why = "it changed each time it was read; what was stored may be of several moments";
             self.trouble(path, why.to_owned());
         }
-        let decayed = self.decayed(place, path, known, &kind, &stat);
+        let decayed = self.decayed(place, path, known, &kind, &stat)?;
         let meta = Meta { decayed, ..self.meta(place, &stat, || self.readable_of(xattrs)) };
         Ok(Some(Found::Other(kind, meta)))
     }
 
     /// Whether the bytes of a file that was just read are others than `known` has of it, while nothing else has
     /// changed; then that is told. What was recorded so before stays so as long as it is the same.
-    fn decayed(&self, place: &Place<'_>, path: &Path, known: Option<&Entry>, kind: &EntryKind, stat: &Stat) -> bool {
+    fn decayed(
+        &self,
+        place: &Place<'_>,
+        path: &Path,
+        known: Option<&Entry>,
+        kind: &EntryKind,
+        stat: &Stat,
+    ) -> Result<bool> {
         self.decay.settle(path);
-        let Some(known) = known.filter(|known| !place.carried && place.grounds.evidence(known, stat).is_unchanged())
-        else {
-            return false;
+        let Some(known) = known else { return Ok(false) };
+        if !self.looks_decayed(place, known, kind, stat) {
+            let same = content(&known.kind) == content(kind);
+            return Ok(known.meta.decayed && same && self.looks_as_it_was(place, known, stat));
+        }
+        let good = match self.previous.root(place.number).filter(|_| !known.meta.decayed) {
+            None => last_good(self.archive, &self.options.host, &place.root.path, path)?,
+            Some(root) => {
+                let below = bytes(path.strip_prefix(&place.root.path).unwrap_or(Path::new("")));
+                let name = &root.entry.name;
+                Some((root.snapshot, if below.is_empty() { name.clone() } else { join(name, &below) }))
+            }
         };
-        if content(&known.kind) == content(kind) || matches!(kind, EntryKind::File { unsettled: true, .. }) {
-            return known.meta.decayed && content(&known.kind) == content(kind);
+        self.decay.note(path, stat.size, good);
+        self.observer.event(Event::Trouble { path, why: decay::WHY });
+        Ok(true)
+    }
+
+    /// Whether a file has the bytes that are known of it; it is read.
+    fn is_same(&self, path: &Path, node: &Node, known: &Entry) -> Result<bool> {
+        if content(&known.kind).is_none_or(|(size, _)| size != node.stat.size) {
+            return Ok(false);
         }
-        if let Some(root) = self.previous.root(place.number) {
-            let below = path.strip_prefix(&place.root.path).unwrap_or(Path::new(""));
-            let inside = match bytes(below) {
-                below if below.is_empty() => place.root.name.clone(),
-                below => join(&place.root.name, &below),
-            };
-            self.decay.note(path, stat.size, (root.snapshot, inside));
-        }
-        self.trouble(path, decay::WHY.to_owned());
-        true
+        let looked = file::look(self.archive, path, &node.stat, self.observer)?;
+        Ok(looked.is_ok_and(|looked| Some((looked.size, looked.hash)) == content(&known.kind)))
+    }
+
+    fn looks_as_it_was(&self, place: &Place<'_>, known: &Entry, stat: &Stat) -> bool {
+        !place.carried && place.grounds.evidence(known, stat).is_unchanged()
+    }
+
+    /// Whether a file that was just read has other bytes than `known` has of it, while nothing else has changed.
+    fn looks_decayed(&self, place: &Place<'_>, known: &Entry, kind: &EntryKind, stat: &Stat) -> bool {
+        let other = content(&known.kind) != content(kind) && !matches!(kind, EntryKind::File { unsettled: true, .. });
+        other && self.looks_as_it_was(place, known, stat)
     }
 
     fn symlink(&self, place: &Place<'_>, node: &Node, path: &Path, known: Option<&Entry>) -> Option<Found> {

@@ -83,7 +83,10 @@ pub fn has(
     for path in paths {
         let tick = |more: u64, size: u64| observer.event(Event::Scanned { files: count + more, bytes: bytes + size });
         let scan = source::scan(path, &rules, &tick, observer.stop())?;
-        has.unread.extend(scan.failures.iter().map(told));
+        for (path, why) in scan.failures.iter().map(told) {
+            observer.event(Event::Trouble { path: &path, why: &why });
+            has.unread.push((path, why));
+        }
         count += scan.files;
         bytes += scan.bytes;
         below(path, scan.node, &mut files);

@@ -73,7 +73,7 @@ fn is_in_use(archive: &Archive) -> bool {
 
 fn names_of_objects(archive: &Archive) -> Result<Vec<String>> {
     let mut all = Vec::new();
-    for folder in [names::SNAPSHOTS, names::SEGMENTS, names::PACKS, names::PARITY] {
+    for folder in [names::SNAPSHOTS, names::SEGMENTS, names::PACKS, names::PARITY, names::MARKS, names::DERIVED] {
         all.extend(objects(archive, folder)?.into_iter().map(|object| object.name));
     }
     Ok(all)
