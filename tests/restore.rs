@@ -5,6 +5,7 @@ mod common;
 #[path = "common/user.rs"]
 mod user;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
@@ -165,6 +166,50 @@ fn names_that_the_target_takes_for_the_same_cost_no_photo() {
         if overwrite != Overwrite::Always {
             assert_eq!(done.files + done.symlinks + done.present, 12, "{overwrite:?}");
         }
+    }
+}
+
+/// A card under exfat-fuse has a number for each spelling of a name: a second restore left out every photo whose name differed
+/// from another's in case only, and said that all were there; with --overwrite it replaced one by the other.
+#[test]
+fn a_second_restore_to_a_card_keeps_what_differs_in_case_only() {
+    if !has_tool("mount.exfat-fuse") || !has_tool("mkfs.exfat") || !is_root("a card") {
+        return;
+    }
+    let archive = TestArchive::new(&SMALL);
+    let source = archive.source();
+    for (path, bytes) in [("A/x.jpg", "lower"), ("A/X.jpg", "UPPER"), ("D/f", "three"), ("d/F", "four")] {
+        fs::create_dir_all(source.join(path).parent().unwrap()).unwrap();
+        fs::write(source.join(path), bytes).unwrap();
+    }
+    archive.backup();
+    let image = archive.beside("image");
+    fs::File::create(&image).unwrap().set_len(64 << 20).unwrap();
+    run(Command::new("mkfs.exfat").arg(&image));
+    let device = Loop::of(&image);
+    let at = mounted(&archive, "at", "mount.exfat-fuse", &[&device.0]);
+    let all =
+        |root: &Path| -> BTreeSet<Vec<u8>> { contents(root).into_values().filter(|bytes| !bytes.is_empty()).collect() };
+    for overwrite in [Overwrite::Never, Overwrite::Never, Overwrite::IfChanged, Overwrite::Always] {
+        let done = restored(&archive.open(), &at.0, overwrite, &Heard::default()).unwrap();
+        assert!(done.failed.is_empty(), "{overwrite:?}: {:?}", done.failed);
+        assert_eq!(all(&at.0.join("source")), all(&source), "{overwrite:?}: {:?} {:?}", done.renamed, done.left);
+    }
+}
+
+/// A loop device of a file.
+struct Loop(String);
+
+impl Loop {
+    fn of(image: &Path) -> Self {
+        let made = Command::new("losetup").args(["-f", "--show"]).arg(image).output().unwrap();
+        Self(String::from_utf8(made.stdout).unwrap().trim().to_owned())
+    }
+}
+
+impl Drop for Loop {
+    fn drop(&mut self) {
+        let _ = Command::new("losetup").args(["-d", &self.0]).status();
     }
 }
 

@@ -76,6 +76,14 @@ pub fn in_place(app: &App, known: &Known, view: &View<'_>, node: &mut Node) -> R
         let message = format!("the archive says that it was in \"{}\", which is no whole path", names::escape(&origin));
         return Err(Failure::new(Code::Failed, message).hint(elsewhere));
     }
+    let now = view.archive().renames()?;
+    let now = now.path_now(&snapshot.host, &source.path, snapshot.sequence);
+    if now != source.path {
+        // What the archive says of a move must not choose where a restore writes.
+        let message = format!("{} is {} now, as was told", names::escape(&source.path), names::escape(now));
+        return Err(Failure::new(Code::Failed, message)
+            .hint(format!("name the folder that it goes into, as in --target \"{}\"", names::escape(now))));
+    }
     let is_known = known.has(app, snapshot, &source.path);
     let origin = places::path_of(origin);
     let (Some(parent), Some(last)) = (origin.parent(), origin.file_name()) else {

@@ -56,6 +56,10 @@ pub fn run(app: &App, asked: &Arguments) -> Result<Code, Failure> {
     drop(progress);
     let done = done?;
     let screen = &app.screen;
+    if done.passed_over > 0 {
+        let others = words::things(done.passed_over, "link or other thing", "links and other things");
+        screen.warn(&format!("{others} that are no files were not looked at"));
+    }
     if done.files.is_empty() && done.unread.is_empty() {
         return Err(Failure::new(Code::Failed, "there is no file to ask about")
             .hint("is the card or drive mounted, and is the path written right?"));
@@ -118,7 +122,7 @@ pub fn run(app: &App, asked: &Arguments) -> Result<Code, Failure> {
         screen.warn(&format!("{} could not be read; the reasons are above", words::files(done.unread.len() as u64)));
     }
     Ok(match (missing + same, done.unread.len()) {
-        (0, 0) => Code::Done,
+        (0, 0) if done.passed_over == 0 => Code::Done,
         (0, _) => Code::Incomplete,
         _ => Code::NotHeld,
     })

@@ -6,7 +6,7 @@
 //! snapshot that has it as it was, and remembered on this computer: the next backup reads it again and does not take it
 //! for an edit without saying so. Neither the source nor the archive is written to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -16,12 +16,12 @@ use rayon::prelude::*;
 use super::backup::{Grounds, grounds_of};
 use super::verify::now;
 use super::{Event, Observer, check_stop, file};
-use crate::archive::{Archive, Budget, FileKey, weight};
+use crate::archive::{Archive, Budget, FileKey, Filter, weight};
 use crate::error::{Error, Kind, Result};
 use crate::format::{Entry, EntryKind, Time};
 use crate::id::{ChunkId, FileHash, SnapshotId};
 use crate::source::{self, Node, RuleSpec, Rules, Stat};
-use crate::view::{View, join};
+use crate::view::{Sources, View, join};
 
 /// So many files are read before it is written down that they were.
 const GROUP: usize = 256;
@@ -228,6 +228,11 @@ fn candidates(
             newest.insert(path.to_vec(), (id, snapshot, source));
         }
     }
+    // One that was retired is nobody's present.
+    let sources = Sources::of(archive, &Filter::default())?;
+    let present = sources.present().filter(|line| line.host == options.host).map(|line| line.path.as_slice());
+    let present: HashSet<&[u8]> = present.collect();
+    newest.retain(|path, _| present.contains(path.as_slice()));
     if newest.is_empty() {
         let doing = format!("looking for sources of {}", options.host);
         return Err(Error::new(Kind::NotFound, doing, "no snapshot is of this machine"));
@@ -248,6 +253,11 @@ fn candidates(
             scan => scan?,
         };
         (files, bytes) = (files + scan.files, bytes + scan.bytes);
+        for failure in &scan.failures {
+            let why = format!("{}: {}", failure.during, failure.why());
+            observer.event(Event::Trouble { path: &failure.path, why: &why });
+            done.unread.push((failure.path.clone(), why));
+        }
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let now = Time { secs: since.as_secs() as i64, nanos: since.subsec_nanos() };
         let known = grounds_of(archive, &path, &scan.node, (id, snapshot, source), now)?;

@@ -91,6 +91,11 @@ impl Node {
 }
 
 impl<'a> View<'a> {
+    /// The archive that it is of.
+    pub fn archive(&self) -> &'a Archive {
+        self.archive
+    }
+
     /// A view of this snapshot.
     pub fn new(archive: &'a Archive, id: SnapshotId, snapshot: Snapshot) -> Self {
         Self { archive, reader: archive.reader(), id, snapshot }

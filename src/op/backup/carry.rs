@@ -9,10 +9,9 @@ use std::path::Path;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::previous::bearable;
 use super::run::{Now, Run};
 use crate::archive::{Budget, weights};
-use crate::error::Result;
+use crate::error::{Kind, Result};
 use crate::format::{Carried, Entry, EntryKind, Tree};
 use crate::id::ChunkId;
 use crate::op::{Action, Event, check_stop};
@@ -48,6 +47,8 @@ pub(super) struct Below {
     dirs: u64,
     symlinks: u64,
     bytes: u64,
+    /// Files that the archive no longer has whole.
+    lost: u64,
 }
 
 impl Below {
@@ -56,6 +57,7 @@ impl Below {
         self.dirs = self.dirs.saturating_add(more.dirs);
         self.symlinks = self.symlinks.saturating_add(more.symlinks);
         self.bytes = self.bytes.saturating_add(more.bytes);
+        self.lost = self.lost.saturating_add(more.lost);
     }
 }
 
@@ -77,6 +79,10 @@ impl Run<'_> {
         };
         counter.fetch_add(below.files.saturating_add(below.symlinks), Ordering::Relaxed);
         self.observer.event(Event::Item { action: Action::Carried(why), path, size: below.bytes });
+        if below.lost > 0 {
+            let what = if below.lost == 1 { "a part".to_owned() } else { format!("{} files", below.lost) };
+            self.trouble(path, format!("it was not read now, and the archive no longer has {what} of it whole"));
+        }
         if known.meta.carried == Some(mark) {
             return Ok(Now::Same);
         }
@@ -89,7 +95,10 @@ impl Run<'_> {
     /// known, and it is counted as an empty one; so is one that claims more than the archive holds.
     fn below(&self, entry: &Entry, depth: usize, budget: &mut Budget<'_>) -> Result<Below> {
         let tree = match entry.kind {
-            EntryKind::File { size, .. } => return Ok(Below { files: 1, bytes: size, ..Below::default() }),
+            EntryKind::File { size, .. } => {
+                let lost = u64::from(!self.all_held && !self.holds_content(entry)?);
+                return Ok(Below { files: 1, bytes: size, lost, ..Below::default() });
+            }
             EntryKind::Symlink { .. } => return Ok(Below { symlinks: 1, ..Below::default() }),
             EntryKind::Dir { tree, .. } => tree,
         };
@@ -99,7 +108,13 @@ impl Run<'_> {
         check_stop(self.observer)?;
         let mut sum = Below { dirs: 1, ..Below::default() };
         if depth < Tree::MAX_DEPTH {
-            let entries = bearable(budget.enter(&tree, b""))?;
+            let entries = match budget.enter(&tree, b"") {
+                Err(error) if error.kind().is_of_an_object() || error.kind() == Kind::Unsupported => {
+                    sum.lost = 1;
+                    Vec::new()
+                }
+                entries => entries?,
+            };
             let held = weights(&entries);
             if budget.hold(held, b"").is_ok() {
                 for entry in &entries {

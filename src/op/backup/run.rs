@@ -55,6 +55,8 @@ pub(super) struct Run<'a> {
     lacks_facts: bool,
     /// Earlier snapshots of which everything is in the archive.
     whole: HashSet<SnapshotId>,
+    /// Whether that is so of all that the sources are compared with.
+    pub(super) all_held: bool,
     /// Files that have several names as they were when they were read, by device and number, so that each is read once.
     linked: Mutex<HashMap<(u64, u64), (Stat, EntryKind)>>,
     decay: Decay,
@@ -125,6 +127,10 @@ impl<'a> Run<'a> {
             unread: Mutex::default(),
             facts: Mutex::default(),
             lacks_facts: !previous.parent().is_some_and(|parent| archive.facts_are_done(&parent, MAKER)),
+            all_held: roots
+                .iter()
+                .enumerate()
+                .all(|(number, _)| previous.root(number).is_none_or(|known| snapshots.contains(&known.snapshot))),
             whole: snapshots,
             linked: Mutex::default(),
             decay: Decay::new(archive, &options.host),
@@ -460,6 +466,11 @@ impl<'a> Run<'a> {
         if self.held(place) {
             return Ok(true);
         }
+        self.holds_content(known)
+    }
+
+    /// The same, by its chunks.
+    pub(super) fn holds_content(&self, known: &Entry) -> Result<bool> {
         let (Some(writer), EntryKind::File { content, size, .. }) = (&self.writer, &known.kind) else {
             return Ok(true);
         };
@@ -580,7 +591,7 @@ impl<'a> Run<'a> {
         self.trouble(&failure.path, format!("{}: {}", failure.during, failure.why()));
     }
 
-    fn trouble(&self, path: &Path, why: String) {
+    pub(super) fn trouble(&self, path: &Path, why: String) {
         self.observer.event(Event::Trouble { path, why: &why });
         let mut unread = self.unread.lock().unwrap_or_else(PoisonError::into_inner);
         unread.push(Unread { path: bytes(path), why });

@@ -55,12 +55,16 @@ pub struct Has {
     pub unread: Vec<(PathBuf, String)>,
     /// Files that were recorded, and that cannot be had back from the archive as it is now.
     pub unrestorable: u64,
+    /// Links, and what is no file or folder: nobody looked at what they lead to.
+    pub passed_over: u64,
 }
 
 impl Has {
     /// Whether everything is in the archive, bit for bit.
     pub fn all(&self) -> bool {
-        self.unread.is_empty() && self.files.iter().all(|file| matches!(file.verdict, Verdict::Here(_)))
+        self.unread.is_empty()
+            && self.passed_over == 0
+            && self.files.iter().all(|file| matches!(file.verdict, Verdict::Here(_)))
     }
 }
 
@@ -89,6 +93,7 @@ pub fn has(
         }
         count += scan.files;
         bytes += scan.bytes;
+        has.passed_over += scan.links + scan.passed_over.len() as u64;
         below(path, scan.node, &mut files);
     }
     observer.event(Event::Begin { files: count, bytes });

@@ -11,7 +11,7 @@ use super::Overwrite;
 use super::files::metadata;
 use super::log::{Log, is_hopeless, pass_over};
 use super::plan::{Item, Plan};
-use super::there::{Names, escaped, nameless};
+use super::there::{Names, Shadows, escaped, nameless};
 use crate::error::{Error, Kind, Result};
 use crate::format::Meta;
 use crate::op::check_stop;
@@ -53,14 +53,14 @@ impl Dirs {
     pub(super) fn make(&mut self, plan: &mut Plan, root: Dir, log: &Log<'_>) -> Result<()> {
         let _ = root.tidy();
         self.root = Some(root);
-        let mut names = Names::default();
+        let (mut names, mut shadows) = (Names::default(), Shadows::default());
         let mut open = vec![0; plan.dirs.len()];
         plan.items().filter_map(|item| item.dir).for_each(|at| open[at] += 1);
         for (at, open) in open.into_iter().enumerate() {
             check_stop(log.observer)?;
             // If the directory above failed, that was told.
             let made = match self.dir(&plan.dirs[at]) {
-                Some(above) => self.make_one(above, at, plan, &mut names, log),
+                Some(above) => self.make_one(above, at, plan, (&mut names, &mut shadows), log),
                 None => {
                     self.made.push(None);
                     continue;
@@ -88,7 +88,7 @@ impl Dirs {
         above: &Dir,
         at: usize,
         plan: &mut Plan,
-        names: &mut Names,
+        (names, shadows): (&mut Names, &mut Shadows),
         log: &Log<'_>,
     ) -> Result<(Made, (u64, u64))> {
         let (item, meta) = (&plan.dirs[at], plan.dirs[at].entry.meta.clone());
@@ -96,7 +96,8 @@ impl Dirs {
         let made_now = inside.is_some_and(|at| self.made[at].as_ref().is_some_and(|made| made.now));
         let (dir, now) = above.make_dir(&name)?;
         let stat = dir.stat()?;
-        if now || !self.is_taken(above, &name, made_now, &stat)? {
+        let shadowed = !now && shadows.has(plan, above, inside, &name)?;
+        if now || !shadowed && !self.is_taken(above, &name, made_now, &stat)? {
             return Ok(Self::describe(dir, now, &stat, &meta));
         }
         let wanted = log.path(plan, &plan.dirs[at]);

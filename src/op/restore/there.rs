@@ -57,6 +57,37 @@ impl Names {
 /// A directory of the plan, and the names that the target shows in it.
 type Shown = (Option<usize>, HashSet<Box<[u8]>>);
 
+/// Names under which a target that ignores case finds what bears another name of the plan, although it gives each spelling a
+/// number of its own.
+#[derive(Default)]
+pub(super) struct Shadows {
+    names: Names,
+    listed: Option<Shown>,
+}
+
+impl Shadows {
+    /// Whether what is found under a name is listed only under another name of the plan.
+    pub(super) fn has(&mut self, plan: &Plan, dir: &Dir, inside: Option<usize>, name: &[u8]) -> Result<bool> {
+        if self.listed.as_ref().is_none_or(|(of, _)| *of != inside) {
+            self.listed = Some((inside, dir.names()?));
+        }
+        let Some((_, listed)) = &self.listed else { return Ok(false) };
+        if listed.contains(name) {
+            return Ok(false);
+        }
+        let lower = |name: &[u8]| String::from_utf8_lossy(name).to_lowercase();
+        let (wanted, planned) = (lower(name), self.names.of(plan));
+        let number = |name: &[u8]| Ok(dir.existing(name)?.map(|stat| (stat.dev, stat.ino)));
+        for other in listed.iter().filter(|other| lower(other) == wanted) {
+            // Where both have one number, that tells.
+            if planned.contains(&(inside, other.to_vec())) && number(other)? != number(name)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
 /// What the items of a directory are at the target, those left out that could not have their names.
 #[derive(Default)]
 pub(super) struct Taken {
@@ -134,6 +165,14 @@ pub(super) fn look(plan: &mut Plan, dirs: &Dirs, log: &Log<'_>) -> Result<()> {
                     _ => standing[at] = Standing::Alias,
                 }
             }
+        }
+    }
+    // Others give each spelling of a name a number of its own.
+    let mut shadows = Shadows::default();
+    for (at, item) in items.iter().enumerate().filter(|(_, item)| dirs.was_there(item)) {
+        let Some(dir) = dirs.dir(item).filter(|_| standing[at] == Standing::There) else { continue };
+        if shadows.has(plan, dir, item.dir, &item.entry.name)? {
+            standing[at] = Standing::Alias;
         }
     }
     plan.items_mut().zip(standing).for_each(|(item, standing)| item.standing = standing);
