@@ -258,3 +258,35 @@ fn what_a_rule_leaves_out_now_stays_as_long_as_it_is_there() {
     guest.code(0, &["create", "src"]);
     assert_eq!(guest.latest(), [ALL[0], ALL[1], ALL[2], "src/never/1.jpg"]);
 }
+
+/// A photo was left out by a rule, and the archive had lost its bytes: every backup said that it was kept, and ended with 0.
+#[test]
+fn what_is_carried_and_no_longer_held_is_said() {
+    let user = User::new();
+    user.photo("Pictures/x/p.jpg", 33);
+    user.done(&["create", "Pictures"]);
+    let archive = user.path(".local/share/snapkeep/archive");
+    for folder in fs::read_dir(archive.join("packs")).unwrap().flatten() {
+        for pack in fs::read_dir(folder.path()).unwrap().flatten() {
+            let bytes = fs::read(pack.path()).unwrap();
+            // Packs of photo data, by byte 10 of the envelope.
+            if bytes[10] == 0 {
+                fs::remove_file(pack.path()).unwrap();
+                let name = pack.file_name().into_string().unwrap();
+                fs::remove_file(archive.join("parity").join(&name[..2]).join(&name)).unwrap();
+            }
+        }
+    }
+    let said = user.snap(&["create", "Pictures", "-e", "x"]);
+    assert!(
+        said.code == 3 && said.err.contains("no longer has a part of it whole"),
+        "{} {}{}",
+        said.code,
+        said.out,
+        said.err
+    );
+    // Once it may be read, it is stored again.
+    user.done(&["create", "Pictures"]);
+    user.done(&["restore", "latest:Pictures/x", "-t", "back"]);
+    assert_eq!(fs::read(user.path("back/x/p.jpg")).unwrap(), fs::read(user.path("Pictures/x/p.jpg")).unwrap());
+}

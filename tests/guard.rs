@@ -169,10 +169,7 @@ fn a_card_that_is_put_in_again_is_the_same() {
     let there = |tool: &&str| {
         Command::new("sh").args(["-c", &format!("command -v {tool}")]).output().is_ok_and(|o| o.status.success())
     };
-    if !rustix::process::geteuid().is_root()
-        || !tools.iter().all(|tool| there(&tool))
-        || !Path::new("/dev/fuse").exists()
-    {
+    if !rustix::process::geteuid().is_root() || !tools.iter().all(there) || !Path::new("/dev/fuse").exists() {
         assert!(std::env::var_os("CI").is_none(), "CI has root, {tools:?} and FUSE");
         return eprintln!("SKIPPED: a card needs root, FUSE and {tools:?}");
     }

@@ -180,6 +180,22 @@ fn names_are_found_as_they_are_typed() {
     assert_eq!(names.filter(|name| !name.as_bytes().is_ascii()).count(), 4);
 }
 
+/// A card that is not mounted is an empty folder, and `has` said that all of it was in the archive; people delete on that
+/// word. So it did of a link to a photo that was never backed up.
+#[test]
+fn has_vouches_for_nothing_that_it_did_not_look_at() {
+    let user = User::new();
+    user.done(&["create", "Pictures"]);
+    fs::create_dir(user.path("CARD")).unwrap();
+    let said = user.snap(&["has", "CARD"]);
+    assert!(said.code == 1 && said.err.contains("mounted"), "{}", said.err);
+    fs::copy(user.path("Pictures/c.jpg"), user.path("CARD/c.jpg")).unwrap();
+    assert_eq!(user.snap(&["has", "CARD"]).code, 0);
+    std::os::unix::fs::symlink("/nowhere/raw.nef", user.path("CARD/raw.nef")).unwrap();
+    let said = user.snap(&["has", "CARD"]);
+    assert!(said.code == 3 && said.err.contains("not looked at"), "{}{}", said.out, said.err);
+}
+
 /// A double that was edited since, at its old length, was still called one, and people delete by that list.
 #[test]
 fn a_double_that_was_edited_is_none() {

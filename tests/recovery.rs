@@ -308,7 +308,7 @@ fn without_any_header_an_archive_is_read_and_a_repair_makes_it_usable_again() {
             }
             known.answers(how);
             assert!(known.told(|notice| matches!(notice, Notice::PassedOver(name, _) if name == "header")), "{how}");
-            let error = known.archive.try_backup().err().expect("nothing is written");
+            let error = known.archive.try_backup().expect_err("nothing is written");
             assert_eq!(error.kind(), Kind::Damaged, "{how}: {error}");
             assert!(error.to_string().contains("repair"), "{how}: {error}");
             let again = Archive::create(&Local::new(known.archive.path()), &SMALL, 5);

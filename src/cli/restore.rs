@@ -175,14 +175,17 @@ fn never_read(view: &View<'_>, node: &Node) -> u64 {
 }
 
 /// The option and the text of a pattern, and the pattern alone: exact, or for any case.
-type Named = (&'static str, String, (Vec<String>, Vec<String>));
+type Named = (&'static str, String, Pattern);
+
+/// A pattern that is exact, or one for any case.
+type Pattern = (Vec<String>, Vec<String>);
 
 /// Every pattern by itself, so that one that fits nothing is heard of.
 fn named(asked: &Arguments) -> Vec<Named> {
     let exact = |text: &str| (vec![text.to_owned()], Vec::new());
     let any_case = |text: &str| (Vec::new(), vec![text.to_owned()]);
     let mut named: Vec<Named> = Vec::new();
-    let mut add = |option, texts: &[String], pattern: &dyn Fn(&str) -> (Vec<String>, Vec<String>)| {
+    let mut add = |option, texts: &[String], pattern: &dyn Fn(&str) -> Pattern| {
         named.extend(texts.iter().map(|text| (option, text.clone(), pattern(text.strip_prefix('!').unwrap_or(text)))));
     };
     add("--include", &asked.include, &exact);

@@ -46,8 +46,9 @@
 //! of birth are as recorded; only where no birth is told, the device's number does.
 //!
 //! **What no evidence shows.** FAT and exFAT keep no time of change: after mounting anew it is the modification time. So
-//! an edit in place there (and on FUSE file systems that do as they) that keeps length and date looks like nothing; reading
-//! every file of a drive at each run would be the only remedy, and `--reread` is there for it. On any file system, a program that keeps a file mapped may
+//! an edit in place there (and on FUSE file systems that do as they) that keeps length and date looks like nothing, and so do two
+//! folders that change their names, if the files of each name in them have one length and one date; reading every file of a
+//! drive at each run would be the only remedy, and `--reread` is there for it. On any file system, a program that keeps a file mapped may
 //! write to a page again, before the system has written that page out, without another time; tmpfs gives such writes none.
 
 use std::collections::{HashMap, HashSet};
