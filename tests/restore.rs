@@ -197,6 +197,38 @@ fn a_second_restore_to_a_card_keeps_what_differs_in_case_only() {
     }
 }
 
+/// On such a card two folders changed their names, and every file of one name, length and date was recorded with the other's
+/// bytes.
+#[test]
+fn folders_of_a_card_that_change_names_are_recorded_as_they_are() {
+    if !has_tool("mount.exfat-fuse") || !has_tool("mkfs.exfat") || !is_root("a card") {
+        return;
+    }
+    let archive = TestArchive::new(&SMALL);
+    let image = archive.beside("image");
+    fs::File::create(&image).unwrap().set_len(64 << 20).unwrap();
+    run(Command::new("mkfs.exfat").arg(&image));
+    let device = Loop::of(&image);
+    let at = mounted(&archive, "card", "mount.exfat-fuse", &[&device.0]);
+    let photos = at.0.join("P");
+    for (folder, number) in ["2019", "2020"].into_iter().flat_map(|folder| (0..5).map(move |number| (folder, number))) {
+        fs::create_dir_all(photos.join(folder)).unwrap();
+        let path = photos.join(folder).join(format!("{number}.xmp"));
+        fs::write(&path, format!("{folder} {number}")).unwrap();
+        let file = fs::File::options().write(true).open(&path).unwrap();
+        file.set_modified(std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_600_000_000)).unwrap();
+    }
+    let opened = archive.open();
+    common::backup_of(&opened, &[&photos]);
+    for (from, to) in [("2019", "t"), ("2020", "2019"), ("t", "2020")] {
+        fs::rename(photos.join(from), photos.join(to)).unwrap();
+    }
+    common::backup_of(&opened, &[&photos]);
+    let target = archive.beside("target");
+    restored(&opened, &target, Overwrite::Never, &Heard::default()).unwrap();
+    same(&target.join("P"), &photos);
+}
+
 /// A loop device of a file.
 struct Loop(String);
 

@@ -191,7 +191,7 @@ impl Candidate {
                     return Ok(Found::Unread(failure.path, why));
                 }
             };
-            if !looked.settled || !self.grounds.evidence(&self.entry, &looked.stat).is_unchanged() {
+            if !looked.settled || !self.grounds.is_unchanged(&self.entry, &looked.stat) {
                 return Ok(Found::Not);
             }
             if looked.hash == *recorded {
@@ -277,7 +277,7 @@ fn candidates(
             }
             if let EntryKind::File { .. } = &entry.kind {
                 if node.stat.kind != source::Kind::File {
-                } else if grounds.evidence(&entry, &node.stat).is_unchanged() {
+                } else if grounds.is_unchanged(&entry, &node.stat) {
                     let (stat, key) = (node.stat, file_key(&options.host, &path));
                     let (host, source) = (host.clone(), top.clone());
                     found.push(Candidate {

@@ -71,6 +71,12 @@ impl Observer for Heard {
     }
 }
 
+/// Backs these up; all of it must be readable.
+pub fn backup_of(archive: &Archive, sources: &[&Path]) {
+    let done = backup(archive, &options(sources), &Heard::default()).unwrap();
+    assert!(done.unread.is_empty(), "{:?}", done.unread);
+}
+
 /// What notices told.
 pub type Notices = Arc<Mutex<Vec<Notice>>>;
 

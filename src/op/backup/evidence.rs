@@ -21,7 +21,7 @@
 //! |---|---|---|---|
 //! | a file where it was | [`Trust::Whole`]: ext, XFS, btrfs, F2FS, tmpfs, ZFS | `read clock tick length mtime ctime born inode device` | read |
 //! | a file where it was | [`Trust::Place`]: NFS, SMB, 9p, overlay, kernel NTFS, whatever is not known | the same without `device`: anonymous numbers, and no birth to know the folder by | read |
-//! | a file where it was | [`Trust::Name`]: FAT, exFAT, FUSE | the same without `device` and `inode`, which are made up when it is mounted | read |
+//! | a file where it was | [`Trust::Name`]: FAT, exFAT, FUSE | the same without `device` and `inode`, which are made up when it is mounted; and no other file recorded of the source has its name, length and date | read |
 //! | a file that a renamed folder took along | Whole, and a time of birth is told | as for a file where it was | read; its chunks are known then, and it counts as moved |
 //! | a file that was itself renamed, linked or edited | any | its `ctime` is another | read |
 //! | a second name of a file read in this run | Whole, and a time of birth is told | `length mtime ctime born inode device names` | read |
@@ -46,9 +46,10 @@
 //! of birth are as recorded; only where no birth is told, the device's number does.
 //!
 //! **What no evidence shows.** FAT and exFAT keep no time of change: after mounting anew it is the modification time. So
-//! an edit in place there (and on FUSE file systems that do as they) that keeps length and date looks like nothing, and so do two
-//! folders that change their names, if the files of each name in them have one length and one date; reading every file of a
-//! drive at each run would be the only remedy, and `--reread` is there for it. On any file system, a program that keeps a file mapped may
+//! an edit in place there (and on FUSE file systems that do as they) that keeps length and date looks like nothing; reading
+//! every file of a drive at each run would be the only remedy, and `--reread` is there for it. Two folders that change their
+//! names show nothing either, not even in the numbers once the drive was plugged in again; so a file that has its name, length and
+//! date in common with another one is read. On any file system, a program that keeps a file mapped may
 //! write to a page again, before the system has written that page out, without another time; tmpfs gives such writes none.
 
 use std::collections::{HashMap, HashSet};
@@ -56,10 +57,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::bytes;
-use super::previous::{Known, readable, time};
-use crate::archive::{Reader, entries_of};
+use super::previous::{Known, bearable, readable, time};
+use crate::archive::{Budget, Reader, entries_of};
 use crate::error::Result;
 use crate::format::{Entry, EntryKind, Time};
+use crate::id::ChunkId;
 use crate::source::{self, Node, Stat, Trust, trust};
 
 /// How long the clock of a file system may stand still, in nanoseconds: where times have fractions, and where not.
@@ -212,6 +214,9 @@ pub(in crate::op) struct Grounds {
     devices: HashMap<u64, Ground>,
     since: Time,
     now: Time,
+    /// Name, length and date of files that several recorded ones have in common, where a file system's word goes no further
+    /// than names: if two folders changed theirs, nothing else would show it.
+    twins: HashSet<Look>,
     /// Paths that the recording run could not read, or not wholly; none if it did not name all of them.
     doubted: Option<Arc<HashSet<Vec<u8>>>>,
 }
@@ -232,12 +237,23 @@ impl Grounds {
             devices.insert(node.stat.dev, Ground { trust: trust(&path, node.stat.dev), device });
         }
         let doubted = known.map_or(Some(Arc::default()), |known| known.doubted.clone());
-        Ok(Self { devices, since: known.map(|known| known.since).unwrap_or_default(), now, doubted })
+        let by_name = devices.values().any(|ground| ground.trust == Trust::Name);
+        let twins = match known.filter(|_| by_name).map(|known| &known.entry.kind) {
+            Some(EntryKind::Dir { tree, .. }) => twins(reader, *tree)?,
+            _ => HashSet::new(),
+        };
+        Ok(Self { twins, devices, since: known.map(|known| known.since).unwrap_or_default(), now, doubted })
     }
 
     /// What is known of something, beside what the file system says of it now.
     pub(in crate::op) fn evidence<'a>(&self, entry: &'a Entry, stat: &'a Stat) -> Evidence<'a> {
         Evidence { entry, stat, since: self.since, now: self.now, ground: self.of(stat.dev) }
+    }
+
+    /// Whether a file is surely as it was recorded under the same name.
+    pub(in crate::op) fn is_unchanged(&self, entry: &Entry, stat: &Stat) -> bool {
+        let by_name = self.of(stat.dev).trust == Trust::Name;
+        self.evidence(entry, stat).is_unchanged() && !(by_name && self.twins.contains(&look(entry)))
     }
 
     /// What this device is worth.
@@ -249,6 +265,40 @@ impl Grounds {
     pub(super) fn doubts(&self, path: &Path) -> bool {
         self.doubted.as_ref().is_none_or(|doubted| !doubted.is_empty() && doubted.contains(&bytes(path)))
     }
+}
+
+/// Name, length and date of a file, in short.
+type Look = [u8; 16];
+
+fn look(entry: &Entry) -> Look {
+    let size = if let EntryKind::File { size, .. } = entry.kind { size } else { 0 };
+    let Time { secs, nanos } = entry.meta.mtime;
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&size.to_le_bytes()).update(&secs.to_le_bytes()).update(&nanos.to_le_bytes()).update(&entry.name);
+    let mut look = [0; 16];
+    hasher.finalize_xof().fill(&mut look);
+    look
+}
+
+/// What several files of a tree have in common.
+fn twins(reader: &Reader<'_>, top: ChunkId) -> Result<HashSet<Look>> {
+    let (mut seen, mut twins) = (HashSet::new(), HashSet::new());
+    let (mut budget, mut todo) = (Budget::new(reader.archive()), vec![top]);
+    while let Some(tree) = todo.pop() {
+        for entry in bearable(budget.enter(&tree, b""))? {
+            match &entry.kind {
+                EntryKind::Dir { tree, .. } => todo.push(*tree),
+                EntryKind::File { .. } => {
+                    let look = look(&entry);
+                    if !seen.insert(look) {
+                        twins.insert(look);
+                    }
+                }
+                EntryKind::Symlink { .. } => {}
+            }
+        }
+    }
+    Ok(twins)
 }
 
 /// Where the walk came onto each device, and the names that lead there from the source.

@@ -295,7 +295,7 @@ impl<'a> Run<'a> {
             && !self.options.force
             && !suspect
             && !place.carried
-            && place.grounds.evidence(known, &node.stat).is_unchanged()
+            && place.grounds.is_unchanged(known, &node.stat)
             && self.holds(place, known)?
         {
             self.counted(Action::Unchanged, path, node.stat.size, false);
@@ -419,7 +419,7 @@ impl<'a> Run<'a> {
     }
 
     fn looks_as_it_was(&self, place: &Place<'_>, known: &Entry, stat: &Stat) -> bool {
-        !place.carried && place.grounds.evidence(known, stat).is_unchanged()
+        !place.carried && place.grounds.is_unchanged(known, stat)
     }
 
     /// Whether a file that was just read has other bytes than `known` has of it, while nothing else has changed.
