@@ -21,6 +21,8 @@ fn library() -> (User, Vec<PathBuf>) {
     let paths: Vec<PathBuf> = (0..PHOTOS).map(|number| user.path(&format!("Pictures/2019/{number:02}.jpg"))).collect();
     for (number, path) in (0..).zip(&paths) {
         fs::write(path, photo(number, 48, 32)).expect("a photo");
+        // Each is of another second: what is written within one tick of the clock would have one date.
+        shift(path, -10_000 - i64::try_from(number).expect("few"));
     }
     user.done(&["create", "Pictures"]);
     (user, paths)
