@@ -34,11 +34,11 @@
 //! | `view` | a snapshot as a read-only tree | `normal`, `archive`, `format` |
 //! | `op` | what the commands do | all of these |
 //! | `mount` | an archive as a file system | `view` |
-//!
-//! The command line is another crate and sees only what is public here.
+//! | `cli` | flags, words, JSON, progress, hints and exit codes: one file for each command | `codec`, `format`, `source`, `target`, `store`, `archive`, `view`, `op`, `mount` |
 
 pub mod archive;
 pub mod chunk;
+pub mod cli;
 pub mod codec;
 mod direct;
 pub mod error;

@@ -1,7 +1,5 @@
 //! The command `snap`.
 
-mod cli;
-
 fn main() -> std::process::ExitCode {
-    cli::run("snap")
+    snapkeep::cli::run("snap")
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use snapkeep::op::AffectedFile;
+use crate::op::AffectedFile;
 
 use super::{names, words};
 
@@ -68,7 +68,7 @@ fn is_photo(path: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use snapkeep::id::SnapshotId;
+    use crate::id::SnapshotId;
 
     fn files(paths: &[&str]) -> Vec<AffectedFile> {
         let snapshots = [[1; 32], [2; 32]].map(SnapshotId::from_bytes);

@@ -4,11 +4,11 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::archive::{Archive, CACHE_TAG, Notice, Notify, Parameters};
+use crate::error::Kind;
+use crate::format::names;
+use crate::store::Local;
 use jiff::Timestamp;
-use snapkeep::archive::{Archive, CACHE_TAG, Notice, Notify, Parameters};
-use snapkeep::error::Kind;
-use snapkeep::format::names;
-use snapkeep::store::Local;
 
 use super::args::Global;
 use super::config::Config;

@@ -3,9 +3,9 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use crate::archive::Filter;
+use crate::error::words_of;
 use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
-use snapkeep::archive::Filter;
-use snapkeep::error::words_of;
 
 use super::exit::{self, Failure};
 use super::screen::Wishes;

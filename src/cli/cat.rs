@@ -2,9 +2,9 @@
 
 use std::ffi::OsString;
 
+use crate::error::Error;
+use crate::view::{Node, View};
 use jiff::Zoned;
-use snapkeep::error::Error;
-use snapkeep::view::{Node, View};
 
 use super::app::App;
 use super::args::Which;

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
+use crate::error::words_of;
 use serde::Deserialize;
-use snapkeep::error::words_of;
 use toml::Spanned;
 
 use super::exit::Failure;

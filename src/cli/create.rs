@@ -5,12 +5,12 @@ use std::fmt::Write as _;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use crate::archive::Packing;
+use crate::error::{Error, Kind, words_of};
+use crate::op::{self, Backup, BackupOptions};
+use crate::source::{PassedOver, RuleSpec};
 use jiff::Zoned;
 use serde::Serialize;
-use snapkeep::archive::Packing;
-use snapkeep::error::{Error, Kind, words_of};
-use snapkeep::op::{self, Backup, BackupOptions};
-use snapkeep::source::{PassedOver, RuleSpec};
 
 use super::app::App;
 use super::args::split_tags;
@@ -350,9 +350,9 @@ fn sentences(options: &BackupOptions, done: &Backup) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::format::Summary;
+    use crate::id::SnapshotId;
     use clap::Parser;
-    use snapkeep::format::Summary;
-    use snapkeep::id::SnapshotId;
 
     #[derive(clap::Parser)]
     struct Line {

@@ -3,10 +3,10 @@
 //! A date names a span of time, and what counts is its **end**: `2024-06` is the last moment of June 2024, so that the
 //! newest snapshot not later than it is the one that has the whole month. Local time, unless an offset is given.
 
+use crate::format::Time;
 use jiff::civil::{Date, DateTime, Time as Clock};
 use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp, ToSpan, Zoned};
-use snapkeep::format::Time;
 
 /// The end of a date, of a moment or of a span that lies back: `2024`, `2024-06`, `2024-06-01`, `2024-06-01 18:00`,
 /// `2024-06-01T18:00:30+02:00`, `today`, `yesterday`, `3 days ago`. None if it is nothing of this.

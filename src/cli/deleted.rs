@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, HashSet};
 use std::ffi::OsString;
 
+use crate::view::{Episode, Past, Span, Tally, above};
 use jiff::Zoned;
 use serde_json::json;
-use snapkeep::view::{Episode, Past, Span, Tally, above};
 
 use super::app::App;
 use super::args::Which;

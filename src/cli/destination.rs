@@ -7,9 +7,9 @@ use std::ffi::OsStr;
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
+use crate::format::Snapshot;
+use crate::view::{Node, View};
 use jiff::Zoned;
-use snapkeep::format::Snapshot;
-use snapkeep::view::{Node, View};
 
 use super::app::App;
 use super::exit::{Code, Failure};
@@ -68,7 +68,7 @@ pub fn in_place(app: &App, known: &Known, view: &View<'_>, node: &mut Node) -> R
             .hint("name one of them, as in {snap} restore --in-place latest:Pictures")
     })?;
     let origin = match below {
-        Some(below) => snapkeep::view::join(&source.path, below),
+        Some(below) => crate::view::join(&source.path, below),
         None => source.path.clone(),
     };
     let elsewhere = "name a folder with --target FOLDER instead";

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 
+use crate::archive::{Altered, Archive, Comparison, Filter, Place, Selector};
+use crate::error::Kind;
+use crate::format::{Carried, Entry, EntryKind};
+use crate::op::{self, Diff};
+use crate::view::{Node, Sources, Tally, View, above, is_below, join, last_name};
 use jiff::Zoned;
 use serde_json::{Value, json};
-use snapkeep::archive::{Altered, Archive, Comparison, Filter, Place, Selector};
-use snapkeep::error::Kind;
-use snapkeep::format::{Carried, Entry, EntryKind};
-use snapkeep::op::{self, Diff};
-use snapkeep::view::{Node, Sources, Tally, View, above, is_below, join, last_name};
 
 use super::app::App;
 use super::args::Which;

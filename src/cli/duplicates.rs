@@ -1,7 +1,7 @@
 //! `duplicates`: what the source has more than once.
 
+use crate::op;
 use serde_json::json;
-use snapkeep::op;
 
 use super::app::App;
 use super::args::Which;

@@ -2,11 +2,11 @@
 
 use std::ffi::OsStr;
 
+use crate::archive::{Began, Ended};
+use crate::error::Kind;
+use crate::format::CaptureFacts;
+use crate::view::{Carried, Episode, Past, Spot, join};
 use serde::Serialize;
-use snapkeep::archive::{Began, Ended};
-use snapkeep::error::Kind;
-use snapkeep::format::CaptureFacts;
-use snapkeep::view::{Carried, Episode, Past, Spot, join};
 
 use super::exit::Failure;
 use super::json::{PhotoObject, text, unless_text};
@@ -91,7 +91,7 @@ impl EpisodeObject {
             path_hex: unless_text(&episode.path),
             r#type: if state.symlink { "symlink" } else { "file" },
             size: state.size,
-            mtime: dates::rfc3339_local(snapkeep::format::Time { secs: state.mtime, nanos: 0 }),
+            mtime: dates::rfc3339_local(crate::format::Time { secs: state.mtime, nanos: 0 }),
             hash: state.hash.to_hex(),
             happened,
             moved_from,

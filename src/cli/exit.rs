@@ -5,7 +5,7 @@
 
 use std::io::ErrorKind;
 
-use snapkeep::error::{Error, Kind};
+use crate::error::{Error, Kind};
 
 /// An exit code.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -3,13 +3,13 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 
+use crate::archive::Archive;
+use crate::format::CaptureFacts;
+use crate::id::FileHash;
+use crate::source::Patterns;
+use crate::view::{Episode, Past, Span, Spot};
 use clap::ValueEnum;
 use serde_json::json;
-use snapkeep::archive::Archive;
-use snapkeep::format::CaptureFacts;
-use snapkeep::id::FileHash;
-use snapkeep::source::Patterns;
-use snapkeep::view::{Episode, Past, Span, Spot};
 
 use super::app::App;
 use super::args::Which;

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use snapkeep::error::words_of;
+use crate::error::words_of;
 
 use super::exit::{Code, Failure};
 use super::screen::Screen;

@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
+use crate::op::{self, Verdict};
+use crate::view::Episode;
 use serde::Serialize;
 use serde_json::json;
-use snapkeep::op::{self, Verdict};
-use snapkeep::view::Episode;
 
 use super::app::App;
 use super::args::Which;

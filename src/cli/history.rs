@@ -2,10 +2,10 @@
 
 use std::ffi::OsString;
 
+use crate::format::Snapshot;
+use crate::id::SnapshotId;
+use crate::view::{AlbumChange, Episode, History, Past, Spot, Tally};
 use serde::Serialize;
-use snapkeep::format::Snapshot;
-use snapkeep::id::SnapshotId;
-use snapkeep::view::{AlbumChange, Episode, History, Past, Spot, Tally};
 
 use super::app::App;
 use super::args::Which;

@@ -2,9 +2,9 @@
 //!
 //! Paths are text here. One that is no UTF-8 has its bytes beside it, in hexadecimal.
 
+use crate::format::{CaptureFacts, Entry, EntryKind, Snapshot, Summary};
+use crate::id::SnapshotId;
 use serde::Serialize;
-use snapkeep::format::{CaptureFacts, Entry, EntryKind, Snapshot, Summary};
-use snapkeep::id::SnapshotId;
 
 use super::dates;
 
@@ -248,9 +248,9 @@ pub fn unless_text(bytes: &[u8]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::format::{Content, Meta, Source, Time};
+    use crate::id::{ChunkId, FileHash};
     use serde_json::{Value, json};
-    use snapkeep::format::{Content, Meta, Source, Time};
-    use snapkeep::id::{ChunkId, FileHash};
 
     fn value(object: impl Serialize) -> Value {
         serde_json::to_value(object).expect("it is JSON")

@@ -7,8 +7,8 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use snapkeep::archive::Archive;
-use snapkeep::format::Snapshot;
+use crate::archive::Archive;
+use crate::format::Snapshot;
 
 use super::app::App;
 use super::places::{self, bytes_of};
@@ -36,7 +36,7 @@ impl Known {
     pub fn add(&mut self, sources: &[PathBuf]) {
         let before = self.sources.len();
         // As a snapshot has them.
-        let whole = sources.iter().filter_map(|source| snapkeep::op::source_path(source).ok());
+        let whole = sources.iter().filter_map(|source| crate::op::source_path(source).ok());
         self.sources.extend(whole.map(|path| bytes_of(path.as_os_str()).into_owned()));
         let Some(file) = self.file.as_ref().filter(|_| self.sources.len() > before) else { return };
         let Some(folder) = file.parent() else { return };

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use snapkeep::format::Snapshot;
-use snapkeep::id::SnapshotId;
+use crate::format::Snapshot;
+use crate::id::SnapshotId;
 use unicode_width::UnicodeWidthStr;
 
 use super::app::App;

@@ -2,11 +2,11 @@
 
 use std::ffi::OsString;
 
+use crate::archive::{Archive, Filter, Selector};
+use crate::format::{CaptureFacts, Carried, Entry, EntryKind};
+use crate::view::{Node, Short, Sources, View, false_claim, join};
 use jiff::Zoned;
 use serde::Serialize;
-use snapkeep::archive::{Archive, Filter, Selector};
-use snapkeep::format::{CaptureFacts, Carried, Entry, EntryKind};
-use snapkeep::view::{Node, Short, Sources, View, false_claim, join};
 
 use super::app::App;
 use super::args::Which;

@@ -82,7 +82,7 @@ pub fn run(name: &'static str) -> ExitCode {
 fn quiet_about_caught_panics() {
     let usual = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
-        if !snapkeep::codec::panic_is_caught() {
+        if !crate::codec::panic_is_caught() {
             usual(panic);
         }
     }));

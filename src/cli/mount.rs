@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use snapkeep::error::words_of;
+use crate::error::words_of;
 
 use super::app::App;
 use super::args::Which;
@@ -88,14 +88,14 @@ mod linux {
     use std::sync::Arc;
     use std::sync::mpsc::channel;
 
-    use snapkeep::error::words_of;
-    use snapkeep::mount::{self, Access, Refused, Tell, Trouble};
-    use snapkeep::view::Window;
+    use crate::error::words_of;
+    use crate::mount::{self, Access, Refused, Tell, Trouble};
+    use crate::view::Window;
 
-    use super::super::app::App;
-    use super::super::exit::{Code, Failure};
-    use super::super::{dates, names, stop, words};
     use super::{Arguments, shell_word, usable};
+    use crate::cli::app::App;
+    use crate::cli::exit::{Code, Failure};
+    use crate::cli::{dates, names, stop, words};
 
     /// What is waited for while it is shown.
     enum News {

@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use crate::op::{Action, Event, Observer};
+use crate::source::Unseen;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use serde_json::json;
-use snapkeep::op::{Action, Event, Observer};
-use snapkeep::source::Unseen;
 use unicode_width::UnicodeWidthStr;
 
 use super::places::bytes_of;

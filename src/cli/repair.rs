@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 
+use crate::op::{self, Remedy, Repair, RepairOptions};
 use serde_json::json;
-use snapkeep::op::{self, Remedy, Repair, RepairOptions};
 
 use super::app::App;
 use super::exit::{Code, Failure};

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use crate::op::{self, Decayed, Reread, RereadOptions};
 use serde_json::json;
-use snapkeep::op::{self, Decayed, Reread, RereadOptions};
 
 use super::app::App;
 use super::exit::{Code, Failure};

@@ -4,13 +4,13 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::error::{Error, Kind, words_of};
+use crate::op::{self, NoRoom, Overwrite, Restore, RestoreOptions, Selection};
+use crate::source::Patterns;
+use crate::target::Notes;
+use crate::view::{Node, View, is_below, join};
 use clap::ValueEnum;
 use serde_json::json;
-use snapkeep::error::{Error, Kind, words_of};
-use snapkeep::op::{self, NoRoom, Overwrite, Restore, RestoreOptions, Selection};
-use snapkeep::source::Patterns;
-use snapkeep::target::Notes;
-use snapkeep::view::{Node, View, is_below, join};
 
 use super::app::App;
 use super::args::Which;

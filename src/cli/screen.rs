@@ -9,9 +9,9 @@ use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use crate::error::without_numbers;
 use indicatif::ProgressBar;
 use serde::Serialize;
-use snapkeep::error::without_numbers;
 
 use super::exit::{Code, Failure};
 use super::{names, places};

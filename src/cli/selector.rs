@@ -11,12 +11,12 @@
 
 use std::ffi::OsStr;
 
+use crate::archive::{Archive, Filter, Selector};
+use crate::error::{Error, Kind};
+use crate::format::Snapshot;
+use crate::id::SnapshotId;
+use crate::view::{Located, Node, Sources, View};
 use jiff::Zoned;
-use snapkeep::archive::{Archive, Filter, Selector};
-use snapkeep::error::{Error, Kind};
-use snapkeep::format::Snapshot;
-use snapkeep::id::SnapshotId;
-use snapkeep::view::{Located, Node, Sources, View};
 
 use super::app::App;
 use super::exit::{Code, Failure};
@@ -168,9 +168,9 @@ fn snapshot(text: &str, now: &Zoned) -> Option<Selector> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use snapkeep::archive::Parameters;
-    use snapkeep::id::ChunkId;
-    use snapkeep::store::Memory;
+    use crate::archive::Parameters;
+    use crate::id::ChunkId;
+    use crate::store::Memory;
 
     fn now() -> Zoned {
         "2024-06-15T12:30:45[UTC]".parse().expect("a time")
@@ -274,7 +274,7 @@ mod tests {
         archive.commit(&snapshot).expect("committed");
         let laptop = Filter { host: Some("laptop".to_owned()), ..Filter::default() };
         for (filter, second) in [(&everything, 1_600_000_000), (&laptop, 1_600_086_400)] {
-            let oldest = dates::minute(snapkeep::format::Time { secs: second, nanos: 0 });
+            let oldest = dates::minute(crate::format::Time { secs: second, nanos: 0 });
             let said = find(filter);
             assert!(said.contains("the oldest is ") && said.ends_with(&format!(" of {oldest}")), "{said}");
         }

@@ -2,14 +2,14 @@
 
 use std::path::PathBuf;
 
+use crate::archive::{Archive, Filter};
+use crate::error::words_of;
+use crate::format::{EntryKind, Time};
+use crate::op::{self, Speaker};
+use crate::view::{SourceLine, Sources, View};
 use clap::Subcommand;
 use jiff::Zoned;
 use serde_json::json;
-use snapkeep::archive::{Archive, Filter};
-use snapkeep::error::words_of;
-use snapkeep::format::{EntryKind, Time};
-use snapkeep::op::{self, Speaker};
-use snapkeep::view::{SourceLine, Sources, View};
 
 use super::app::App;
 use super::exit::{Code, Failure};
@@ -110,7 +110,7 @@ fn path(app: &App, path: &std::path::Path) -> Result<Vec<u8>, Failure> {
     let path = app.expand(path);
     let leads_up = path.components().any(|part| part == std::path::Component::ParentDir);
     // A folder that is gone is named as it was.
-    let whole = match snapkeep::op::source_path(&path) {
+    let whole = match crate::op::source_path(&path) {
         Err(_) if leads_up => std::path::absolute(&path).map_err(|error| {
             Failure::usage(format!("finding the path {}: {}", names::path(&path), words_of(&error)))
         })?,
@@ -131,7 +131,7 @@ fn speaker(app: &App) -> Speaker {
     }
 }
 
-fn explain(error: snapkeep::error::Error) -> Failure {
+fn explain(error: crate::error::Error) -> Failure {
     Failure::from(error).hint("{snap} source list shows every source; --host NAME names another machine")
 }
 

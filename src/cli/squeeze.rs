@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use crate::op::{self, Squeeze, SqueezeOptions};
 use serde_json::json;
-use snapkeep::op::{self, Squeeze, SqueezeOptions};
 
 use super::app::App;
 use super::exit::{Code, Failure};

@@ -1,9 +1,9 @@
 //! `status`: what is in the archive, and what it takes.
 
+use crate::archive::DamageNote;
+use crate::format::Time;
+use crate::op::{self, Litter, Status};
 use serde_json::json;
-use snapkeep::archive::DamageNote;
-use snapkeep::format::Time;
-use snapkeep::op::{self, Litter, Status};
 
 use super::app::App;
 use super::exit::{Code, Failure};

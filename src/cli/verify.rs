@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use crate::id::SnapshotId;
+use crate::op::{self, AffectedFile, Share, Verify, VerifyOptions};
+use crate::view::FalseClaim;
 use serde_json::json;
-use snapkeep::id::SnapshotId;
-use snapkeep::op::{self, AffectedFile, Share, Verify, VerifyOptions};
-use snapkeep::view::FalseClaim;
 
 use super::app::App;
 use super::exit::{Code, Failure};

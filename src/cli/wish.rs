@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
 
+use crate::archive::{Archive, Filter};
+use crate::format::{Snapshot, Time};
+use crate::id::SnapshotId;
+use crate::view::{Past, Span, Spot};
 use jiff::Zoned;
-use snapkeep::archive::{Archive, Filter};
-use snapkeep::format::{Snapshot, Time};
-use snapkeep::id::SnapshotId;
-use snapkeep::view::{Past, Span, Spot};
 
 use super::app::App;
 use super::exit::{Code, Failure};

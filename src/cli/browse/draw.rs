@@ -8,10 +8,10 @@ use ratatui::text::Line;
 use ratatui::widgets::Paragraph;
 use unicode_width::UnicodeWidthStr;
 
-use super::super::{dates, names, words};
 use super::shelf::{Row, Sort, Version};
 use super::state::{List, State};
 use super::wrap::{fit, wrap};
+use crate::cli::{dates, names, words};
 
 /// How far the further lines of a long text stand in.
 const INDENT: usize = 6;
@@ -217,10 +217,10 @@ fn of_version(version: &Version) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use snapkeep::format::Time;
-    use snapkeep::id::SnapshotId;
+    use crate::format::Time;
+    use crate::id::SnapshotId;
 
-    use super::super::shelf::Thing;
+    use crate::cli::browse::shelf::Thing;
 
     fn row(name: &[u8]) -> Row {
         let thing = Thing { snapshot: SnapshotId::from_bytes([1; 32]), path: name.to_vec() };

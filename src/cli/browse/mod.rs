@@ -13,6 +13,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use crate::error::{Kind, Result, words_of};
+use crate::id::SnapshotId;
+use crate::op::{self, Event, Observer, Overwrite, Restore, RestoreOptions, Selection};
+use crate::view::{above, is_below};
 use jiff::Zoned;
 use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
@@ -20,10 +24,6 @@ use ratatui::crossterm::cursor::Show;
 use ratatui::crossterm::event::{self, Event as Input, KeyCode, KeyEventKind, KeyModifiers};
 use ratatui::crossterm::execute;
 use ratatui::crossterm::terminal::{EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode};
-use snapkeep::error::{Kind, Result, words_of};
-use snapkeep::id::SnapshotId;
-use snapkeep::op::{self, Event, Observer, Overwrite, Restore, RestoreOptions, Selection};
-use snapkeep::view::{above, is_below};
 
 use super::app::App;
 use super::args::Which;
@@ -81,7 +81,7 @@ impl Screen {
         let usual: Arc<dyn Fn(&std::panic::PanicHookInfo<'_>) + Send + Sync> = Arc::from(std::panic::take_hook());
         std::panic::set_hook(Box::new(move |panic| {
             // What a fault has to say is to be read.
-            if !snapkeep::codec::panic_is_caught() {
+            if !crate::codec::panic_is_caught() {
                 give_back();
             }
             usual(panic);
@@ -241,7 +241,7 @@ fn proposal() -> String {
 
 /// A part of a restore: what, from which view, into which folder.
 struct Job<'a> {
-    view: snapkeep::view::View<'a>,
+    view: crate::view::View<'a>,
     path: Vec<u8>,
     target: PathBuf,
 }

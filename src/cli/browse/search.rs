@@ -1,14 +1,14 @@
 //! Searching: by a part of a name, and by a date. Everything that fits is found at once, and then gone through.
 
+use crate::format::Time;
+use crate::id::SnapshotId;
+use crate::view::above;
 use jiff::Zoned;
 use ratatui::crossterm::event::KeyCode;
-use snapkeep::format::Time;
-use snapkeep::id::SnapshotId;
-use snapkeep::view::above;
 
-use super::super::{dates, names, words};
 use super::shelf::{Moment, Row, Shelf, Sort, Stop};
 use super::state::{Act, State};
+use crate::cli::{dates, names, words};
 
 /// So many finds are kept; more nobody goes through.
 pub const MOST: usize = 10_000;

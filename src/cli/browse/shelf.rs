@@ -4,14 +4,14 @@
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
 
-use snapkeep::archive::{Archive, Began, Ended, Filter};
-use snapkeep::error::{Error, Kind, Result};
-use snapkeep::format::{Entry, EntryKind, Snapshot, Time};
-use snapkeep::id::{FileHash, SnapshotId};
-use snapkeep::view::{Episode, History, Past, Span, View, above, depth, join};
+use crate::archive::{Archive, Began, Ended, Filter};
+use crate::error::{Error, Kind, Result};
+use crate::format::{Entry, EntryKind, Snapshot, Time};
+use crate::id::{FileHash, SnapshotId};
+use crate::view::{Episode, History, Past, Span, View, above, depth, join};
 
-use super::super::{dates, names, words};
 use super::search::MOST;
+use crate::cli::{dates, names, words};
 
 /// What can be restored: a path in a snapshot.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]

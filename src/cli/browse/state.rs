@@ -3,14 +3,14 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
+use crate::error::Result;
+use crate::id::SnapshotId;
+use crate::view::above;
 use ratatui::crossterm::event::KeyCode;
-use snapkeep::error::Result;
-use snapkeep::id::SnapshotId;
-use snapkeep::view::above;
 
-use super::super::{dates, names, words};
 use super::search::Found;
 use super::shelf::{Row, Shelf, Sort, Thing, Version};
+use crate::cli::{dates, names, words};
 
 /// Lines with a cursor.
 #[derive(Debug, Default)]

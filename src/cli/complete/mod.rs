@@ -10,11 +10,11 @@ mod scripts;
 use std::ffi::OsString;
 use std::sync::Arc;
 
+use crate::archive::{Archive, Filter, Selector};
+use crate::format::EntryKind;
+use crate::view::{Sources, View};
 use clap::{ArgAction, Command};
 use jiff::Zoned;
-use snapkeep::archive::{Archive, Filter, Selector};
-use snapkeep::format::EntryKind;
-use snapkeep::view::{Sources, View};
 
 use super::app::App;
 use super::exit::Failure;

@@ -65,8 +65,8 @@ pub fn script(shell: Shell, script: &str, name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::args::grammar;
     use super::*;
+    use crate::cli::args::grammar;
 
     #[test]
     fn both_names_of_the_program_complete_themselves() {

@@ -13,15 +13,15 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 
+use crate::archive::{Budget, weight, weights};
+use crate::error::{Error, Kind};
+use crate::format::{Carried, Entry, EntryKind};
+use crate::op::{Event, Observer};
+use crate::view::{Node, View, above, false_claim, join};
 use clap::ValueEnum;
 use flate2::Crc;
 use jiff::Zoned;
 use serde_json::json;
-use snapkeep::archive::{Budget, weight, weights};
-use snapkeep::error::{Error, Kind};
-use snapkeep::format::{Carried, Entry, EntryKind};
-use snapkeep::op::{Event, Observer};
-use snapkeep::view::{Node, View, above, false_claim, join};
 
 use super::app::App;
 use super::args::Which;

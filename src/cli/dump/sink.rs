@@ -5,11 +5,11 @@ use std::io::{BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use snapkeep::store::{Fs, Os};
+use crate::store::{Fs, Os};
 
-use super::super::app::App;
-use super::super::exit::{Code, Failure};
-use super::super::screen::Screen;
+use crate::cli::app::App;
+use crate::cli::exit::{Code, Failure};
+use crate::cli::screen::Screen;
 
 /// Takes bytes.
 pub struct Sink {

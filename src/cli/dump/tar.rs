@@ -4,11 +4,11 @@
 
 use std::fmt::Write as _;
 
-use snapkeep::format::{Entry, EntryKind, Time};
+use crate::format::{Entry, EntryKind, Time};
 
-use super::super::exit::Failure;
 use super::Pack;
 use super::sink::Sink;
+use crate::cli::exit::Failure;
 
 const BLOCK: usize = 512;
 /// The largest numbers that octal digits of a header hold.

@@ -1,12 +1,12 @@
 //! A zip: files as they are, each with its length and sum known beforehand, so that it can be read from a pipe as well.
 //! Photos do not become smaller by compressing. What is too large for the old fields is in zip64's.
 
-use snapkeep::format::{Entry, EntryKind, Meta};
+use crate::format::{Entry, EntryKind, Meta};
 
-use super::super::dates;
-use super::super::exit::Failure;
 use super::Pack;
 use super::sink::Sink;
+use crate::cli::dates;
+use crate::cli::exit::Failure;
 
 /// A field with this says that the number stands in an extra field.
 const LARGE: u32 = u32::MAX;

@@ -2,12 +2,12 @@
 
 use std::cell::RefCell;
 
-use snapkeep::error::{Error, Kind};
-use snapkeep::format::Time;
-use snapkeep::id::FileHash;
+use crate::error::{Error, Kind};
+use crate::format::Time;
+use crate::id::FileHash;
 
-use super::super::shelf::{Moment, Stop};
 use super::*;
+use crate::cli::browse::shelf::{Moment, Stop};
 
 /// A source `src` with a folder `src/2019`, from which `b.jpg` is gone since the second snapshot.
 struct Fake {
