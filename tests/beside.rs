@@ -2,10 +2,8 @@
 //!
 //! A few seconds in the short form; with `SNAPKEEP_PROVE=long`, minutes.
 
-#[path = "common/picture.rs"]
-mod picture;
-#[path = "common/user.rs"]
-mod user;
+use crate::common::picture;
+use crate::common::user;
 
 use std::fs;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -1,8 +1,7 @@
 //! The browser in a real terminal, driven by keys and read from the screen.
 
-mod common;
-#[path = "common/terminal.rs"]
-mod terminal;
+use crate::common;
+use crate::common::terminal;
 
 use std::fs;
 use std::path::Path;

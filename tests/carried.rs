@@ -1,8 +1,7 @@
 //! What could not be read, and what a rule leaves out now, is neither deleted nor forgotten: the newest snapshot has it as
 //! it last was, and every answer tells it from what is gone.
 
-#[path = "common/user.rs"]
-mod user;
+use crate::common::user;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

@@ -3,7 +3,7 @@
 //!
 //! The changes are made at exact moments: after the walk, and after each piece of a long file that was read.
 
-mod common;
+use crate::common;
 
 use std::fs;
 use std::io::Write;

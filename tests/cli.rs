@@ -1,7 +1,6 @@
 //! The command line as a user meets it: sessions with their words, exit codes, JSON and pipes.
 
-#[path = "common/user.rs"]
-mod user;
+use crate::common::user;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};

@@ -1,7 +1,7 @@
 //! Damage × command: whatever becomes of any one object, nothing panics, what is said names it, what is not hit comes back,
 //! and the next run is not stopped by it nor records anything that depends on damage which it has met.
 
-mod common;
+use crate::common;
 
 use std::fs;
 use std::path::PathBuf;

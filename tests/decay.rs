@@ -1,8 +1,7 @@
 //! Files whose bytes change while nothing else does: a drive that loses bits. A backup that goes by times never reads
 //! them, and one that reads them must not take them for an edit.
 
-#[path = "common/user.rs"]
-mod user;
+use crate::common::user;
 
 use std::fs;
 use std::path::{Path, PathBuf};

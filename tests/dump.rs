@@ -1,6 +1,6 @@
 //! A folder of a snapshot as a tar or zip, unpacked by other programs than ours and compared with the source.
 
-mod common;
+use crate::common;
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -1,10 +1,10 @@
 //! Archives of every version that was ever released, as they were written then: opened, verified and restored by this
 //! program, and by a reader that shares no code with it and was written from `format-spec.md` alone.
 //!
-//! `SNAPKEEP_MAKE_GOLDEN=1 cargo test --test golden` makes the archive of the present version anew; see
+//! `SNAPKEEP_MAKE_GOLDEN=1 cargo test --test suite golden::` makes the archive of the present version anew; see
 //! `tests/golden/README.md` for when that is allowed.
 
-mod common;
+use crate::common;
 
 use std::collections::BTreeMap;
 use std::fs;

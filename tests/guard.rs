@@ -1,9 +1,7 @@
 //! The guard: what is refused, what only looks like loss, and what the refusal says.
 
-#[path = "common/picture.rs"]
-mod picture;
-#[path = "common/user.rs"]
-mod user;
+use crate::common::picture;
+use crate::common::user;
 
 use std::fs;
 use std::path::{Path, PathBuf};

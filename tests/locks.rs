@@ -1,8 +1,7 @@
 //! Who keeps whom out, and what happens where nobody can tell: a lock is held or it is not.
 
-mod common;
-#[path = "common/hooked.rs"]
-mod hooked;
+use crate::common;
+use crate::common::hooked;
 
 use std::fs;
 use std::io;

@@ -1,7 +1,7 @@
 //! Marks: what is said afterwards of a source that moved or is gone. A folder that moved goes on where it was, and what was
 //! said is as safe as a snapshot.
 
-mod common;
+use crate::common;
 
 use std::fs;
 use std::path::Path;

@@ -1,6 +1,6 @@
 //! Objects that are gone or do not belong here: what stays can tell them, is told of, and is repaired.
 
-mod common;
+use crate::common;
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -1,11 +1,8 @@
 //! Random sequences of everything that people do, against plain copies of every snapshot. For longer: `SNAPKEEP_MODEL_SECONDS=600
-//! cargo test --test model -- --nocapture`; a seed that failed is run again with `SNAPKEEP_MODEL_SEED=…`.
+//! cargo test --test suite model:: -- --nocapture`; a seed that failed is run again with `SNAPKEEP_MODEL_SEED=…`.
 
-mod common;
-#[path = "common/model.rs"]
-mod model;
-#[path = "common/picture.rs"]
-mod picture;
+use crate::common;
+use crate::common::model;
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::{Duration, Instant};

@@ -1,7 +1,7 @@
 //! The archive as a folder: what other programs see in a real mount.
 #![cfg(target_os = "linux")]
 
-mod common;
+use crate::common;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

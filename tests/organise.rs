@@ -1,10 +1,8 @@
 //! A session of somebody who organises a library: backs it up before, renames, moves, tags and deletes, loses an album,
 //! asks what happened, gets exactly the lost album back without naming a snapshot, and proves that doubles may go.
 
-#[path = "common/picture.rs"]
-mod picture;
-#[path = "common/user.rs"]
-mod user;
+use crate::common::picture;
+use crate::common::user;
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -1,9 +1,8 @@
 //! The past against brute force: random changes to a library, a snapshot after each, and every answer compared with
 //! plain lists of what was there.
 
-mod common;
-#[path = "common/picture.rs"]
-mod picture;
+use crate::common;
+use crate::common::picture;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -1,7 +1,6 @@
 //! What is told of the present is so: each source's present is its own newest snapshot, whichever was backed up last.
 
-#[path = "common/user.rs"]
-mod user;
+use crate::common::user;
 
 use std::fs;
 use std::os::unix::ffi::OsStrExt;

@@ -1,7 +1,7 @@
 //! What is lost or interrupted, and what serves instead: the index, segments, directories of packs, a copy of the header,
 //! a run that was stopped, a machine that died.
 
-mod common;
+use crate::common;
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -1,8 +1,7 @@
 //! What every command makes of every damage of every sort of object, and that a repair may be cut off anywhere.
 
-mod common;
-#[path = "common/watched.rs"]
-mod watched;
+use crate::common;
+use crate::common::watched;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

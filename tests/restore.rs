@@ -1,9 +1,8 @@
 //! Restoring onto what people have: file systems that lack or change things, runs that were stopped, archives that are
 //! damaged or of somebody else.
 
-mod common;
-#[path = "common/user.rs"]
-mod user;
+use crate::common;
+use crate::common::user;
 
 use std::collections::BTreeSet;
 use std::fs;

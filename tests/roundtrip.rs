@@ -1,6 +1,6 @@
 //! What is backed up comes back: bytes, names, links, holes, modes, times and attributes, compared by other tools than ours.
 
-mod common;
+use crate::common;
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -1,9 +1,8 @@
 //! A drive that cannot read some of its sectors any more is not a drive that is gone: what lies on such a sector is mended
 //! or named, and everything else goes on. Only when nothing answers does everything end.
 
-mod common;
-#[path = "common/hooked.rs"]
-mod hooked;
+use crate::common;
+use crate::common::hooked;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -1,10 +1,8 @@
 //! What is backed up when several things are named, and what of this program never is.
 
-mod common;
-#[path = "common/user.rs"]
-mod user;
-#[path = "common/watched.rs"]
-mod watched;
+use crate::common;
+use crate::common::user;
+use crate::common::watched;
 
 use std::fs;
 use std::os::unix::fs::symlink;

@@ -1,10 +1,8 @@
 //! Squeezing: photos take fewer bytes, and nothing else changes, whatever happens meanwhile.
 
-mod common;
-#[path = "common/picture.rs"]
-mod picture;
-#[path = "common/watched.rs"]
-mod watched;
+use crate::common;
+use crate::common::picture;
+use crate::common::watched;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

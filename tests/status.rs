@@ -1,9 +1,7 @@
 //! What `status` says agrees with what was found and with what lies on the drive.
 
-#[path = "common/picture.rs"]
-mod picture;
-#[path = "common/user.rs"]
-mod user;
+use crate::common::picture;
+use crate::common::user;
 
 use std::fs;
 use std::path::Path;

@@ -1,8 +1,7 @@
 //! What a tag costs: a rating and a caption written into a photo add the tag to the archive, and not the photo.
 
-mod common;
-#[path = "common/picture.rs"]
-mod picture;
+use crate::common;
+use crate::common::picture;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,8 +1,7 @@
 //! What commands do on a terminal and not in a pipe.
 
-mod common;
-#[path = "common/terminal.rs"]
-mod terminal;
+use crate::common;
+use crate::common::terminal;
 
 use std::fs;
 use std::process::{Command, Stdio};

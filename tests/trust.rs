@@ -1,8 +1,7 @@
 //! What counts for whom: nothing that a copy of the archive, a segment or a directory says, and be it whole, costs a photo.
 
-mod common;
-#[path = "common/hooked.rs"]
-mod hooked;
+use crate::common;
+use crate::common::hooked;
 
 use std::fs;
 use std::path::{Path, PathBuf};

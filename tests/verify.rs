@@ -1,7 +1,7 @@
 //! Verifying finds every flipped bit of every object, names the object, and says exactly which files of which snapshots it
 //! costs. The archive lies in memory, so that thousands of damages take seconds.
 
-mod common;
+use crate::common;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -1,9 +1,8 @@
 //! What is durable when: every file call that a backup makes on the archive, in its order; and what is there after any
 //! one of them has failed.
 
-mod common;
-#[path = "common/watched.rs"]
-mod watched;
+use crate::common;
+use crate::common::watched;
 
 use std::collections::HashMap;
 use std::fs;

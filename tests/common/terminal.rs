@@ -1,5 +1,4 @@
 //! A real terminal, driven by keys and read from its screen.
-#![allow(dead_code)] // each test takes what it needs
 
 use std::process::Command;
 use std::time::{Duration, Instant};

@@ -1,5 +1,4 @@
 //! A user of the command line, with a home of their own.
-#![allow(dead_code)] // each test takes what it needs
 
 use std::fs;
 use std::path::{Path, PathBuf};

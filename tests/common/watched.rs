@@ -1,5 +1,4 @@
 //! The file calls of a local store, recorded, and failed where a test wants it.
-#![allow(dead_code)] // each test takes what it needs
 
 use std::io;
 use std::path::{Path, PathBuf};

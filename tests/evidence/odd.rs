@@ -13,7 +13,7 @@ use fuser::{
 };
 use tempfile::TempDir;
 
-use crate::life::{Disk, Files};
+use super::life::{Disk, Files};
 
 /// Which number a file shows.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

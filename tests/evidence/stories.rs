@@ -13,10 +13,10 @@ use snapkeep::format::EntryKind;
 use snapkeep::op::{Backup, Event, backup};
 use snapkeep::view::{Node, View};
 
+use super::drives::Drive;
 use crate::common::{
     Heard, Random, SMALL, TestArchive, contents, contents_of, has_tool, is_root, now, options, run, touch,
 };
-use crate::drives::Drive;
 
 /// Backs up a folder and says how many bytes of it were read.
 fn backed_up(archive: &TestArchive, source: &Path, reread: bool) -> (Backup, u64) {

@@ -5,7 +5,7 @@ use snapkeep::chunk::Chunk;
 use snapkeep::format::{Child, ChunkRef, Content, Entry, EntryKind, Hint, List, Meta, Time, Tree};
 use snapkeep::id::{ChunkId, ChunkKind, FileHash};
 
-use crate::attack::{dir, dir_of, file, link, meta, page};
+use super::attack::{dir, dir_of, file, link, meta, page};
 
 /// Forty directories, each of which names the next so many times: their files as `files` counts them at each level.
 pub fn levels(writer: &Writer<'_>, last: Vec<Entry>, fan: u64, files: impl Fn(u32) -> u64) -> Vec<Entry> {

@@ -6,7 +6,7 @@ use std::os::unix::fs::{MetadataExt, symlink};
 use snapkeep::archive::store_entries;
 use snapkeep::format::{Entry, Meta, Time};
 
-use crate::attack::{Attack, dir, dir_of, file, link, meta};
+use super::attack::{Attack, dir, dir_of, file, link, meta};
 
 #[test]
 fn nothing_is_written_below_or_through_a_link() {

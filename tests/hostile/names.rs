@@ -1,6 +1,6 @@
 //! Names of entries.
 
-use crate::attack::{Attack, dir_of, file};
+use super::attack::{Attack, dir_of, file};
 
 #[test]
 fn names_that_lead_out_of_the_target_are_refused_and_their_neighbours_are_restored() {

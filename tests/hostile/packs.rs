@@ -10,7 +10,7 @@ use snapkeep::format::{
 use snapkeep::id::{ChunkId, ChunkKind, FileHash, PackId};
 use snapkeep::store::{Local, Store};
 
-use crate::attack::{Attack, Done, dir_of, file, meta};
+use super::attack::{Attack, Done, dir_of, file, meta};
 
 /// A pack of frames that somebody made by hand.
 struct Forged {

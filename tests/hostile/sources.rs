@@ -13,7 +13,7 @@ use snapkeep::format::{
 use snapkeep::id::{ChunkId, ChunkKind, PackId};
 use snapkeep::store::{Leftovers, Local, Store};
 
-use crate::attack::{Attack, file};
+use super::attack::{Attack, file};
 use crate::common::contents;
 
 /// A box of an ISO file that says it has so many bytes.
@@ -225,7 +225,7 @@ fn a_repair_takes_no_wrong_byte_from_another_archive() {
     );
     // With the right bytes there, in whatever pack, it is mended; bombs beside them do no harm.
     let third = Attack::of(|writer| vec![file(writer, "other", b"another"), file(writer, "x", b"the true photo")]);
-    third.snapshot(|writer| store_entries(writer, crate::bombs::levels(writer, Vec::new(), 2, |_| 0)).unwrap());
+    third.snapshot(|writer| store_entries(writer, super::bombs::levels(writer, Vec::new(), 2, |_| 0)).unwrap());
     let done = attack.attempt(&["repair", "--from", third.path("archive").to_str().unwrap()]);
     assert_eq!(done.code, 0, "{done:?}");
     assert_eq!(attack.attempt(&["restore", "latest", "-t", "into"]).code, 0);

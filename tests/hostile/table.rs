@@ -16,8 +16,8 @@ use snapkeep::format::{Entry, Segment, SegmentPack, Source, Time, names};
 use snapkeep::id::{PackId, SegmentId};
 use snapkeep::store::{Local, Store};
 
-use crate::attack::{Attack, Done, MOST_MEMORY, dir_of, file, memory};
-use crate::bombs;
+use super::attack::{Attack, Done, MOST_MEMORY, dir_of, file, memory};
+use super::bombs;
 
 /// Exit codes that are documented and that may come of a hostile archive.
 const CODES: [i32; 6] = [0, 1, 3, 13, 14, 15];

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use snapkeep::archive::store_entries;
 
-use crate::attack::{Attack, dir_of, file, link};
+use super::attack::{Attack, dir_of, file, link};
 use crate::common::has_tool;
 
 /// Colours, a title, a line of its own, a line over the last one, text from right to left, and a lone byte.

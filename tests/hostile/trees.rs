@@ -5,7 +5,7 @@ use snapkeep::chunk::Chunk;
 use snapkeep::format::{Content, Entry, EntryKind, Hint, Tree};
 use snapkeep::id::{ChunkId, ChunkKind, FileHash};
 
-use crate::attack::{Attack, dir, dir_of, file, meta, page};
+use super::attack::{Attack, dir, dir_of, file, meta, page};
 
 /// Restores with one bad directory beside a good one: nothing of the bad one, and at least by itself the good one.
 fn refused(about: &str, bad: impl FnOnce(&Writer<'_>) -> Vec<Entry>) {

@@ -8,7 +8,7 @@ use snapkeep::chunk::Chunk;
 use snapkeep::format::{ChunkRef, Content, Entry, EntryKind, Hint};
 use snapkeep::id::{ChunkId, ChunkKind, FileHash};
 
-use crate::attack::{Attack, dir, file, meta};
+use super::attack::{Attack, dir, file, meta};
 
 /// A file that claims to be these bytes.
 fn claims(name: &str, bytes: &[u8], chunks: Vec<ChunkRef>) -> Entry {

@@ -16,9 +16,9 @@ use snapkeep::op::{AffectedFile, Repair, RepairOptions, repair};
 use snapkeep::store::Local;
 use snapkeep::view::{Node, View};
 
+use super::picture;
+use super::rig::{Tally, Verdict, form, hold};
 use crate::common::{Heard, Known, Random, TestArchive, contents, quick, restore_at};
-use crate::picture;
-use crate::rig::{Tally, Verdict, form, hold};
 
 /// An archive that is damaged and mended over and over, as it was.
 struct Bench {

@@ -10,10 +10,10 @@ use std::thread;
 
 use tempfile::TempDir;
 
+use super::drive::{self, Drive, Format, Memory, used_and_free};
+use super::rig::{Rig, Tally, Verdict, first, form, hold, second};
+use super::strace::{self, Fate, Threads};
 use crate::common::{self, quick, run};
-use crate::drive::{self, Drive, Format, Memory, used_and_free};
-use crate::rig::{Rig, Tally, Verdict, first, form, hold, second};
-use crate::strace::{self, Fate, Threads};
 
 /// By how much the room grows.
 const STEP: u64 = 4096;

@@ -12,9 +12,9 @@ use std::time::Duration;
 
 use snapkeep::target::is_temp_name;
 
+use super::rig::{Kept, Rig, Tally, Verdict, differences, first, form, hold, photos, saved, second};
+use super::strace::{self, Fate, Site, Threads};
 use crate::common::{Random, flip, quick};
-use crate::rig::{Kept, Rig, Tally, Verdict, differences, first, form, hold, photos, saved, second};
-use crate::strace::{self, Fate, Site, Threads};
 
 /// A command on an archive, and what must hold after it was killed.
 struct Scene {

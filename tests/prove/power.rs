@@ -5,9 +5,9 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use super::drive::{self, Drive, Format, Log};
+use super::rig::{Kept, Rig, Said, Tally, Verdict, form, hold, photos, saved};
 use crate::common::{Random, plain_copy, quick};
-use crate::drive::{self, Drive, Format, Log};
-use crate::rig::{Kept, Rig, Said, Tally, Verdict, form, hold, photos, saved};
 
 /// A drive is used for so many cuts.
 const CUTS: usize = 20;

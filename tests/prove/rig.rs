@@ -12,8 +12,8 @@ use snapkeep::format::Chunker;
 use snapkeep::store::Local;
 use tempfile::TempDir;
 
+use super::picture;
 use crate::common::{self, Random, run};
-use crate::picture;
 
 /// Small packs, so that little data makes many of them.
 const PARAMETERS: Parameters =

@@ -11,8 +11,8 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::Command;
 
+use super::rig::{Rig, Said};
 use crate::common::has_tool;
-use crate::rig::{Rig, Said};
 
 /// Calls that change something or make it durable.
 const CALLS: &str =

@@ -6,9 +6,9 @@ use std::process::Child;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::drive::{self, Drive, Format, Log};
+use super::rig::{Rig, Said, Tally, Verdict, form, hold};
 use crate::common::{Random, jpeg, quick};
-use crate::drive::{self, Drive, Format, Log};
-use crate::rig::{Rig, Said, Tally, Verdict, form, hold};
 
 /// How long the program may take to notice. Beside other tests the machine is not its own.
 fn at_once() -> Duration {

@@ -36,9 +36,6 @@
 //! | sources, configuration, completions, another archive for a repair | [`sources`] |
 //! | terminal: escapes, line ends, bidirectional marks; JSON | [`terminal`]; src/cli/names.rs |
 
-#[path = "../common/mod.rs"]
-mod common;
-
 mod attack;
 mod bombs;
 mod limits;

@@ -9,11 +9,10 @@
 //! In `cargo test` it takes some seconds. The long form:
 //!
 //! ```text
-//! SNAPKEEP_PROVE=long cargo test --test evidence -- --nocapture --test-threads 1
+//! SNAPKEEP_PROVE=long cargo test --test suite evidence:: -- --nocapture --test-threads 1
 //! ```
 
-#[path = "../common/mod.rs"]
-mod common;
+use crate::common;
 mod drives;
 mod life;
 mod odd;

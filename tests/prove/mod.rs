@@ -4,21 +4,18 @@
 //! In `cargo test` each proof runs in a short form. The long form, whose figures the README shows, takes an hour or two:
 //!
 //! ```text
-//! SNAPKEEP_PROVE=long cargo test --release --test prove -- --nocapture --test-threads 1
-//! SNAPKEEP_PROVE=long cargo test --release --test prove -- --nocapture kill::     # one part of it
+//! SNAPKEEP_PROVE=long cargo test --release --test suite prove:: -- --nocapture --test-threads 1
+//! SNAPKEEP_PROVE=long cargo test --release --test suite prove::kill:: -- --nocapture     # one part of it
 //! ```
 //!
 //! Each proof prints a line `claim | method | count | losses`. What it finds wrong it names, with a folder in which
 //! everything is kept as it was found.
 
-#[path = "../common/mod.rs"]
-mod common;
 mod drive;
 mod flips;
 mod full;
 mod kill;
-#[path = "../common/picture.rs"]
-mod picture;
+use crate::common::picture;
 mod power;
 mod rig;
 mod strace;

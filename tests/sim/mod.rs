@@ -9,17 +9,15 @@
 //! table:
 //!
 //! ```text
-//! SNAPKEEP_SIM=long cargo test --release --test sim -- --nocapture
+//! SNAPKEEP_SIM=long cargo test --release --test suite sim:: -- --nocapture
 //! ```
 
-#[path = "../common/mod.rs"]
-mod common;
+use crate::common;
 mod disk;
 mod models;
 mod mutants;
 mod oracles;
-#[path = "../common/picture.rs"]
-mod picture;
+use crate::common::picture;
 mod scenes;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
