@@ -256,6 +256,10 @@ fn a_restore_that_was_stopped_is_finished_by_the_next() {
         assert_eq!(error.kind(), Kind::Interrupted);
         // Nothing is left as it was while it was being filled.
         assert_ne!(mode_and_time(&target.join("source/2019")).0, 0o700);
+        assert!(
+            leftovers(&target).iter().all(|path| path.starts_with(target.join("source/2020"))),
+            "only that is marked"
+        );
         let heard = Heard::default();
         let done = restored(&opened, &target, Overwrite::Never, &heard).unwrap();
         assert!(done.failed.is_empty() && done.left.is_empty(), "{:?} {:?}", done.failed, done.left);
@@ -264,6 +268,36 @@ fn a_restore_that_was_stopped_is_finished_by_the_next() {
         assert_eq!(common::differences(&whole, &target.join("source")), "", "after {files}");
         run(Command::new("rm").arg("-rf").arg(&target));
     }
+}
+
+/// What restores call what is not finished, anywhere below a folder.
+fn leftovers(below: &Path) -> Vec<PathBuf> {
+    let found = contents(below).into_keys().map(|path| below.join(common::os(&path)));
+    found.filter(|path| path.file_name().unwrap().to_string_lossy().starts_with(".snapkeep-restore-")).collect()
+}
+
+/// An empty file with a strange name stayed beside the photos of a target that had become full.
+#[test]
+fn on_a_full_target_nothing_is_left_but_what_is_whole() {
+    if !is_root("a full target") {
+        return;
+    }
+    let archive = TestArchive::new(&SMALL);
+    for folder in ["2019", "2020", "2021"] {
+        fs::create_dir(archive.source().join(folder)).unwrap();
+        for photo in 0..4 {
+            fs::write(archive.source().join(folder).join(format!("{photo}.raw")), format!("{folder} {photo}")).unwrap();
+        }
+    }
+    archive.backup();
+    // It has room for folders, and for some of the files.
+    let target = mounted(&archive, "small", "mount", &["-t", "tmpfs", "-o", "size=8m,nr_inodes=14", "tmpfs"]);
+    let done = restored(&archive.open(), &target.0, Overwrite::Never, &Heard::default());
+    let (left, whole) = (leftovers(&target.0), contents(&target.0));
+    assert_eq!(done.unwrap_err().kind(), Kind::Target);
+    assert_eq!(left, Vec::<PathBuf>::new());
+    let files: Vec<_> = whole.keys().filter(|path| path.ends_with(b".raw")).collect();
+    assert!(!files.is_empty() && files.len() < 12, "some are there: {files:?}");
 }
 
 /// The same for one that was killed, which could not even tidy up; and its halves were backed up as photos.

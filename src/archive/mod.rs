@@ -14,6 +14,7 @@ mod header;
 mod index;
 mod lists;
 mod marks;
+mod memory;
 mod mend;
 mod moves;
 mod notes;
@@ -38,11 +39,12 @@ pub use compare::{Altered, Comparison, Moved, Place, last_name};
 pub use index::{Began, Change, Ended, FileKey, Index, Location, PackInfo, PastRow, PastState, Sizes, Track};
 pub use lists::{TakeChunks, chunks_at, chunks_of, each_chunk, first_chunks};
 pub use marks::{MAX_MARK_LEN, Renames};
+pub use memory::{Memory, Taken};
 pub use mend::{Restored, readable, restored};
 pub use notes::DamageNote;
 pub use packs::{MAX_PACK_LEN, directory_of, find_frames, read_directory, read_pack};
 pub use place::CACHE_TAG;
-pub use reader::{Reader, unpack_frame};
+pub use reader::{Reader, piece_of, unpack_frame};
 pub use repair::{Repairer, Rescue};
 pub use rewrite::{Recompressed, Rewriter};
 pub use snapshots::{Filter, Selector};
@@ -58,6 +60,8 @@ use crate::store::{Leftovers, Lock, LockMode, Put, Store};
 
 /// Metadata is small and everything hangs on it: its recovery data is as long as itself.
 const METADATA_PERMILLE: u16 = 1000;
+/// Bytes of chunks that may be in memory at once while they are unpacked, by all threads together.
+const UNPACKING: u64 = 96 << 20;
 /// The longest snapshot object that is read, in bytes.
 pub const MAX_SNAPSHOT_LEN: u64 = 64 << 20;
 
@@ -117,6 +121,8 @@ pub struct Archive {
     vouched: AtomicBool,
     /// What was said afterwards, once somebody has asked.
     marks: Mutex<Option<Marks>>,
+    /// Room for chunks that are being unpacked.
+    unpacking: Memory,
     /// Set once the user wants to stop.
     stop: OnceLock<&'static AtomicBool>,
 }
@@ -170,7 +176,9 @@ impl Archive {
         };
         let (looked, distrusted, mender) = (Mutex::default(), Mutex::default(), Mutex::default());
         let (vouched, marks, stop) = (AtomicBool::new(false), Mutex::default(), OnceLock::new());
-        let archive = Self { store, headers, index, notify, looked, distrusted, mender, vouched, marks, stop };
+        let unpacking = Memory::new(UNPACKING);
+        let archive =
+            Self { store, headers, index, notify, looked, distrusted, mender, vouched, marks, unpacking, stop };
         archive.refresh()?;
         Ok(archive)
     }
@@ -178,6 +186,12 @@ impl Archive {
     /// The archive's identity and parameters.
     pub fn header(&self) -> &Header {
         &self.headers.header
+    }
+
+    /// Takes room for so many bytes of chunks, until what comes back is dropped; waits while all room is taken. Whoever has
+    /// some must not read chunks before it is dropped.
+    pub fn unpacking(&self, bytes: u64) -> Taken<'_> {
+        self.unpacking.take(bytes)
     }
 
     /// How much recovery data an object is given, in thousandths of its length; none if the archive has none.

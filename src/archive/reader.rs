@@ -11,15 +11,18 @@ use super::{Archive, Location};
 use crate::chunk::Chunk;
 use crate::codec;
 use crate::error::{Error, Kind, Result, words_of};
-use crate::format::{FRAME_HEADER_LEN, decode_frame_header, names};
+use crate::format::{ChunkRef, FRAME_HEADER_LEN, decode_frame_header, names};
 use crate::id::{ChunkId, ChunkKind};
 
 /// Frames that lie this close together, in bytes, are read at once.
 const GAP: u64 = 128 << 10;
-/// At most this much is read at once, in bytes, unless one frame is longer.
+/// At most this much is read at once, in bytes, unless one frame is longer; all threads together keep so many times as much.
 const SPAN: u64 = 8 << 20;
-/// Longer buffers are not kept for the next read, in bytes.
-const KEPT: usize = 16 << 20;
+const SPANS: u64 = 8;
+/// A piece of a file has at most this many chunks.
+const FEW: usize = 4096;
+/// A buffer so many times as long is not kept for the next read.
+const KEPT: u64 = 2;
 
 thread_local! {
     static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
@@ -113,17 +116,46 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
+    /// The bytes of a piece of a file, which lies in these chunks; [`piece_of`] says how many are one.
+    ///
+    /// # Errors
+    /// As [`Reader::get`], or damaged if a chunk has another length than its list says.
+    pub fn bytes_of(&self, chunks: &[ChunkRef]) -> Result<Vec<u8>> {
+        let mut offsets = Vec::with_capacity(chunks.len());
+        let mut len = 0;
+        for chunk in chunks {
+            offsets.push(len);
+            len += chunk.len as usize;
+        }
+        let mut piece = vec![0; len];
+        let ids: Vec<ChunkId> = chunks.iter().map(|chunk| chunk.id).collect();
+        self.get_all(&ids, &mut |position, bytes| {
+            let room = &mut piece[offsets[position]..offsets[position] + chunks[position].len as usize];
+            let bytes = bytes?;
+            if bytes.len() != room.len() {
+                return Err(Error::new(Kind::Damaged, "reading a chunk", "it has another length than its list says"));
+            }
+            room.copy_from_slice(bytes);
+            Ok(())
+        })?;
+        Ok(piece)
+    }
+
     fn read_together(&self, run: &[(Location, usize)], ids: &[ChunkId], each: &mut Take<'_>) -> Result<()> {
         let (Some((first, _)), Some((last, _))) = (run.first(), run.last()) else { return Ok(()) };
         let start = u64::from(first.row.offset);
         let end = u64::from(last.row.offset) + last.row.frame_len();
+        let len = (end - start) as usize;
+        let longest = run.iter().map(|(place, _)| place.row.frame.plain_len).max().unwrap_or_default();
+        let extra = if is_kept(len) { 0 } else { len as u64 };
+        let room = self.archive.unpacking(extra + u64::from(longest));
         // The buffer is this thread's and used again; it is taken away meanwhile, since `each` may read, too.
         let mut buffer = BUFFER.take();
-        let len = (end - start) as usize;
         if buffer.len() < len {
             buffer.resize(len, 0);
         }
         let read = self.archive.store().read_range(&names::pack(&first.pack), start, &mut buffer[..len]);
+        let mut slow = Vec::new();
         for same in run.chunk_by(|(one, _), (other, _)| one.row.offset == other.row.offset) {
             let Some((place, first)) = same.first() else { continue };
             let at = (u64::from(place.row.offset) - start) as usize;
@@ -132,15 +164,16 @@ impl<'a> Reader<'a> {
             for (_, position) in same {
                 match &whole {
                     Some(Ok(plain)) if ids[*position] == ids[*first] => each(*position, Ok(plain))?,
-                    // The slow way knows the other places, and what to say.
-                    _ => self.hand_over(ids, *position, each)?,
+                    _ => slow.push(*position),
                 }
             }
         }
-        if buffer.len() <= KEPT {
+        if is_kept(buffer.len()) {
             BUFFER.set(buffer);
         }
-        Ok(())
+        drop(room);
+        // The slow way knows the other places, and what to say.
+        slow.into_iter().try_for_each(|position| self.hand_over(ids, position, each))
     }
 
     fn hand_over(&self, ids: &[ChunkId], position: usize, each: &mut Take<'_>) -> Result<()> {
@@ -153,6 +186,8 @@ impl<'a> Reader<'a> {
     fn read(&self, kind: ChunkKind, id: &ChunkId, place: &Location) -> Result<Vec<u8>> {
         let name = names::pack(&place.pack);
         let offset = u64::from(place.row.offset);
+        // As it lies there, and unpacked.
+        let _room = self.archive.unpacking(place.row.frame_len() + u64::from(place.row.frame.plain_len));
         let frame = self.archive.store().get_range(&name, offset, place.row.frame_len() as usize)?;
         Ok(unpack(kind, id, place, &frame)?.into_owned())
     }
@@ -166,6 +201,16 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// How many of a file's next chunks are read at once: so many, and no more bytes than one read has, but at least one.
+pub fn piece_of(chunks: &[ChunkRef]) -> usize {
+    let mut len = 0;
+    let fit = chunks.iter().take(FEW).take_while(|chunk| {
+        len += u64::from(chunk.len);
+        len <= SPAN
+    });
+    fit.count().max(1).min(chunks.len())
+}
+
 /// The same without the names of chunks and packs, which mean nothing to whoever wants a photo; verifying tells them.
 fn in_words(error: Error) -> Error {
     let why = match (error.kind(), error.io()) {
@@ -177,14 +222,23 @@ fn in_words(error: Error) -> Error {
     Error::new(error.kind(), "reading a part of it from the archive", why)
 }
 
+/// How much one thread of many reads at once, in bytes.
+fn span() -> u64 {
+    SPAN.min(SPANS * SPAN / rayon::current_num_threads() as u64)
+}
+
+fn is_kept(len: usize) -> bool {
+    len as u64 <= KEPT * span()
+}
+
 /// How many of these frames of one pack are read at once: as long as they lie close together.
 fn run(frames: &[(Location, usize)]) -> usize {
     let start = frames.first().map_or(0, |(place, _)| u64::from(place.row.offset));
-    let mut end = start;
+    let (mut end, span) = (start, span());
     let close = frames.iter().take_while(|(place, _)| {
         let offset = u64::from(place.row.offset);
         let next = offset + place.row.frame_len();
-        let close = offset <= end + GAP && (next - start <= SPAN || end == start);
+        let close = offset <= end + GAP && (next - start <= span || end == start);
         end = end.max(next);
         close
     });

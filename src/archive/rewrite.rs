@@ -132,7 +132,8 @@ impl Rewriter<'_> {
         let read = store.get(&name, MAX_PACK_LEN).and_then(|bytes| {
             check_hash(&name, info.id.as_bytes(), &bytes)?;
             let pack = read_directory(&**store, &info.id, info.len)?;
-            let frames = recompress(&pack, &bytes).map_err(|error| error.within(format!("rewriting {name}")))?;
+            let frames =
+                recompress(self.archive, &pack, &bytes).map_err(|error| error.within(format!("rewriting {name}")))?;
             Ok((pack, frames))
         });
         match read {
@@ -248,11 +249,12 @@ enum Outcome {
 }
 
 /// The frames of a pack, the images among them recompressed, on all cores.
-fn recompress(old: &SegmentPack, bytes: &[u8]) -> Result<Vec<Moved>> {
+fn recompress(archive: &Archive, old: &SegmentPack, bytes: &[u8]) -> Result<Vec<Moved>> {
     let packing = Packing { images: true, ..Packing::default() };
     let each = old.rows.par_iter().map(|row| {
         let start = row.offset as usize;
         let frame = bytes.get(start..start + row.frame_len() as usize).unwrap_or_default();
+        let _room = archive.unpacking(row.frame.plain_len.into());
         let plain = unpack_frame(row.frame.kind, &row.frame.id, frame)?;
         let stored = &frame[FRAME_HEADER_LEN..];
         let is_image = row.frame.hint == Hint::Image && row.frame.codec != crate::codec::Codec::Jpeg.number();

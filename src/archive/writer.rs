@@ -246,6 +246,7 @@ impl<'a> Writer<'a> {
             return Ok(true);
         }
         let (name, offset) = (names::pack(&place.pack), u64::from(place.row.offset));
+        let _room = self.archive.unpacking(place.row.frame_len() + u64::from(place.row.frame.plain_len));
         let frame = match self.shared.store.get_range(&name, offset, place.row.frame_len() as usize) {
             Err(error) if error.kind().is_of_an_object() => {
                 self.archive.distrust(place.pack);

@@ -4,10 +4,11 @@
 //! is replaced. A name that is not known is refused, so that a slip of the pen cannot silently back up the wrong thing.
 
 use std::collections::BTreeMap;
-use std::io::{ErrorKind, Read};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use crate::error::words_of;
+use crate::source::read_list;
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -132,14 +133,9 @@ impl Config {
     }
 }
 
-/// What a file holds, if it is of a length that anybody would write.
+/// What a file holds, if it is one that anybody would write.
 fn read(path: &Path) -> std::io::Result<String> {
-    let mut text = String::new();
-    std::fs::File::open(path)?.take(LONGEST + 1).read_to_string(&mut text)?;
-    if text.len() as u64 > LONGEST {
-        return Err(std::io::Error::other("it is too long for a configuration"));
-    }
-    Ok(text)
+    String::from_utf8(read_list(path, LONGEST)?).map_err(|_| std::io::Error::other("it is no text in UTF-8"))
 }
 
 #[cfg(test)]

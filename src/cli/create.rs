@@ -2,13 +2,12 @@
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use crate::archive::Packing;
 use crate::error::{Error, Kind, words_of};
 use crate::op::{self, Backup, BackupOptions};
-use crate::source::{PassedOver, RuleSpec};
+use crate::source::{PassedOver, RuleSpec, read_at_most, read_list};
 use jiff::Zoned;
 use serde::Serialize;
 
@@ -22,6 +21,10 @@ use super::places;
 use super::progress::{Progress, Words};
 use super::reread;
 use super::{dates, names, words};
+
+/// The longest list of names, in bytes, and how many names all lists may have.
+const LONGEST_LIST: u64 = 64 << 20;
+const MOST_NAMES: usize = 1 << 20;
 
 /// Back up folders and files as a new snapshot
 ///
@@ -141,10 +144,14 @@ fn options(config: &config::Create, host: String, asked: Arguments, begun: &Zone
     };
     let mut sources = asked.sources;
     for list in &asked.files_from {
-        sources.extend(lines(&read_list(list)?));
+        sources.extend(lines(&names_in(list)?));
     }
     for list in &asked.files_from_raw {
-        sources.extend(named(read_list(list)?.split(|byte| *byte == 0)));
+        sources.extend(named(names_in(list)?.split(|byte| *byte == 0)));
+    }
+    if sources.len() > MOST_NAMES {
+        return Err(Failure::usage(format!("more than {} names of sources", words::count(MOST_NAMES as u64)))
+            .hint("name the folders that they lie in"));
     }
     if sources.is_empty() && asked.files_from.is_empty() && asked.files_from_raw.is_empty() {
         sources.clone_from(&config.sources);
@@ -179,15 +186,16 @@ fn options(config: &config::Create, host: String, asked: Arguments, begun: &Zone
     })
 }
 
-fn read_list(list: &Path) -> Result<Vec<u8>, Failure> {
-    let mut bytes = Vec::new();
+fn names_in(list: &Path) -> Result<Vec<u8>, Failure> {
     let read = if list == Path::new("-") {
-        std::io::stdin().lock().read_to_end(&mut bytes)
+        read_at_most(std::io::stdin().lock(), LONGEST_LIST)
     } else {
-        std::fs::File::open(list).and_then(|mut file| file.read_to_end(&mut bytes))
+        read_list(list, LONGEST_LIST)
     };
-    read.map_err(|error| Failure::usage(format!("reading the names in {}: {}", list.display(), words_of(&error))))?;
-    Ok(bytes)
+    read.map_err(|error| {
+        Failure::usage(format!("reading the names in {}: {}", names::path(list), words_of(&error)))
+            .hint("give a file with the names, or - and pass them on: … | {snap} create --files-from -")
+    })
 }
 
 /// Names, one a line; empty lines and those that begin with # say nothing.
@@ -197,7 +205,8 @@ fn lines(bytes: &[u8]) -> Vec<PathBuf> {
 }
 
 fn named<'a>(names: impl Iterator<Item = &'a [u8]>) -> Vec<PathBuf> {
-    names.filter(|name| !name.is_empty()).map(|name| places::path_of(name.to_vec())).collect()
+    // One too many is enough to refuse them.
+    names.filter(|name| !name.is_empty()).take(MOST_NAMES + 1).map(|name| places::path_of(name.to_vec())).collect()
 }
 
 /// An archive cannot be a source of itself: each run would store what the one before has stored. One that only lies in a

@@ -8,6 +8,7 @@
 //! failing *destination* can never be booked as an unreadable photo: only this room makes one.
 
 mod failure;
+mod list;
 mod mounts;
 mod pattern;
 mod place;
@@ -20,6 +21,7 @@ mod sys;
 mod trust;
 
 pub use failure::Failure;
+pub use list::{read_at_most, read_list};
 pub use read::{SourceFile, Xattr, Xattrs, read_link, xattrs};
 pub use rules::{RuleSpec, Rules};
 pub use scan::{Node, PassedOver, Presence, Scan, Unseen, scan};

@@ -8,6 +8,7 @@
 //! leads to it, and no pattern is needed: a folder by device and number, its own and those of a file in it; an archive that
 //! is mounted by its kind of file system; what a killed restore left by its name.
 
+use super::list::read_list;
 use super::mounts;
 use super::pattern::Pattern;
 use super::place::Place;
@@ -25,6 +26,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
+
+/// The longest file of patterns, in bytes.
+const LONGEST: u64 = 4 << 20;
 
 /// What a user asked to leave out, word for word.
 #[derive(Debug, Clone, Default)]
@@ -234,7 +238,7 @@ impl List {
             add(text.as_bytes(), "")?;
         }
         for file in files {
-            let content = fs::read(file).map_err(|cause| {
+            let content = read_list(file, LONGEST).map_err(|cause| {
                 Error::caused(Kind::Invalid, format!("reading patterns from {}", file.display()), cause)
             })?;
             let content = content.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&content);

@@ -130,7 +130,13 @@ impl Attack {
     /// The same as [`Attack::snap`] for what may change the archive: it ends in time, without a panic, and takes no more
     /// memory than it may.
     pub fn attempt(&self, arguments: &[&str]) -> Done {
+        self.measured(arguments, &[]).0
+    }
+
+    /// The same with these variables. What it did, and the most memory that it took, in bytes.
+    pub fn measured(&self, arguments: &[&str], variables: &[(&str, &str)]) -> (Done, u64) {
         let mut command = self.command(arguments);
+        command.envs(variables.iter().copied());
         // Files, so that nothing waits for a full pipe.
         let (mut out, mut err) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
         command.stdout(out.try_clone().unwrap()).stderr(err.try_clone().unwrap());
@@ -154,7 +160,7 @@ impl Attack {
         assert!(![101, -1].contains(&done.code), "{arguments:?}: {done:?}");
         assert!(!done.err.contains("panicked"), "{arguments:?}: {}", done.err);
         assert!(peak < MOST_MEMORY, "{arguments:?} took {} MB", peak >> 20);
-        done
+        (done, peak)
     }
 
     /// Restores everything. Returns the exit code.

@@ -31,6 +31,7 @@
 //! | recovery data with absurd counts | src/parity/tests.rs `claims_are_checked_before_memory_is_taken`; fuzz targets `parity_mend`, `header` |
 //! | key slot asking for 4 TB of memory; wrong tags | not yet: sealed archives are specified and not written or read by any program |
 //! | claims: 2⁴⁰ directories, a page named thousands of times, four million chunks, counts that are not so, times and numbers at their ends; segments that lie | [`table`], every command, mount among them; src/archive/walk.rs; src/archive/lists.rs |
+//! | claims: chunks and lists that many cores hold at once | [`memory`]; src/archive/memory.rs |
 //! | claims: what a source really had is not refused | [`table`]`::what_a_source_really_had…`; src/archive/walk.rs |
 //! | stop: a wish to stop while a bomb is walked through | [`table`]`::a_wish_to_stop…` |
 //! | sources, configuration, completions, another archive for a repair | [`sources`] |
@@ -40,6 +41,7 @@ mod attack;
 mod bombs;
 mod limits;
 mod links;
+mod memory;
 mod names;
 mod packs;
 mod sources;

@@ -151,10 +151,74 @@ fn a_configuration_of_any_kind_is_refused_in_a_sentence() {
         assert_eq!(attack.attempt(&["list"]).code, 2, "{target}");
         fs::remove_file(&config).unwrap();
     }
+    // A pipe to which nobody writes kept every command waiting for ever.
+    pipe(&config);
+    for arguments in [&["list"][..], &["create", "photos"], &["completions", "bash"], &["mount", "m"]] {
+        let done = attack.attempt(arguments);
+        let needs_none = arguments[0] == "completions";
+        assert_eq!(done.code, if needs_none { 0 } else { 2 }, "{done:?}");
+        assert!(needs_none || done.err.contains("it is a named pipe and not a file"), "{done:?}");
+    }
+    fs::remove_file(&config).unwrap();
     // An archive that is named by its own name, and paths that lead round in circles, are just not there.
     put(b"default = \"a\"\n[archives]\na = \"~/../home/./a\"\nb = \"/proc/self/root/proc/self/root\"\n");
     let mut command = attack.command(&["list", "-a", "b"]);
     assert_eq!(command.output().unwrap().status.code(), Some(10));
+}
+
+fn pipe(path: &Path) {
+    use rustix::fs::{CWD, FileType, mknodat};
+    mknodat(CWD, path, FileType::Fifo, 0o600.into(), 0).unwrap();
+}
+
+/// Lists of names and patterns that never end filled the memory, and those to which nobody wrote were waited for.
+#[test]
+fn lists_that_do_not_end_are_refused_and_pipes_of_a_shell_are_read() {
+    let attack = Attack::of(|writer| vec![file(writer, "photo", b"photo")]);
+    fs::create_dir(attack.path("photos")).unwrap();
+    fs::write(attack.path("photos/a.jpg"), "a").unwrap();
+    fs::write(attack.path("photos/b.tmp"), "b").unwrap();
+    pipe(&attack.path("pipe"));
+    fs::write(attack.path("many"), "a\n".repeat(2 << 20)).unwrap();
+    let lists = ["--files-from", "--files-from-raw", "--exclude-file", "--iexclude-file"];
+    for (option, list) in lists.iter().flat_map(|option| ["pipe", "/dev/zero", "/dev/tty"].map(|list| (*option, list)))
+    {
+        let done = attack.attempt(&["create", "photos", option, list]);
+        assert_eq!(done.code, 2, "{option} {list}: {done:?}");
+        let why = if list == "pipe" { "it is a named pipe and not a file" } else { list };
+        assert!(done.err.contains(why), "{option} {list}: {done:?}");
+    }
+    let done = attack.attempt(&["create", "--files-from", "many"]);
+    assert!(done.code == 2 && done.err.contains("more than 1,048,576 names"), "{done:?}");
+    let shell = |line: &str| {
+        let command = attack.command(&["-c", line]);
+        let mut bash = std::process::Command::new("bash");
+        bash.args(command.get_args()).current_dir(command.get_current_dir().unwrap()).env("PATH", "/usr/bin:/bin");
+        bash.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))))
+            .env("SNAP", command.get_program());
+        bash.stdin(std::process::Stdio::null()).output().unwrap()
+    };
+    for line in [
+        "yes | \"$SNAP\" create --files-from -",
+        "\"$SNAP\" create --files-from-raw /dev/stdin < /dev/zero",
+        "\"$SNAP\" create photos --exclude-file <(yes)",
+    ] {
+        let done = shell(line);
+        let said = String::from_utf8_lossy(&done.stderr).into_owned();
+        assert!(done.status.code() == Some(2) && said.contains("it is too long: more than "), "{line}: {said}");
+    }
+    for line in [
+        "echo photos/a.jpg | \"$SNAP\" create --files-from -",
+        "\"$SNAP\" create --files-from <(sleep 0.2; echo photos/a.jpg)",
+        "\"$SNAP\" create photos --exclude-file <(sleep 0.2; echo '*.tmp') --iexclude-file /dev/null",
+    ] {
+        let done = shell(line);
+        let said = String::from_utf8_lossy(&done.stderr).into_owned();
+        assert_eq!(done.status.code(), Some(0), "{line}: {said}");
+        let listed = attack.attempt(&["ls", "latest", "--recursive"]);
+        let listed = String::from_utf8_lossy(&listed.out).into_owned();
+        assert!(listed.contains("a.jpg") && !listed.contains("b.tmp"), "{line}: {listed}");
+    }
 }
 
 /// What a shell runs at each start must not depend on what an archive says.

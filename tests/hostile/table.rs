@@ -164,7 +164,7 @@ fn table(about: &str, right: &Right, attack: &Attack) {
     mount(about, attack);
 }
 
-fn copy(from: &Path, to: &Path) {
+pub fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for item in fs::read_dir(from).unwrap() {
         let item = item.unwrap();

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::same_chunks;
-use crate::archive::{Archive, Location, Reader, entries_of, first_chunks};
+use crate::archive::{Archive, Location, Reader, entries_of, first_chunks, piece_of};
 use crate::error::Result;
 use crate::format::{ChunkRef, Content, Entry, EntryKind, FRAME_HEADER_LEN, decode_frame_header, names};
 use crate::id::{ChunkId, ChunkKind, FileHash, PackId, SnapshotId};
@@ -263,13 +263,16 @@ impl<'a> Holding<'a> {
     /// Whether these chunks, read now, give a file with this hash.
     fn reads_as(&self, hash: &FileHash, chunks: &[ChunkRef]) -> Result<bool> {
         let mut hasher = blake3::Hasher::new();
-        for chunk in chunks {
+        let mut rest = chunks;
+        while !rest.is_empty() {
             check_stop(self.observer)?;
-            match self.reader.get(ChunkKind::Data, &chunk.id) {
-                Ok(bytes) if bytes.len() == chunk.len as usize => hasher.update(&bytes),
+            let (piece, after) = rest.split_at(piece_of(rest));
+            match self.reader.bytes_of(piece) {
+                Ok(bytes) => hasher.update(&bytes),
                 Err(error) if !error.kind().is_of_an_object() => return Err(error),
-                _ => return Ok(false),
+                Err(_) => return Ok(false),
             };
+            rest = after;
         }
         Ok(hasher.finalize().as_bytes() == hash.as_bytes())
     }

@@ -165,7 +165,8 @@ impl Dirs {
     }
 
     /// Sets what is kept of directories, the innermost first, since writing into one changes its times. In a run that
-    /// `ended` early, those that lack something keep their mark and may be written to, so that the next run goes on.
+    /// `ended` early, those that lack something may be written to, so that the next run goes on. It knows them by the time
+    /// that they were given, and keeps that; only one that may not be written to in the end keeps its mark until then.
     pub(super) fn finish(&self, plan: &Plan, log: &Log<'_>, ended: bool) -> Result<()> {
         let mut lacking = vec![false; plan.dirs.len()];
         for above in plan.dirs.iter().skip(self.made.len()).filter_map(|item| item.dir) {
@@ -178,7 +179,7 @@ impl Dirs {
             }
             let Some(made) = made else { continue };
             let mut wanted = metadata(&item.entry.meta);
-            let done = if made.is_new() && lacks && ended {
+            let done = if made.is_new() && lacks && ended && wanted.mode & 0o700 != 0o700 {
                 wanted.mode |= 0o700;
                 made.dir.set_metadata(&wanted)
             } else if made.is_new() {

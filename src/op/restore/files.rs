@@ -12,6 +12,7 @@ use super::dirs::{Dirs, NAMES};
 use super::log::{Log, is_hopeless, pass_over};
 use super::plan::{Item, Plan};
 use super::there::{Decision, Names, Standing, Taken, bears, decide, escaped, nameless};
+use crate::archive::{Memory, piece_of};
 use crate::error::{Error, Kind, Result};
 use crate::format::{ChunkRef, Content, EntryKind, Meta};
 use crate::id::{ChunkId, FileHash};
@@ -26,6 +27,14 @@ const BATCH: u64 = 8 << 20;
 const FEW: usize = 4096;
 /// And at most this many files.
 const BATCH_FILES: usize = 512;
+/// And these have at most so many chunks together.
+const BATCH_CHUNKS: usize = 1 << 14;
+/// What is in memory of each chunk until its file is written, about, in bytes.
+const CHUNK_COST: u64 = 256;
+/// What all threads together may have in memory of the files that they write, in bytes.
+const WRITING: u64 = 64 << 20;
+/// So many bytes of a file are read back at once.
+const READ_BACK: u64 = 1 << 20;
 /// Runs of zeros of this length become holes in a file that had holes, in bytes.
 const HOLE: usize = 4096;
 
@@ -34,6 +43,8 @@ pub(super) struct Work<'a> {
     plan: &'a Plan,
     dirs: &'a Dirs,
     log: &'a Log<'a>,
+    /// Room for what is being written.
+    memory: Memory,
     /// Which of the plan's files are at the target, under their own names.
     placed: Mutex<HashSet<usize>>,
     /// What could not have its name.
@@ -42,7 +53,8 @@ pub(super) struct Work<'a> {
 
 impl<'a> Work<'a> {
     pub(super) fn new(view: &'a View<'a>, plan: &'a Plan, dirs: &'a Dirs, log: &'a Log<'a>) -> Self {
-        Self { view, plan, dirs, log, placed: Mutex::default(), nameless: Mutex::default() }
+        let memory = Memory::new(WRITING);
+        Self { view, plan, dirs, log, memory, placed: Mutex::default(), nameless: Mutex::default() }
     }
 
     pub(super) fn restore_files(&self) -> Result<()> {
@@ -109,6 +121,8 @@ impl<'a> Work<'a> {
 
     /// Reads the chunks of several files together, and finishes each file when the last of its chunks has come.
     fn short_files(&self, mut files: Vec<Gathered<'_>>) -> Result<()> {
+        let cost = |file: &Gathered<'_>| file.item.size + file.chunks.len() as u64 * CHUNK_COST;
+        let _room = self.memory.take(files.iter().map(cost).sum());
         let mut wanted = Vec::new();
         for (file, gathered) in files.iter().enumerate() {
             let mut offset = 0;
@@ -175,13 +189,10 @@ impl<'a> Work<'a> {
         self.view.each_chunk(&item.entry, &mut |mut rest| {
             while !rest.is_empty() {
                 check_stop(self.log.observer)?;
-                let mut len = 0;
-                let fit = rest.iter().take(FEW).take_while(|chunk| {
-                    len += u64::from(chunk.len);
-                    len <= BATCH
-                });
-                let (piece, after) = rest.split_at(fit.count().max(1));
-                let bytes = self.piece(piece)?;
+                let (piece, after) = rest.split_at(piece_of(rest));
+                let len: u64 = piece.iter().map(|chunk| u64::from(chunk.len)).sum();
+                let _room = self.memory.take(len + piece.len() as u64 * CHUNK_COST);
+                let bytes = self.view.reader().bytes_of(piece)?;
                 hasher.update(&bytes);
                 write(&mut file, item, offset, &bytes)?;
                 offset += bytes.len() as u64;
@@ -192,27 +203,6 @@ impl<'a> Work<'a> {
         })?;
         check_hash(item, FileHash::from_bytes(*hasher.finalize().as_bytes()))?;
         self.name_file(item, file, replace)
-    }
-
-    fn piece(&self, chunks: &[ChunkRef]) -> Result<Vec<u8>> {
-        let mut offsets = Vec::with_capacity(chunks.len());
-        let mut len = 0;
-        for chunk in chunks {
-            offsets.push(len);
-            len += chunk.len as usize;
-        }
-        let mut piece = vec![0; len];
-        let ids: Vec<ChunkId> = chunks.iter().map(|chunk| chunk.id).collect();
-        self.view.reader().get_all(&ids, &mut |position, bytes| {
-            let room = &mut piece[offsets[position]..offsets[position] + chunks[position].len as usize];
-            let bytes = bytes?;
-            if bytes.len() != room.len() {
-                return Err(Error::new(Kind::Damaged, "reading a chunk", "it has another length than its list says"));
-            }
-            room.copy_from_slice(bytes);
-            Ok(())
-        })?;
-        Ok(piece)
     }
 
     fn create(&self, item: &Item) -> Result<Temp> {
@@ -379,10 +369,14 @@ impl<'a> Gathered<'a> {
 fn batches<'a, 'b>(items: &'b [&'a Item]) -> Vec<&'b [&'a Item]> {
     let (mut batches, mut rest) = (Vec::new(), items);
     while !rest.is_empty() {
-        let mut bytes = 0;
+        let (mut bytes, mut chunks) = (0, 0);
         let fit = rest.iter().take(BATCH_FILES).take_while(|item| {
             bytes = item.size.saturating_add(bytes);
-            bytes <= BATCH
+            chunks += match &item.entry.kind {
+                EntryKind::File { content: Content::Chunks(chunks), .. } => chunks.len(),
+                _ => 0,
+            };
+            bytes <= BATCH && chunks <= BATCH_CHUNKS
         });
         let (batch, after) = rest.split_at(fit.count().max(1));
         batches.push(batch);
@@ -428,9 +422,9 @@ fn write(file: &mut Temp, item: &Item, offset: u64, bytes: &[u8]) -> Result<()> 
 /// Reads a file back from the target and checks that it holds what was written.
 fn read_back(item: &Item, file: &Temp) -> Result<()> {
     let mut hasher = blake3::Hasher::new();
-    let (mut offset, mut buffer) = (0, vec![0; BATCH.min(item.size) as usize]);
+    let (mut offset, mut buffer) = (0, vec![0; READ_BACK.min(item.size) as usize]);
     while offset < item.size {
-        let len = BATCH.min(item.size - offset) as usize;
+        let len = READ_BACK.min(item.size - offset) as usize;
         file.read_at(offset, &mut buffer[..len])?;
         hasher.update(&buffer[..len]);
         offset += len as u64;

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rayon::prelude::*;
 
-use crate::archive::{Archive, Reader, each_chunk, entries_of, first_chunks};
+use crate::archive::{Archive, Memory, Reader, each_chunk, entries_of, first_chunks};
 use crate::error::Result;
 use crate::format::{ChunkRef, Content, EntryKind};
 use crate::id::{ChunkId, ChunkKind, FileHash};
@@ -29,6 +29,8 @@ const MOST_BEGUN: usize = 16 << 10;
 /// Files together may be so many times as long as all chunks are, and so many bytes longer; the rest is not read.
 const MOST_TIMES: u64 = 16;
 const MOST_BYTES: u64 = 1 << 30;
+/// What all threads together may have in memory of the files that are read at the end, in bytes.
+const HASHING: u64 = 96 << 20;
 /// What it costs to fetch a chunk, in bytes.
 const CHUNK_COST: u64 = 4096;
 
@@ -259,8 +261,10 @@ impl Contents {
             left.push((place.map(|place| (place.pack, place.row.offset)), &*file));
         }
         left.sort_unstable_by_key(|(place, _)| *place);
+        let memory = Memory::new(HASHING);
         let read = left.par_iter().map(|(_, file)| {
             let chunks = self.chunks.get(file.chunks.clone()).unwrap_or_default();
+            let _room = memory.take(chunks.iter().map(|chunk| u64::from(chunk.len)).max().unwrap_or_default());
             Ok((!reads_as(archive, &file.hash, chunks, observer)?).then_some(file.key))
         });
         let mut wrong: Vec<Option<Key>> = read.collect::<Result<_>>()?;
@@ -351,6 +355,7 @@ impl<'a> Hashing<'a> {
             };
             if bytes.len() != chunk.len as usize {
                 self.ended = Some(false);
+                return Ok(());
             }
             self.hasher.update(&bytes);
             self.last = Some((*chunk, bytes));

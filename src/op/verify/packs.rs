@@ -225,6 +225,7 @@ fn read_pack(archive: &Archive, id: &PackId, object: &Object) -> Result<(Looked,
     let unpacked = rows.par_iter().map(|row| {
         let start = row.offset as usize;
         let frame = bytes.get(start..start + row.frame_len() as usize).unwrap_or_default();
+        let _room = archive.unpacking(row.frame.plain_len.into());
         let plain = unpack_frame(row.frame.kind, &row.frame.id, frame)?;
         if plain.len() != row.frame.plain_len as usize {
             let why = "the directory of its pack tells another length";

@@ -1,0 +1,105 @@
+//! What an archive may cost in memory, on a computer of many cores: every command that reads what photos consist of.
+
+use snapkeep::archive::Writer;
+use snapkeep::chunk::Chunk;
+use snapkeep::format::{ChunkRef, Content, Entry, EntryKind, Hint};
+use snapkeep::id::{ChunkKind, FileHash};
+
+use super::attack::{Attack, dir_of, meta};
+use super::bombs;
+use super::table::copy;
+
+fn named(name: String, bytes: &[u8], chunks: Vec<ChunkRef>) -> Entry {
+    let hash = FileHash::from_bytes(*blake3::hash(bytes).as_bytes());
+    let kind = EntryKind::File {
+        size: bytes.len() as u64,
+        hash,
+        content: Content::Chunks(chunks),
+        sparse: false,
+        unsettled: false,
+    };
+    Entry { name: name.into_bytes(), kind, meta: meta() }
+}
+
+fn put(writer: &Writer<'_>, bytes: &[u8]) -> ChunkRef {
+    let chunk = Chunk::new(ChunkKind::Data, bytes);
+    writer.put(&chunk, Hint::None).unwrap();
+    ChunkRef { id: chunk.id(), len: bytes.len() as u32 }
+}
+
+/// Files that are each one chunk as long as a chunk may be, and packed small.
+fn longest_chunks(writer: &Writer<'_>, files: usize) -> Vec<Entry> {
+    let mut bytes = vec![0; 64 << 20];
+    let all = (0..files).map(|number| {
+        bytes[0] = number as u8 + 1;
+        let chunk = put(writer, &bytes);
+        let mut two = bytes.clone();
+        two.push(number as u8);
+        named(format!("f{number:03}"), &two, vec![chunk, put(writer, &[number as u8])])
+    });
+    vec![dir_of(writer, "bad", all.collect())]
+}
+
+/// Short files of as many chunks as a short file may have.
+fn short_files_of_many_chunks(writer: &Writer<'_>, files: usize) -> Vec<Entry> {
+    let ones: Vec<ChunkRef> = (0..=u8::MAX).map(|byte| put(writer, &[byte])).collect();
+    let all = (0..files).map(|number| {
+        let bytes: Vec<u8> = (0..4096).map(|at: usize| (at * (2 * number + 1) + at / 256) as u8).collect();
+        let chunks = bytes.iter().map(|byte| ones[usize::from(*byte)]).collect();
+        named(format!("f{number:03}"), &bytes, chunks)
+    });
+    vec![dir_of(writer, "bad", all.collect())]
+}
+
+/// Commands that read what files consist of, and how each ends.
+const COMMANDS: [(&[&str], i32); 6] = [
+    (&["dump", "latest:s/bad/f000", "-t", "into/one.tar", "--format", "tar"], 0),
+    (&["dump", "latest:s/bad/f000", "-t", "into/one.zip"], 0),
+    (&["cat", "latest:s/bad/f000"], 0),
+    (&["has", "into/s"], 0),
+    (&["has", "into/s", "--read-data"], 0),
+    (&["create", "into/s", "-a", "copy"], 0),
+];
+
+/// What takes less than this does not grow with the number of cores, in bytes.
+const MOST: u64 = 256 << 20;
+
+/// Each command on a computer that has 16 cores, or believes so. `verify` may pass over what claims too much.
+fn all_within_bounds(about: &str, verify: &[i32], attack: &Attack) {
+    copy(&attack.path("archive"), &attack.path("copy"));
+    let restore: [(&[&str], &[i32]); 2] =
+        [(&["restore", "latest", "-t", "into"], &[0]), (&["verify", "--read-data"], verify)];
+    let others = COMMANDS.iter().map(|(arguments, code)| (*arguments, std::slice::from_ref(code)));
+    for (arguments, codes) in restore.into_iter().chain(others) {
+        let (done, peak) = attack.measured(arguments, &[("RAYON_NUM_THREADS", "16")]);
+        eprintln!("{about}, {arguments:?}: {} MB", peak >> 20);
+        assert!(codes.contains(&done.code), "{about}, {arguments:?}: {} {}", done.code, done.err);
+        assert!(peak < MOST, "{about}, {arguments:?} took {} MB", peak >> 20);
+    }
+}
+
+/// So many, or with `SNAPKEEP_PROVE=long` so many.
+fn form(short: usize, long: usize) -> usize {
+    if std::env::var("SNAPKEEP_PROVE").is_ok_and(|form| form == "long") { long } else { short }
+}
+
+/// A few kilobytes took 2 GB on 16 cores: each of them unpacked the longest chunk that there may be.
+#[test]
+fn longest_chunks_are_not_unpacked_by_all_cores_at_once() {
+    all_within_bounds("longest chunks", &[0], &Attack::of(|writer| longest_chunks(writer, form(8, 48))));
+}
+
+/// A restore held a quarter of a kilobyte for each chunk of 512 files at once, on every core.
+#[test]
+fn many_chunks_of_short_files_are_not_held_at_once() {
+    let attack = Attack::of(|writer| short_files_of_many_chunks(writer, form(300, 400)));
+    all_within_bounds("short files of many chunks", &[0, 3], &attack);
+}
+
+/// 200 files of four million chunks of a byte took 3.8 GB to restore.
+#[test]
+fn millions_of_chunks_are_not_held_at_once() {
+    let attack = Attack::of(|writer| bombs::millions_of_chunks(writer, form(2, 200)));
+    let (done, peak) = attack.measured(&["restore", "latest", "-t", "into"], &[("RAYON_NUM_THREADS", "16")]);
+    assert!(done.code == 0 && peak < MOST, "{} MB: {done:?}", peak >> 20);
+}
