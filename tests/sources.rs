@@ -78,7 +78,8 @@ fn a_list_of_names_costs_what_it_is_long() {
         calls
     };
     let (few, many) = (calls(20), calls(400));
-    assert!(many <= few + 30, "{few} calls for 20 names, {many} for 400");
+    // A few packs more are looked into, each once; 400 names are not.
+    assert!(many <= few + 60, "{few} calls for 20 names, {many} for 400");
 }
 
 /// The index of every run was backed up by the next one, and an archive on the desktop would have been.

@@ -328,3 +328,54 @@ fn a_photo_that_is_told_of_and_damaged_is_stored_again() {
     assert!(restored.failed.is_empty(), "{:?}", restored.failed);
     assert_eq!(fs::read(target.path().join("other/two.jpg")).unwrap(), photo);
 }
+
+/// Backs up photos, lets the drive lose bytes of a pack that this machine has written, the newest one or an old one, and
+/// backs up once more: the same source, or copies of it as another. What is told of the pack, and whether all can be read.
+fn after_a_loss(newest: bool, lose: fn(&mut [u8])) {
+    let archive = TestArchive::on_disk(&SMALL);
+    for number in 0..40 {
+        fs::write(archive.source().join(format!("{number}.jpg")), Random(number).bytes(30_000)).unwrap();
+    }
+    std::thread::sleep(std::time::Duration::from_millis(100)); // so that what is recorded is settled
+    archive.backup();
+    let mut data = archive.open().known_packs();
+    data.retain(|pack| pack.content == PackContent::Data);
+    assert!(data.len() > 10, "some packs were not written last: {}", data.len());
+    let pack = if newest { data.last() } else { data.first() }.unwrap().id;
+    let path = archive.path().join(name_of(&pack));
+    let mut bytes = fs::read(&path).unwrap();
+    lose(&mut bytes);
+    fs::write(path, bytes).unwrap();
+    fs::remove_dir_all(archive.path().join("parity")).unwrap();
+    archive.notices.lock().unwrap().clear();
+
+    let mut source = archive.source();
+    if !newest {
+        source = archive.beside("more/source");
+        fs::create_dir(archive.beside("more")).unwrap();
+        plain_copy(&archive.source(), &source);
+    }
+    let done = backup(&archive.open(), &options(&[&source]), &Heard::default()).unwrap();
+    let told = archive.notices.lock().unwrap().clone();
+    let named = |one: &&Notice| matches!(one, Notice::PassedOver(name, _) if *name == name_of(&pack));
+    assert_eq!(told.iter().filter(named).count(), 1, "it is named, once: {told:?}");
+    assert!(done.unread.is_empty(), "{:?}", done.unread);
+    let added = done.summary.added;
+    assert!((20_000..600_000).contains(&added), "what it had is stored again, and not everything: {added}");
+    assert!(contents_of(&archive.open(), done.id.unwrap()).unwrap() == contents(&source), "all of it can be read");
+}
+
+/// A drive that said too early that bytes were safe keeps a pack's name and length, and zeros in it: a photo that the source
+/// still has would be one that nobody can restore.
+#[test]
+fn what_this_machine_wrote_and_the_drive_lost_is_stored_again() {
+    fn half(bytes: &mut [u8]) -> (&mut [u8], &mut [u8]) {
+        bytes.split_at_mut(bytes.len() / 2 >> 14 << 14) // drives lose whole blocks
+    }
+    let losses: [fn(&mut [u8]); 3] =
+        [|bytes| bytes.fill(0), |bytes| half(bytes).0.fill(0), |bytes| half(bytes).1.fill(0)];
+    for lose in losses {
+        after_a_loss(true, lose);
+        after_a_loss(false, lose);
+    }
+}

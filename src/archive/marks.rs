@@ -69,7 +69,33 @@ impl Renames {
         let now = |source: &&Source| self.path_now(&snapshot.host, &source.path, snapshot.sequence) == path;
         snapshot.sources.iter().find(now)
     }
+
+    /// The order in which the sources of a snapshot are found again by the paths that they go by now.
+    pub fn order(&self, snapshot: &Snapshot) -> SourceOrder {
+        let now = |at: &u32| self.path_at(snapshot, *at).unwrap_or_default();
+        let mut order: Vec<u32> = (0..snapshot.sources.len() as u32).collect();
+        // Of several that go by one path, the first is meant: the sort leaves them as they are.
+        order.sort_by(|one, other| now(one).cmp(now(other)));
+        SourceOrder(order)
+    }
+
+    /// The same as [`Renames::source_in`] for a snapshot whose sources have this order. A list of files makes as many sources,
+    /// and looking at each of them for each would take its square.
+    pub fn source_by<'s>(&self, order: &SourceOrder, snapshot: &'s Snapshot, path: &[u8]) -> Option<&'s Source> {
+        let at = order.0.partition_point(|at| self.path_at(snapshot, *at).is_some_and(|now| now < path));
+        let at = *order.0.get(at)?;
+        (self.path_at(snapshot, at) == Some(path)).then(|| snapshot.sources.get(at as usize)).flatten()
+    }
+
+    fn path_at<'p>(&'p self, snapshot: &'p Snapshot, at: u32) -> Option<&'p [u8]> {
+        let source = snapshot.sources.get(at as usize)?;
+        Some(self.path_now(&snapshot.host, &source.path, snapshot.sequence))
+    }
 }
+
+/// The sources of one snapshot by the paths that they go by.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct SourceOrder(Vec<u32>);
 
 impl Archive {
     /// Records a mark.
@@ -179,6 +205,23 @@ mod tests {
         assert_eq!(there_and_back.path_now("h", b"/b", 6), b"/a");
         let round = Renames::of([renamed(5, "/a", "/b"), renamed(5, "/b", "/a")]);
         assert_eq!(round.path_now("h", b"/a", 1), b"/a", "it ends");
+    }
+
+    #[test]
+    fn a_source_is_found_by_the_order_of_the_paths_as_it_is_without_one() {
+        let said = Renames::of([renamed(5, "/b", "/x"), renamed(6, "/x", "/a/new")]);
+        let source = |path: &str| Source { name: path.into(), path: path.into(), devices: Vec::new() };
+        let mut snapshot = Snapshot::of(crate::id::ChunkId::from_bytes([0; 32]));
+        (snapshot.sequence, snapshot.host) = (4, "h".to_owned());
+        snapshot.sources = ["/z", "/b", "/a", "/a/new", "/m"].map(source).to_vec();
+        let order = said.order(&snapshot);
+        for path in ["/z", "/b", "/x", "/a", "/a/new", "/m", "", "/zz", "/a/"] {
+            let (plain, quick) =
+                (said.source_in(&snapshot, path.as_bytes()), said.source_by(&order, &snapshot, path.as_bytes()));
+            assert_eq!(quick, plain, "{path}");
+        }
+        assert_eq!(said.source_by(&order, &snapshot, b"/a/new").map(|source| source.path.as_slice()), Some(&b"/b"[..]));
+        assert_eq!(said.source_by(&SourceOrder::default(), &snapshot, b"/a"), None);
     }
 
     #[test]

@@ -38,7 +38,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 pub use compare::{Altered, Comparison, Moved, Place, last_name};
 pub use index::{Began, Change, Ended, FileKey, Index, Location, PackInfo, PastRow, PastState, Sizes, Track};
 pub use lists::{TakeChunks, chunks_at, chunks_of, each_chunk, first_chunks};
-pub use marks::{MAX_MARK_LEN, Renames};
+pub use marks::{MAX_MARK_LEN, Renames, SourceOrder};
 pub use memory::{Memory, Taken};
 pub use mend::{Restored, readable, restored};
 pub use notes::DamageNote;

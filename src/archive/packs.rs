@@ -5,8 +5,8 @@ use super::mend::{readable, restored};
 use super::reader::unpack_frame;
 use crate::error::{Error, Kind, Result};
 use crate::format::{
-    DIRECTORY_ROW_LEN, ENVELOPE_LEN, PackContent, Row, SegmentPack, TRAILER_LEN, decode_directory, decode_frame_header,
-    decode_trailer, frame_magic, names, pack_content,
+    DIRECTORY_ROW_LEN, ENVELOPE_LEN, FRAME_HEADER_LEN, PackContent, Row, SegmentPack, TRAILER_LEN, decode_directory,
+    decode_frame_header, decode_trailer, frame_magic, names, pack_content,
 };
 use crate::id::PackId;
 use crate::store::Store;
@@ -52,6 +52,24 @@ pub fn read_directory(store: &dyn Store, id: &PackId, len: u64) -> Result<Segmen
     };
     let rows = decode_directory(directory, frames_end, &hash).map_err(|error| error.within(doing()))?;
     of_rows(id, rows).ok_or_else(|| Error::new(Kind::Damaged, doing(), "it mixes photo data and metadata, or is empty"))
+}
+
+/// Looks at both ends of a pack: at how it begins, and at the end that says where its directory is.
+///
+/// # Errors
+/// As [`read_directory`].
+pub(super) fn look_at_ends(store: &dyn Store, id: &PackId, len: u64) -> Result<()> {
+    let name = names::pack(id);
+    let doing = || format!("looking at pack {name}");
+    if len < (ENVELOPE_LEN + FRAME_HEADER_LEN + TRAILER_LEN) as u64 {
+        return Err(Error::new(Kind::Damaged, doing(), format!("a pack cannot have {len} bytes")));
+    }
+    let trailer = store.get_range(&name, len - TRAILER_LEN as u64, TRAILER_LEN)?;
+    decode_trailer(&trailer, len).map_err(|error| error.within(doing()))?;
+    let front = store.get_range(&name, 0, ENVELOPE_LEN + FRAME_HEADER_LEN)?;
+    pack_content(&front).map_err(|error| error.within(doing()))?;
+    decode_frame_header(&front[ENVELOPE_LEN..]).map_err(|error| error.within(doing()))?;
+    Ok(())
 }
 
 /// What a whole pack says of itself.

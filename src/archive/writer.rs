@@ -8,9 +8,14 @@
 //! |---|---|
 //! | a segment, or a directory when the index was filled, names a place of it | readers, who check what they read |
 //! | the pack's own directory, read in this run, says the same | what a snapshot records already: files that were not read, since they are as they were or have moved |
-//! | this program has written the pack here, and this place's own index says so | everything |
+//! | this program has written the pack here, this place's own index says so, and in this run so do the pack's directory and the frame's head, and one chunk of the pack was read | everything |
 //! | the chunk itself was read here in this run, unpacked and hashed | everything |
 //! | nothing, but all packs are there that were known when the snapshot was recorded here ([`Writer::holds_all_of`]) | what that snapshot records |
+//!
+//! What was written here was made durable here; yet a drive that says so too early, or that decays, keeps a file of the right
+//! name and length with zeros in it. So no pack counts for a chunk that is new to a snapshot before it was looked into, once
+//! in a run; and the packs that were written last, which a lost cache of a drive hits, are looked into by each run. One that
+//! is not what it was is named, and what it had is stored anew from the source.
 //!
 //! "Everything" is above all that bytes of the source are not stored again because they are known. So after the index was
 //! lost, an unchanged source costs a look at the directories of its packs and no photo's bytes: its chunks were there when its
@@ -28,14 +33,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use super::packs::look_at_ends;
 use super::segments::put_segments;
-use super::{Archive, Change, Location, MAX_PACK_LEN, PackInfo, put_checked, put_parity, read_directory, unpack_frame};
+use super::{
+    Archive, Change, Location, MAX_PACK_LEN, Notice, PackInfo, put_checked, put_parity, read_directory, unpack_frame,
+};
 use crate::chunk::Chunk;
 use crate::codec::{self, Choice, Encoded};
 use crate::error::{Error, Kind, Result};
 use crate::format::{
-    FrameHeader, Hint, PackContent, Row, SegmentPack, decode_frame_header, encode_frame_header, encode_pack_end,
-    encode_pack_start, names,
+    FRAME_HEADER_LEN, FrameHeader, Hint, PackContent, Row, SegmentPack, decode_frame_header, encode_frame_header,
+    encode_pack_end, encode_pack_start, names,
 };
 use crate::id::{ChunkId, ChunkKind, PackId, SnapshotId};
 use crate::parity::Parity;
@@ -60,6 +68,11 @@ impl Default for Packing {
         Self { level: Choice::default().level, images: false }
     }
 }
+/// So many of the packs that were written last are looked into by each run: what a drive's cache holds, and some more.
+const NEWEST: usize = 8;
+/// In every such part of a pack, in bytes, the head of a frame is looked at before frames in it count. Drives and file systems
+/// lose no less at once, and of what is less recovery data makes good.
+const PART: u32 = 16 << 10;
 /// How long an archive that is in use is tried again, and how often.
 const PATIENCE: Duration = Duration::from_secs(3);
 const PAUSE: Duration = Duration::from_millis(20);
@@ -93,6 +106,10 @@ pub struct Writer<'a> {
     read: Mutex<HashSet<ChunkId>>,
     /// What the directories say that were read in this run; none of a pack whose directory is damaged.
     listed: Mutex<HashMap<PackId, Option<Listed>>>,
+    /// Packs of which a chunk was read in this run before others in them counted.
+    proved: Mutex<HashSet<PackId>>,
+    /// Parts of packs in which the head of a frame was looked at in this run and is right.
+    headed: Mutex<HashSet<(PackId, u32)>>,
     open: [Mutex<Open>; 2],
     sink: Option<SyncSender<Open>>,
     workers: Vec<JoinHandle<()>>,
@@ -144,7 +161,15 @@ impl Open {
 impl<'a> Writer<'a> {
     pub(super) fn new(archive: &'a Archive, packing: Packing) -> Result<Self> {
         let (lock, present) = begin(archive)?;
-        Self::among(archive, packing, Some(lock), present)
+        let writer = Self::among(archive, packing, Some(lock), present)?;
+        let newest = archive.known_packs().into_iter().rev().take(NEWEST);
+        for pack in newest.filter(|pack| writer.present.get(&pack.id) == Some(&pack.len)) {
+            match look_at_ends(&*writer.shared.store, &pack.id, pack.len) {
+                Err(error) if error.kind().is_of_an_object() => writer.doubt(&pack.id, &error),
+                looked => looked?,
+            }
+        }
+        Ok(writer)
     }
 
     /// A writer to which only these packs count. Without a lock of its own its caller holds one.
@@ -189,6 +214,8 @@ impl<'a> Writer<'a> {
             claimed: Mutex::default(),
             read: Mutex::default(),
             listed: Mutex::default(),
+            proved: Mutex::default(),
+            headed: Mutex::default(),
             open: [PackContent::Data, PackContent::Metadata].map(|content| Mutex::new(Open::new(content, Vec::new()))),
             workers: workers.collect(),
             sink: Some(sink),
@@ -209,7 +236,7 @@ impl<'a> Writer<'a> {
         }
         for place in self.archive.locate(id)?.iter().filter(|place| self.counts(place)) {
             let kind = place.row.frame.kind;
-            if place.sure || self.is_listed(place)? || self.reads(kind, id, place)? {
+            if self.is_listed(place)? || self.reads(kind, id, place)? {
                 return Ok(true);
             }
         }
@@ -219,25 +246,66 @@ impl<'a> Writer<'a> {
     /// The same, so surely that these bytes need not be stored.
     fn has(&self, kind: ChunkKind, id: &ChunkId) -> Result<bool> {
         for place in self.archive.locate(id)?.iter().filter(|place| self.counts(place)) {
-            if place.row.frame.kind == kind && (place.sure || self.reads(kind, id, place)?) {
+            if place.row.frame.kind == kind && (self.stands(place)? || self.reads(kind, id, place)?) {
                 return Ok(true);
             }
         }
         Ok(false)
     }
 
-    /// Whether the pack's own directory says the same of this place.
+    /// Whether this program has written the pack here and it is still what was written: a chunk of it was read in this run, its
+    /// directory says the same of this one, and so does the head of the frame.
+    fn stands(&self, place: &Location) -> Result<bool> {
+        Ok(place.sure
+            && guard(&self.proved).contains(&place.pack)
+            && self.is_listed(place)?
+            && self.is_headed(place)?)
+    }
+
+    /// Whether the frame of this place, or one that was looked at in the same part of the pack, begins as its row says.
+    fn is_headed(&self, place: &Location) -> Result<bool> {
+        let part = (place.pack, place.row.offset / PART);
+        if guard(&self.headed).contains(&part) {
+            return Ok(true);
+        }
+        let (name, offset) = (names::pack(&place.pack), u64::from(place.row.offset));
+        match self.shared.store.get_range(&name, offset, FRAME_HEADER_LEN) {
+            Ok(head) => {
+                let row = decode_frame_header(&head).map(|frame| Row { frame, offset: place.row.offset });
+                let right = row.is_ok_and(|row| in_short(&row) == in_short(&place.row));
+                if right {
+                    guard(&self.headed).insert(part);
+                }
+                Ok(right)
+            }
+            Err(error) if error.kind().is_of_an_object() => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether the pack's own directory, which is read once in a run, says the same of this place.
     fn is_listed(&self, place: &Location) -> Result<bool> {
         let mut listed = guard(&self.listed);
         let rows = match listed.entry(place.pack) {
             Entry::Occupied(rows) => rows.into_mut(),
             Entry::Vacant(free) => match read_directory(&*self.shared.store, &place.pack, place.pack_len) {
                 Ok(pack) => free.insert(Some(pack.rows.iter().map(in_short).collect())),
-                Err(error) if error.kind().is_of_an_object() => free.insert(None),
+                Err(error) if error.kind().is_of_an_object() => {
+                    self.doubt(&place.pack, &error);
+                    free.insert(None)
+                }
                 Err(error) => return Err(error),
             },
         };
         Ok(rows.as_ref().is_some_and(|rows| rows.contains(&in_short(&place.row))))
+    }
+
+    /// From now on a pack does not count, and that is told once.
+    fn doubt(&self, pack: &PackId, why: &Error) {
+        if !self.archive.distrusts(pack) {
+            self.archive.distrust(*pack);
+            self.archive.notify(Notice::PassedOver(names::pack(pack), why.to_string()));
+        }
     }
 
     /// Whether this place holds the chunk: it is read, unpacked and hashed, once in a run.
@@ -249,7 +317,7 @@ impl<'a> Writer<'a> {
         let _room = self.archive.unpacking(place.row.frame_len() + u64::from(place.row.frame.plain_len));
         let frame = match self.shared.store.get_range(&name, offset, place.row.frame_len() as usize) {
             Err(error) if error.kind().is_of_an_object() => {
-                self.archive.distrust(place.pack);
+                self.doubt(&place.pack, &error);
                 return Ok(false);
             }
             read => read?,
@@ -258,8 +326,11 @@ impl<'a> Writer<'a> {
         // A frame that is whole and another's speaks against what was said of it, and not against the pack.
         let is_this = decode_frame_header(&frame).map_or(true, |header| header.id == *id);
         match unpacked {
-            Ok(_) => drop(guard(&self.read).insert(*id)),
-            Err(error) if error.kind() == Kind::Damaged && is_this => self.archive.distrust(place.pack),
+            Ok(_) => {
+                guard(&self.read).insert(*id);
+                guard(&self.proved).insert(place.pack);
+            }
+            Err(error) if error.kind() == Kind::Damaged && is_this => self.doubt(&place.pack, &error),
             Err(_) => {}
         }
         Ok(guard(&self.read).contains(id))

@@ -30,6 +30,10 @@ const MOST_NAMES: usize = 1 << 20;
 ///
 /// Files that are as the previous snapshot has them are not read again, and what the archive has is not stored again.
 /// What is no longer in the source stays in the archive.
+///
+/// Each name in a list is a source of its own, under its last name (a~2 where another has that name): a restore puts them
+/// side by side and not into the folders that they were in. A source that is not listed any more is not taken for
+/// deleted. To keep folders, name the folder, and leave out what is not wanted with --exclude.
 #[derive(clap::Args)]
 pub struct Arguments {
     /// Folders and files; else those of the configuration

@@ -146,7 +146,7 @@ fn deleted(app: &App, past: &Past<'_>, spot: &Spot) -> Result<Vec<Find>, Failure
     let mut files: HashMap<SnapshotId, HashSet<Vec<u8>>> = HashMap::new();
     for one in &gone {
         let Some((id, snapshot)) = past.last(one) else { continue };
-        let Some(path) = past.path_in(&past.spot(one), snapshot) else { continue };
+        let Some(path) = past.path_in(&past.spot(one), &id) else { continue };
         snapshots.insert((snapshot.sequence, id), snapshot);
         files.entry(id).or_default().insert(path);
     }
@@ -162,7 +162,7 @@ fn find(
     snapshot: &Snapshot,
     only: Option<HashSet<Vec<u8>>>,
 ) -> Result<Find, Failure> {
-    let path = past.path_in(spot, snapshot);
+    let path = past.path_in(spot, &id);
     let path = path.ok_or_else(|| Failure::new(Code::Failed, "the snapshot does not have this source"))?;
     let what = match &only {
         None => "all of it".to_owned(),

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::join;
 use super::present::below;
-use crate::archive::{Archive, Began, Ended, Filter, PastRow, PastState, Renames, Track};
+use crate::archive::{Archive, Began, Ended, Filter, PastRow, PastState, Renames, SourceOrder, Track};
 use crate::error::{Error, Kind, Result};
 use crate::format::{Carried, Snapshot, Time};
 use crate::id::{FileHash, SnapshotId};
@@ -19,6 +19,8 @@ pub struct Past<'a> {
     tracks: Vec<Source>,
     snapshots: HashMap<SnapshotId, Snapshot>,
     renames: Renames,
+    /// For each of the snapshots, by which its sources are found.
+    orders: HashMap<SnapshotId, SourceOrder>,
 }
 
 /// A source of a machine, under the name that its newest snapshot gives it.
@@ -132,20 +134,27 @@ impl<'a> Past<'a> {
         let tracks = archive.past()?;
         let renames = archive.renames()?;
         let snapshots: HashMap<SnapshotId, Snapshot> = archive.snapshots().into_iter().collect();
+        let orders: HashMap<SnapshotId, SourceOrder> =
+            snapshots.iter().map(|(id, snapshot)| (*id, renames.order(snapshot))).collect();
         let mut sources = Vec::new();
         for track in tracks {
-            let Some(newest) = track.snapshots.last().and_then(|id| snapshots.get(id)) else { continue };
-            let Some(source) = renames.source_in(newest, &track.path) else { continue };
-            let own = || track.snapshots.iter().filter_map(|id| snapshots.get(id));
-            if own().any(|snapshot| filter.admits(snapshot)) {
-                let paths = own().filter_map(|snapshot| Some(&renames.source_in(snapshot, &track.path)?.path));
+            let own = || track.snapshots.iter().filter_map(|id| Some((snapshots.get(id)?, orders.get(id)?)));
+            let Some((newest, order)) =
+                track.snapshots.last().and_then(|id| Some((snapshots.get(id)?, orders.get(id)?)))
+            else {
+                continue;
+            };
+            let Some(source) = renames.source_by(order, newest, &track.path) else { continue };
+            if own().any(|(snapshot, _)| filter.admits(snapshot)) {
+                let of = |(snapshot, order)| Some(&renames.source_by(order, snapshot, &track.path)?.path);
+                let paths = own().filter_map(of);
                 let was: HashSet<&Vec<u8>> = paths.filter(|path| **path != track.path).collect();
                 let was = was.into_iter().cloned().collect();
                 let retired = renames.is_retired(&track.host, &track.path, newest.sequence);
                 sources.push(Source { name: source.name.clone(), was, retired, track });
             }
         }
-        Ok(Self { archive, tracks: sources, snapshots, renames })
+        Ok(Self { archive, tracks: sources, snapshots, renames, orders })
     }
 
     /// The archive.
@@ -224,15 +233,16 @@ impl<'a> Past<'a> {
     }
 
     /// The same as a snapshot has it, which may know the source under another name.
-    pub fn path_in(&self, spot: &Spot, snapshot: &Snapshot) -> Option<Vec<u8>> {
-        let source = self.renames.source_in(snapshot, &self.tracks[spot.source].track.path)?;
+    pub fn path_in(&self, spot: &Spot, snapshot: &SnapshotId) -> Option<Vec<u8>> {
+        let (order, snapshot) = (self.orders.get(snapshot)?, self.snapshots.get(snapshot)?);
+        let source = self.renames.source_by(order, snapshot, &self.tracks[spot.source].track.path)?;
         Some(if spot.below.is_empty() { source.name.clone() } else { join(&source.name, &spot.below) })
     }
 
     /// The last snapshot that has an episode's state, and the path in it.
     pub fn place(&self, episode: &Episode) -> Option<(SnapshotId, &Snapshot, Vec<u8>)> {
         let (id, snapshot) = self.last(episode)?;
-        Some((id, snapshot, self.path_in(&self.spot(episode), snapshot)?))
+        Some((id, snapshot, self.path_in(&self.spot(episode), &id)?))
     }
 
     /// The path of a spot as it is at the source, and the machine that it is on.

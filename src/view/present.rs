@@ -18,7 +18,12 @@ pub struct Sources<'a> {
     snapshots: Vec<(SnapshotId, Snapshot)>,
     renames: Renames,
     all: Vec<SourceLine>,
+    /// Where each is among all, by machine and path.
+    places: HashMap<Name, usize>,
 }
+
+/// A machine, and the path of a source on it now.
+type Name = (String, Vec<u8>);
 
 /// A source, and its snapshots.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -63,7 +68,7 @@ impl<'a> Sources<'a> {
         let renames = archive.renames()?;
         let mut snapshots = archive.snapshots();
         // Whoever was backed up since is not retired, also if that snapshot does not count here.
-        let mut newest: HashMap<(String, Vec<u8>), u64> = HashMap::new();
+        let mut newest: HashMap<Name, u64> = HashMap::new();
         for (_, snapshot) in &snapshots {
             for source in &snapshot.sources {
                 let now = renames.path_now(&snapshot.host, &source.path, snapshot.sequence).to_vec();
@@ -71,27 +76,17 @@ impl<'a> Sources<'a> {
             }
         }
         snapshots.retain(|(_, snapshot)| filter.admits(snapshot));
-        let mut all: Vec<SourceLine> = Vec::new();
+        let (mut all, mut places): (Vec<SourceLine>, HashMap<Name, usize>) = (Vec::new(), HashMap::new());
         for (at, (_, snapshot)) in snapshots.iter().enumerate() {
             for Source { name, path, .. } in &snapshot.sources {
                 let now = renames.path_now(&snapshot.host, path, snapshot.sequence);
-                let known = all.iter_mut().find(|line| line.host == snapshot.host && line.path == now);
-                let line = match known {
-                    Some(line) => line,
-                    None => {
-                        let (host, path, was) = (snapshot.host.clone(), now.to_vec(), Vec::new());
-                        all.push(SourceLine {
-                            host,
-                            path,
-                            was,
-                            name: Vec::new(),
-                            retired: false,
-                            snapshots: Vec::new(),
-                        });
-                        let Some(line) = all.last_mut() else { continue };
-                        line
-                    }
-                };
+                let known = *places.entry((snapshot.host.clone(), now.to_vec())).or_insert(all.len());
+                if known == all.len() {
+                    let (host, path) = (snapshot.host.clone(), now.to_vec());
+                    let (was, name, snapshots) = (Vec::new(), Vec::new(), Vec::new());
+                    all.push(SourceLine { host, path, was, name, retired: false, snapshots });
+                }
+                let Some(line) = all.get_mut(known) else { continue };
                 if line.snapshots.last() == Some(&at) {
                     continue;
                 }
@@ -107,7 +102,7 @@ impl<'a> Sources<'a> {
             let newest = newest.get(&(line.host.clone(), line.path.clone())).copied().unwrap_or(0);
             line.retired = renames.is_retired(&line.host, &line.path, newest);
         }
-        Ok(Self { archive, snapshots, renames, all })
+        Ok(Self { archive, snapshots, renames, all, places })
     }
 
     /// Every source.
@@ -128,7 +123,7 @@ impl<'a> Sources<'a> {
     /// The source that this one of a snapshot is.
     pub fn line_of(&self, snapshot: &Snapshot, source: &Source) -> Option<&SourceLine> {
         let now = self.renames.path_now(&snapshot.host, &source.path, snapshot.sequence);
-        self.all.iter().find(|line| line.host == snapshot.host && line.path == now)
+        self.places.get(&(snapshot.host.clone(), now.to_vec())).and_then(|at| self.all.get(*at))
     }
 
     /// The newest snapshot that has a source, the one before, and so on, each with its place and the name that the source

@@ -109,9 +109,9 @@ impl Window {
             let (host, source) = past.origin(&root);
             let mut lost = Lost { host: host.to_owned(), source, names: HashMap::new(), files: Vec::new() };
             for episode in past.episodes(std::slice::from_ref(&root), Span::Deleted)? {
-                if let Some((last, snapshot)) = past.last(&episode) {
+                if let Some((last, _)) = past.last(&episode) {
                     if !lost.names.contains_key(&last)
-                        && let Some(name) = past.path_in(&root, snapshot)
+                        && let Some(name) = past.path_in(&root, &last)
                     {
                         lost.names.insert(last, name);
                     }

@@ -122,7 +122,7 @@ impl<'a> Holding<'a> {
     fn content(&mut self, episode: &Episode) -> Result<Option<(FileHash, u64, Content)>> {
         let past = self.past;
         let Some((id, snapshot)) = past.last(episode) else { return Ok(None) };
-        let Some(path) = past.path_in(&past.spot(episode), snapshot) else { return Ok(None) };
+        let Some(path) = past.path_in(&past.spot(episode), &id) else { return Ok(None) };
         let Some(entries) = self.dir(id, snapshot.tree, above(&path))? else { return Ok(None) };
         let at = entries.binary_search_by(|entry| entry.name.as_slice().cmp(last_name(&path)));
         Ok(match at.ok().map(|at| &entries[at].kind) {
