@@ -154,3 +154,49 @@ fn a_drive_that_fails_is_not_one_without_locks() {
     });
     assert_eq!(kind(hooked::store(known.archive.path(), failing).lock("header", LockMode::Shared)), Kind::Store);
 }
+
+/// Whoever only looked whether the archive is in use held it alone for a moment, and a squeeze, a repair or a word about a
+/// source that began just then ended with "in use".
+#[test]
+fn a_look_at_whether_it_is_in_use_keeps_nobody_out() {
+    type Work = fn(&Archive) -> Result<()>;
+    let works: [(&str, Work); 4] = [
+        ("squeeze", |archive| squeezed(archive).map(drop)),
+        ("repair", |archive| repaired(archive).map(drop)),
+        ("alone", |archive| archive.lock_alone().map(drop)),
+        ("shared", |archive| archive.lock_shared().map(drop)),
+    ];
+    let known = Known::new();
+    for (what, work) in works {
+        for name in ["header", "header.copy"] {
+            let known = known.copy();
+            let looking = fs::File::open(known.archive.path().join(name)).unwrap();
+            looking.lock().unwrap();
+            let (looking, tries) = (std::sync::Mutex::new(Some(looking)), std::sync::atomic::AtomicUsize::new(0));
+            // It lets go after the third try to hold what it holds.
+            let hook: Hook = Arc::new(move |at| {
+                if matches!(at, At::Lock(path) if path.ends_with(name)) && tries.fetch_add(1, Ordering::Relaxed) == 3 {
+                    looking.lock().unwrap().take();
+                }
+                Ok(())
+            });
+            let archive = open(&known, Some(hook));
+            work(&archive).unwrap_or_else(|error| panic!("{what}, {name}: {error}"));
+        }
+    }
+}
+
+/// Nor does such a look keep others out for longer than it takes.
+#[test]
+fn a_look_at_whether_it_is_in_use_holds_nothing() {
+    let known = Known::new();
+    let (one, other) = (open(&known, None), open(&known, None));
+    assert!(!one.is_in_use());
+    let shared = other.lock_shared().unwrap();
+    assert!(one.is_in_use());
+    drop(shared);
+    let rewriter = other.rewriter().unwrap();
+    assert!(one.is_in_use());
+    drop(rewriter);
+    assert!(!one.is_in_use() && other.repairer().is_ok());
+}

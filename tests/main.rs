@@ -2,6 +2,7 @@
 //!
 //! `cargo test --test suite hostile::` runs one subject.
 
+mod again;
 mod beside;
 mod browse_tui;
 mod carried;
@@ -14,6 +15,7 @@ mod decay;
 mod dump;
 mod evidence;
 mod golden;
+mod gone;
 mod guard;
 mod hostile;
 mod layering;

@@ -13,6 +13,7 @@ mod facts;
 mod header;
 mod index;
 mod lists;
+mod locks;
 mod marks;
 mod memory;
 mod mend;
@@ -32,7 +33,7 @@ mod writer;
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 pub use compare::{Altered, Comparison, Moved, Place, last_name};
@@ -56,7 +57,7 @@ use crate::error::{Error, Kind, Result};
 use crate::format::{Chunker, Header, Mark, PackContent, SegmentPack, names};
 use crate::id::{ChunkId, MarkId, PackId, SegmentId, SnapshotId};
 use crate::parity;
-use crate::store::{Leftovers, Lock, LockMode, Put, Store};
+use crate::store::{Leftovers, Put, Store};
 
 /// Metadata is small and everything hangs on it: its recovery data is as long as itself.
 const METADATA_PERMILLE: u16 = 1000;
@@ -226,51 +227,11 @@ impl Archive {
     /// The way in. Others may add at the same time.
     ///
     /// # Errors
-    /// [`Kind::InUse`] if another process holds the archive alone and does not let go within three seconds,
+    /// [`Kind::InUse`] if another process holds the archive alone and does not let go within two seconds,
     /// [`Kind::Damaged`] if the copies of the header are of different archives, the store's error.
     pub fn writer(&self, packing: Packing) -> Result<Writer<'_>> {
         self.headers.agree()?;
         Writer::new(self, packing)
-    }
-
-    /// Holds the archive alone, as whoever removes objects must.
-    ///
-    /// # Errors
-    /// [`Kind::InUse`] while any other process writes to it, [`Kind::NoLocks`] where nobody can tell.
-    pub fn lock_alone(&self) -> Result<Lock> {
-        self.hold_alone(self.held_by()?)
-    }
-
-    /// Holds the archive together with others who add. Where the place has no locks nobody is kept out by that, and whoever
-    /// only adds needs nobody kept out.
-    ///
-    /// # Errors
-    /// [`Kind::InUse`] while another process holds it alone.
-    pub fn lock_shared(&self) -> Result<Lock> {
-        self.store.lock(self.held_by()?, LockMode::Shared)
-    }
-
-    /// From now on this process is taken for the only one at work, where the place has no locks to tell by. Only for
-    /// whoever was told so by a person.
-    pub fn vouch_alone(&self) {
-        self.vouched.store(true, Ordering::Relaxed);
-    }
-
-    /// The copy of the header that the archive is held by.
-    fn held_by(&self) -> Result<&'static str> {
-        let [first, copy] = names::HEADERS;
-        let there = self.store.len(first)?.is_some_and(|len| len > 0);
-        Ok(if there { first } else { copy })
-    }
-
-    /// Holds this copy of the header alone.
-    pub(crate) fn hold_alone(&self, header: &str) -> Result<Lock> {
-        let lock = self.store.lock(header, LockMode::Exclusive)?;
-        if lock.is_certain() || self.vouched.load(Ordering::Relaxed) {
-            return Ok(lock);
-        }
-        let why = "its file system has no locks, so nobody can tell whether another process is using it";
-        Err(Error::new(Kind::NoLocks, format!("locking the archive {}", self.store.place()), why))
     }
 
     /// Tells whoever listens.

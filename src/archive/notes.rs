@@ -1,11 +1,11 @@
 //! What this computer noticed about the archive and its sources, beside what the archive tells of itself. It is a help
 //! and no more: where it cannot be kept, everything works without.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::Archive;
 use super::index::{FileKey, NotesChange};
-use crate::id::FileHash;
+use crate::id::{FileHash, SnapshotId};
 
 /// So many names of objects are kept of what was found damaged.
 const MOST_NAMES: usize = 4096;
@@ -53,6 +53,11 @@ impl DamageNote {
 }
 
 impl Archive {
+    /// Snapshots that were in this place at some time, as far as this computer noticed.
+    pub fn seen_snapshots(&self) -> HashSet<SnapshotId> {
+        self.index().seen().unwrap_or_default()
+    }
+
     /// What damage was found here and has not been mended since, as far as is known on this computer.
     pub fn damage_note(&self) -> Option<DamageNote> {
         DamageNote::decode(&self.index().damage().ok()??)

@@ -13,7 +13,7 @@ use super::{
     unpack_frame,
 };
 use crate::chunk::Chunk;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Kind, Result};
 use crate::format::{Hint, Mark, PackContent, SegmentPack, Snapshot, names, pack_content};
 use crate::id::{PackId, SegmentId};
 use crate::store::{Leftovers, Lock};
@@ -81,7 +81,7 @@ impl<'a> Repairer<'a> {
         }
         if names::HEADERS.contains(&name) {
             // Others hold the archive by the file that has this name now. Whoever came in between only adds.
-            match self.archive.hold_alone(name) {
+            match self.archive.try_to_hold(name) {
                 Ok(lock) => self.alone.lock().unwrap_or_else(PoisonError::into_inner).push(lock),
                 Err(error) if error.kind() == Kind::InUse => {}
                 Err(error) => return Err(error),
@@ -183,7 +183,7 @@ impl<'a> Repairer<'a> {
         for name in std::iter::once(name.to_owned()).chain(mend::quarantined(store, name)?) {
             match mend::readable(store, &name, MAX_PACK_LEN) {
                 Ok((bytes, _)) => remains.push(bytes),
-                Err(error) if is_damage(&error) => {}
+                Err(error) if error.kind().is_of_an_object() => {}
                 Err(error) => return Err(error),
             }
         }
@@ -239,7 +239,7 @@ impl<'a> Repairer<'a> {
                 Some(Ok(segment)) if segment.packs.iter().all(|pack| present.get(&pack.id) == Some(pack)) => {
                     segment.packs.iter().for_each(|pack| drop(untold.remove(&pack.id)));
                 }
-                Some(Err(error)) if !is_damage(&error) => return Err(error),
+                Some(Err(error)) if !error.kind().is_of_an_object() => return Err(error),
                 _ => wrong.push(object.name),
             }
         }
@@ -293,9 +293,4 @@ impl Rescue<'_> {
     pub fn finish(self) -> Result<()> {
         self.writer.finish().map(drop)
     }
-}
-
-/// Whether it tells of the object and not of the store.
-fn is_damage(error: &Error) -> bool {
-    matches!(error.kind(), Kind::Damaged | Kind::Missing | Kind::Unsupported)
 }

@@ -65,15 +65,21 @@ impl Archive {
     /// [`Kind::InUse`] if another process is rewriting or holds the archive alone, [`Kind::NoLocks`] where nobody can tell.
     pub fn rewriter(&self) -> Result<Rewriter<'_>> {
         self.headers.agree()?;
-        let among = match self.lock_alone() {
+        let among = match self.try_alone() {
             Ok(alone) => {
                 if self.complete()? {
                     drop(alone);
                     return self.rewriter(); // it is held by the first copy of its header
                 }
                 self.sweep()?;
-                alone.share()?;
-                alone
+                match alone.share() {
+                    // Somebody looked just then whether it is in use; what needed it alone is done.
+                    Err(error) if error.kind() == Kind::InUse => {
+                        drop(alone);
+                        self.lock_shared()?
+                    }
+                    shared => shared.map(|()| alone)?,
+                }
             }
             Err(error) if error.kind() == Kind::InUse => self.lock_shared()?,
             Err(error) => return Err(error),

@@ -31,8 +31,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
 
+use super::locks::patiently;
 use super::packs::look_at_ends;
 use super::segments::put_segments;
 use super::{
@@ -73,9 +73,6 @@ const NEWEST: usize = 8;
 /// In every such part of a pack, in bytes, the head of a frame is looked at before frames in it count. Drives and file systems
 /// lose no less at once, and of what is less recovery data makes good.
 const PART: u32 = 16 << 10;
-/// How long an archive that is in use is tried again, and how often.
-const PATIENCE: Duration = Duration::from_secs(3);
-const PAUSE: Duration = Duration::from_millis(20);
 
 /// What a writer added.
 #[derive(Default)]
@@ -160,7 +157,8 @@ impl Open {
 
 impl<'a> Writer<'a> {
     pub(super) fn new(archive: &'a Archive, packing: Packing) -> Result<Self> {
-        let (lock, present) = begin(archive)?;
+        // Another writer that sweeps is waited for; whoever removes objects holds the archive for longer.
+        let (lock, present) = patiently(|| begin(archive))?;
         let writer = Self::among(archive, packing, Some(lock), present)?;
         let newest = archive.known_packs().into_iter().rev().take(NEWEST);
         for pack in newest.filter(|pack| writer.present.get(&pack.id) == Some(&pack.len)) {
@@ -530,25 +528,14 @@ fn work(shared: &Shared, source: &Mutex<Receiver<Open>>) {
     }
 }
 
-/// Holds the archive together with others who add, and lists its packs. Another writer that sweeps is waited for; whoever
-/// removes objects holds the archive for longer.
+/// Holds the archive together with others who add, and lists its packs. Whoever finds the archive unused sweeps what
+/// interrupted writes left, while nobody else can be writing.
 fn begin(archive: &Archive) -> Result<(Lock, HashMap<PackId, u64>)> {
-    let begun = Instant::now();
-    loop {
-        match try_to_begin(archive) {
-            Err(error) if error.kind() == Kind::InUse && begun.elapsed() < PATIENCE => std::thread::sleep(PAUSE),
-            done => return done,
-        }
-    }
-}
-
-/// Whoever finds the archive unused sweeps what interrupted writes left, while nobody else can be writing.
-fn try_to_begin(archive: &Archive) -> Result<(Lock, HashMap<PackId, u64>)> {
-    match archive.lock_alone() {
+    match archive.try_alone() {
         Ok(lock) => {
             if archive.complete()? {
                 drop(lock);
-                return try_to_begin(archive); // it is held by the first copy of its header
+                return begin(archive); // it is held by the first copy of its header
             }
             let present = archive.sweep()?;
             lock.share()?;
@@ -556,7 +543,7 @@ fn try_to_begin(archive: &Archive) -> Result<(Lock, HashMap<PackId, u64>)> {
         }
         // Where nobody can tell who else is at work, whoever writes only adds.
         Err(error) if matches!(error.kind(), Kind::InUse | Kind::NoLocks) => {
-            let lock = archive.lock_shared()?;
+            let lock = archive.try_shared()?;
             Ok((lock, archive.present_packs(Leftovers::Leave)?))
         }
         Err(error) => Err(error),

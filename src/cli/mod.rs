@@ -22,6 +22,7 @@ mod examples;
 mod exit;
 mod find;
 mod generate;
+mod gone;
 mod has;
 mod history;
 mod init;

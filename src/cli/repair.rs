@@ -9,7 +9,7 @@ use serde_json::json;
 use super::app::App;
 use super::exit::{Code, Failure};
 use super::progress::{Progress, Words};
-use super::{names, verify, words};
+use super::{gone, names, verify, words};
 
 /// Make whole what is damaged in the archive
 ///
@@ -69,6 +69,8 @@ fn tell(app: &App, done: &Repair, dry_run: bool) {
     for damage in done.left.iter().filter(|_| verbose) {
         app.screen.line(&format!("damaged  {}: {}", names::message(&damage.object), names::message(&damage.why)));
     }
+    let back = if dry_run { "would be brought back" } else { "is there again" };
+    gone::tell(app, &done.gone, ["back", back]);
     for id in &done.lost_snapshots {
         app.screen.line(&format!("lost     snapshot {}", id.short()));
     }
@@ -110,6 +112,9 @@ fn cost(done: &Repair) -> String {
         let snapshots = words::things(done.lost_snapshots.len() as u64, "snapshot is", "snapshots are");
         parts.push(format!("{snapshots} lost"));
     }
+    if let Some(marks) = gone::lost_words(&done.gone) {
+        parts.push(marks);
+    }
     if !done.left.is_empty() {
         parts.push(format!("{} still damaged", words::things(done.left.len() as u64, "object is", "objects are")));
     }
@@ -128,6 +133,7 @@ fn object(done: &Repair, dry_run: bool, seconds: f64) -> serde_json::Value {
         "chunks_found": done.found,
         "damage": left,
         "lost_snapshots": snapshots,
+        "gone": gone::objects(&done.gone),
         "affected": verify::affected_objects(&done.lost),
         "seconds_elapsed": seconds,
     })

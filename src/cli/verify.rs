@@ -11,7 +11,7 @@ use serde_json::json;
 use super::app::App;
 use super::exit::{Code, Failure};
 use super::progress::{Progress, Words};
-use super::{albums, names, reread, words};
+use super::{albums, gone, names, reread, words};
 
 /// Check that everything in the archive is there and whole
 ///
@@ -82,6 +82,7 @@ pub fn run(app: &App, asked: &Arguments) -> Result<Code, Failure> {
     drop(progress);
     let found = found?;
     let incomplete = found.unsettled > 0 || found.unhashed > 0;
+    let uncommitted = found.gone.iter().any(|gone| !gone.lost);
     if app.screen.is_json() {
         app.screen.json(&object(&found, took.as_secs_f64()));
     } else {
@@ -89,6 +90,7 @@ pub fn run(app: &App, asked: &Arguments) -> Result<Code, Failure> {
         for (snapshot, path, wrong) in &found.false_claims {
             app.screen.line(&format!("false    {}:{}: {}", snapshot.short(), names::escape(path), wrong.why));
         }
+        gone::tell(app, &found.gone, ["missing", "recovery data bring it back"]);
         affected(app, "mendable", &found.mended);
         affected(app, "lost", &lost(&found));
         wrong(app, &found);
@@ -107,6 +109,10 @@ pub fn run(app: &App, asked: &Arguments) -> Result<Code, Failure> {
         app.screen.tell(&format!("{summary} in {}", words::duration(took)));
         if !found.is_whole() {
             app.screen.tell(&count(&found));
+        } else if uncommitted {
+            app.screen.tell(
+                "everything else is there; {snap} repair brings it back".replace("{snap}", app.screen.name()).as_str(),
+            );
         } else if !incomplete {
             let how = if options.read_data && all { "everything is there and whole" } else { "everything is there" };
             app.screen.tell(how);
@@ -116,11 +122,12 @@ pub fn run(app: &App, asked: &Arguments) -> Result<Code, Failure> {
     if found.is_whole() {
         return Ok(if incomplete { Code::Incomplete } else { Code::Done });
     }
-    if found.damage.is_empty() && found.affected.is_empty() {
+    if found.damage.is_empty() && found.affected.is_empty() && !found.gone.iter().any(|gone| gone.lost) {
         let number = words::things(found.false_claims.len() as u64, "directory claims", "directories claim");
         return Err(Failure::new(Code::Damage, format!("{number} other counts than are there; no file is lost by it")));
     }
-    let all = found.damage.iter().all(|damage| damage.mendable) && found.false_claims.is_empty();
+    let records = found.gone.iter().all(|gone| gone.mendable);
+    let all = found.damage.iter().all(|damage| damage.mendable) && found.false_claims.is_empty() && records;
     let hint = if all && found.affected.is_empty() {
         "{snap} repair makes all of it whole"
     } else {
@@ -191,11 +198,19 @@ fn cost(found: &Verify) -> String {
     let snapshots: BTreeSet<_> = found.affected.iter().map(|file| file.snapshot).collect();
     let objects: BTreeSet<_> = found.damage.iter().map(|damage| (&damage.object, damage.mendable)).collect();
     match found.affected.is_empty() {
-        true if objects.iter().all(|(_, mendable)| *mendable) && found.false_claims.is_empty() => format!(
-            "{} damaged; all of it can be mended, and no file is lost by it",
-            words::things(objects.len() as u64, "object is", "objects are")
-        ),
-        true => "the archive is damaged, but no file of any snapshot is lost by it".to_owned(),
+        true if objects.iter().all(|(_, mendable)| *mendable)
+            && found.false_claims.is_empty()
+            && gone::lost(&found.gone).is_none() =>
+        {
+            format!(
+                "{} damaged; all of it can be mended, and no file is lost by it",
+                words::things(objects.len() as u64, "object is", "objects are")
+            )
+        }
+        true => match gone::lost(&found.gone) {
+            Some(lost) => format!("the archive is damaged, and {lost}"),
+            None => "the archive is damaged, but no file of any snapshot is lost by it".to_owned(),
+        },
         false => format!(
             "the archive is damaged, and {} cannot be restored whole from {}",
             words::files(op::distinct_files(&found.affected)),
@@ -287,6 +302,7 @@ fn object(found: &Verify, seconds: f64) -> serde_json::Value {
         "bytes": found.bytes,
         "damage": damage,
         "false_claims": false_claims,
+        "gone": gone::objects(&found.gone),
         "mendable": affected_objects(&found.mended),
         "affected": affected_objects(&found.affected),
         "wrong": wrong,

@@ -28,7 +28,10 @@ pub use restore::{NoRoom, Overwrite, Restore, RestoreOptions, Selection, restore
 pub use sources::{Speaker, bring_source_back, rename_source, retire_source};
 pub use squeeze::{Squeeze, SqueezeOptions, squeeze};
 pub use status::{Litter, Status, VERIFIED_DAYS, Verified, status};
-pub use verify::{AffectedFile, Damage, LostChunk, Share, Verify, VerifyOptions, WrongFile, distinct_files, verify};
+pub use verify::{
+    AffectedFile, Damage, GoneRecord, LostChunk, Record, Share, Verify, VerifyOptions, WrongFile, distinct_files,
+    verify,
+};
 
 use crate::error::{Error, Result};
 use crate::source::Unseen;

@@ -436,6 +436,7 @@ impl Index {
                 for id in change.gone_snapshots {
                     table.remove(id.as_bytes())?;
                 }
+                notes::note_seen(&write, change.snapshots.iter().map(|(id, _)| id))?;
                 let mut table = write.open_table(DERIVED)?;
                 for id in change.derived {
                     table.insert(id.as_bytes(), ())?;

@@ -1,22 +1,23 @@
 //! What this computer noticed and nothing in the archive tells: damage that was found, when files of the source were
-//! last read, and which of them are suspected to have decayed.
+//! last read, which of them are suspected to have decayed, and which snapshots were there at some time.
 //!
 //! It cannot be made again, so it is carried over when everything else is. Losing it costs nothing but time: damage is
 //! found again, and what was never read is read first.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use redb::{ReadableDatabase, ReadableTable, TableDefinition, TableError};
+use redb::{ReadableDatabase, ReadableTable, TableDefinition, TableError, WriteTransaction};
 
 use super::{DOING, Index, Parts, caught};
 use crate::error::{Error, Kind, Result};
-use crate::id::{FileHash, ID_LEN};
+use crate::id::{FileHash, ID_LEN, SnapshotId};
 
 /// A file of the source, by a hash of where it is.
 pub type FileKey = [u8; ID_LEN];
 
 const READS: TableDefinition<'_, &FileKey, i64> = TableDefinition::new("reads");
 const SUSPECTS: TableDefinition<'_, &FileKey, &FileKey> = TableDefinition::new("suspects");
+const SEEN: TableDefinition<'_, &FileKey, ()> = TableDefinition::new("seen");
 const NOTES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("notes");
 const DAMAGE: &str = "damage";
 
@@ -26,6 +27,7 @@ pub(super) struct Notes {
     reads: HashMap<FileKey, i64>,
     suspects: HashMap<FileKey, FileHash>,
     damage: Option<Vec<u8>>,
+    seen: HashSet<SnapshotId>,
 }
 
 /// What is to be noted.
@@ -39,6 +41,8 @@ pub struct NotesChange<'a> {
     pub cleared: &'a [FileKey],
     /// What is known of damage from now on: some, or none.
     pub damage: Option<Option<&'a [u8]>>,
+    /// Snapshots that were there.
+    pub seen: &'a [SnapshotId],
 }
 
 impl Index {
@@ -58,6 +62,11 @@ impl Index {
     /// What damage was found, as whoever found it wrote it down.
     pub fn damage(&self) -> Result<Option<Vec<u8>>> {
         self.read().parts().map_or(Ok(None), damage)
+    }
+
+    /// Snapshots that were there at some time, whatever has become of them.
+    pub fn seen(&self) -> Result<HashSet<SnapshotId>> {
+        self.read().parts().map_or_else(|| Ok(HashSet::new()), seen)
     }
 
     /// Takes down what was noticed.
@@ -81,6 +90,7 @@ impl Index {
                 for file in change.cleared {
                     table.remove(file)?;
                 }
+                note_seen(&write, change.seen.iter())?;
                 let mut table = write.open_table(NOTES)?;
                 match change.damage {
                     Some(Some(damage)) => drop(table.insert(DAMAGE, damage)?),
@@ -97,9 +107,10 @@ impl Index {
     pub(super) fn carry_over(&self, notes: &Notes) {
         let reads: Vec<_> = notes.reads.iter().map(|(file, time)| (*file, *time)).collect();
         let suspects: Vec<_> = notes.suspects.iter().map(|(file, hash)| (*file, *hash)).collect();
+        let seen: Vec<_> = notes.seen.iter().copied().collect();
         let damage = notes.damage.as_deref().map(Some);
-        if !reads.is_empty() || !suspects.is_empty() || damage.is_some() {
-            let _ = self.note(&NotesChange { reads: &reads, suspects: &suspects, cleared: &[], damage });
+        if !reads.is_empty() || !suspects.is_empty() || !seen.is_empty() || damage.is_some() {
+            let _ = self.note(&NotesChange { reads: &reads, suspects: &suspects, cleared: &[], damage, seen: &seen });
         }
     }
 }
@@ -110,7 +121,31 @@ pub(super) fn readable(parts: &Parts) -> Notes {
         reads: reads(parts).unwrap_or_default(),
         suspects: suspects(parts).unwrap_or_default(),
         damage: damage(parts).unwrap_or_default(),
+        seen: seen(parts).unwrap_or_default(),
     }
+}
+
+/// Takes down that these snapshots were there.
+pub(super) fn note_seen<'s>(
+    write: &WriteTransaction,
+    snapshots: impl Iterator<Item = &'s SnapshotId>,
+) -> std::result::Result<(), redb::Error> {
+    let mut table = write.open_table(SEEN)?;
+    for id in snapshots {
+        table.insert(id.as_bytes(), ())?;
+    }
+    Ok(())
+}
+
+fn seen(parts: &Parts) -> Result<HashSet<SnapshotId>> {
+    caught(|| {
+        let mut found = HashSet::new();
+        let Some(table) = there(parts.database.begin_read()?.open_table(SEEN))? else { return Ok(found) };
+        for item in table.iter()? {
+            found.insert(SnapshotId::from_bytes(*item?.0.value()));
+        }
+        Ok(found)
+    })
 }
 
 fn reads(parts: &Parts) -> Result<HashMap<FileKey, i64>> {

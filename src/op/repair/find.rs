@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use super::{Remedy, RepairOptions, Sort};
 use crate::archive::{Archive, MAX_MARK_LEN, MAX_PACK_LEN, MAX_SNAPSHOT_LEN, Restored, restored};
 use crate::chunk::Chunk;
-use crate::error::{Error, Kind, Result};
+use crate::error::Result;
 use crate::format::{List, Tree, names};
 use crate::id::{ChunkId, ChunkKind, MarkId, PackId, SnapshotId};
 use crate::op::verify::{LostChunk, Verify};
@@ -38,7 +38,7 @@ impl<'a> Find<'a> {
             if matches!(Sort::of(&damage.object), Sort::Pack(_) | Sort::Snapshot(_) | Sort::Mark(_)) {
                 match archive.store().get(&damage.object, MAX_PACK_LEN) {
                     Ok(bytes) => drop(misplaced.insert(*blake3::hash(&bytes).as_bytes(), damage.object.clone())),
-                    Err(error) if is_damage(&error) => {}
+                    Err(error) if error.kind().is_of_an_object() => {}
                     Err(error) => return Err(error),
                 }
             }
@@ -87,7 +87,7 @@ impl<'a> Find<'a> {
             Ok(Restored { bytes, whole, .. }) => {
                 return Ok(Some((if whole { Remedy::Leave } else { Remedy::Mend }, bytes)));
             }
-            Err(error) if is_damage(&error) => {}
+            Err(error) if error.kind().is_of_an_object() => {}
             Err(error) => return Err(error),
         }
         if let Some(bytes) = self.misplaced(id)? {
@@ -95,7 +95,7 @@ impl<'a> Find<'a> {
         }
         match self.other.map(|other| restored(&**other.store(), name, id, limit)) {
             Some(Ok(found)) => Ok(Some((Remedy::Copy, found.bytes))),
-            Some(Err(error)) if !is_damage(&error) => Err(error),
+            Some(Err(error)) if !error.kind().is_of_an_object() => Err(error),
             _ => Ok(None),
         }
     }
@@ -111,7 +111,7 @@ impl<'a> Find<'a> {
             match store.get(place, MAX_PACK_LEN) {
                 Ok(bytes) if blake3::hash(&bytes).as_bytes() == id => return Ok(Some(bytes)),
                 Ok(_) => {}
-                Err(error) if is_damage(&error) => {}
+                Err(error) if error.kind().is_of_an_object() => {}
                 Err(error) => return Err(error),
             }
         }
@@ -190,7 +190,7 @@ fn from_archive(other: &Archive, kind: ChunkKind, id: &ChunkId, take: &mut Take<
         }
         let bytes = match other.reader().get(kind, &id) {
             Ok(bytes) => bytes,
-            Err(error) if is_damage(&error) => continue,
+            Err(error) if error.kind().is_of_an_object() => continue,
             Err(error) => return Err(error),
         };
         match kind {
@@ -210,9 +210,4 @@ fn from_archive(other: &Archive, kind: ChunkKind, id: &ChunkId, take: &mut Take<
         found = true;
     }
     Ok(found)
-}
-
-/// Whether it tells of the object and not of the store.
-pub(super) fn is_damage(error: &Error) -> bool {
-    matches!(error.kind(), Kind::Damaged | Kind::Missing | Kind::Unsupported)
 }

@@ -11,7 +11,7 @@ mod find;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use super::verify::{AffectedFile, Damage, LostChunk, Verify, VerifyOptions, verify};
+use super::verify::{AffectedFile, Damage, GoneRecord, LostChunk, Record, Verify, VerifyOptions, verify};
 use super::{Event, Observer, check_stop};
 use crate::archive::{Archive, MAX_PACK_LEN, Repairer, directory_of};
 use crate::error::{Error, Kind, Result};
@@ -59,6 +59,8 @@ pub struct Repair {
     pub left: Vec<Damage>,
     /// Snapshots that nobody can tell any more.
     pub lost_snapshots: Vec<SnapshotId>,
+    /// Snapshots that are there again, and what was said of sources, and what of both nobody can tell any more.
+    pub gone: Vec<GoneRecord>,
     /// What stays lost.
     pub lost: Vec<AffectedFile>,
 }
@@ -66,7 +68,8 @@ pub struct Repair {
 impl Repair {
     /// Whether nothing is damaged or lost any more.
     pub fn is_whole(&self) -> bool {
-        self.left.is_empty() && self.lost_snapshots.is_empty() && self.lost.is_empty()
+        let told = self.gone.iter().all(|gone| gone.mendable);
+        self.left.is_empty() && self.lost_snapshots.is_empty() && self.lost.is_empty() && told
     }
 }
 
@@ -88,11 +91,12 @@ pub fn repair(archive: &Archive, options: &RepairOptions<'_>, observer: &dyn Obs
     let work = Work { archive, find: Find::new(archive, options, &found)?, observer };
     let steps = work.plan(&found)?;
     let lost_snapshots = lost_snapshots(&steps);
+    let gone = gone(&steps, &found);
     let done = match repairer {
         None => {
             let left = left(&steps, &found.damage);
             let (found, lost) = work.foretell(found)?;
-            Ok(Repair { steps, found, left, lost_snapshots, lost })
+            Ok(Repair { steps, found, left, lost_snapshots, gone, lost })
         }
         Some(_) if steps.is_empty() && found.lost.is_empty() => Ok(Repair { lost: wrong(&found), ..Repair::default() }),
         Some(repairer) => {
@@ -100,7 +104,7 @@ pub fn repair(archive: &Archive, options: &RepairOptions<'_>, observer: &dyn Obs
             let mut lost = after.affected;
             // Only reading all data tells of these, and no other copy of their parts would help.
             lost.extend(wrong(&found).into_iter().filter(|file| !lost.contains(file)).collect::<Vec<_>>());
-            Ok(Repair { steps, found: more, left: after.damage, lost_snapshots, lost })
+            Ok(Repair { steps, found: more, left: after.damage, lost_snapshots, gone, lost })
         }
     }?;
     if done.is_whole() && !options.dry_run {
@@ -167,7 +171,13 @@ impl Work<'_> {
             check_stop(self.observer)?;
             steps.push((name.to_owned(), self.remedy(name)?));
         }
-        steps.extend(self.vanished(found)?.into_iter().map(|vanished| (vanished.name, vanished.remedy)));
+        for Vanished { name, remedy, .. } in self.vanished(found)? {
+            steps.retain(|(other, _)| *other != name);
+            steps.push((name, remedy));
+        }
+        // Recovery data from which nobody can tell what it was of.
+        let unknown = found.gone.iter().filter(|gone| gone.what == Record::Unknown);
+        steps.extend(unknown.map(|gone| (gone.object.clone(), Remedy::SetAside)));
         if !found.untold.is_empty() {
             steps.push((names::SEGMENTS.to_owned(), Remedy::Remake));
         }
@@ -354,7 +364,7 @@ impl Work<'_> {
                 Ok(segment) => {
                     told.extend(segment.packs.into_iter().filter(|p| packs.contains(&p.id)).map(|p| (p.id, p)));
                 }
-                Err(error) if find::is_damage(&error) => {}
+                Err(error) if error.kind().is_of_an_object() => {}
                 Err(error) => return Err(error),
             }
         }
@@ -382,6 +392,16 @@ fn left(steps: &[(String, Remedy)], damage: &[Damage]) -> Vec<Damage> {
     let left: BTreeMap<&str, Remedy> = steps.iter().map(|(name, remedy)| (name.as_str(), *remedy)).collect();
     let stays = |damage: &&Damage| left.get(damage.object.as_str()) == Some(&Remedy::Leave);
     damage.iter().filter(stays).cloned().collect()
+}
+
+/// What becomes of snapshots and marks that were gone. Another archive may have what recovery data do not tell.
+fn gone(steps: &[(String, Remedy)], found: &Verify) -> Vec<GoneRecord> {
+    let comes_back = |gone: &GoneRecord| {
+        steps.iter().any(|(name, remedy)| *name == gone.object && matches!(remedy, Remedy::Mend | Remedy::Copy))
+    };
+    let known = found.gone.iter().map(|gone| GoneRecord { mendable: comes_back(gone), ..gone.clone() });
+    // Lost snapshots are told by themselves.
+    known.filter(|gone| !matches!(gone.what, Record::LostSnapshot(_))).collect()
 }
 
 fn lost_snapshots(steps: &[(String, Remedy)]) -> Vec<SnapshotId> {

@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use super::{Verify, VerifyOptions, objects};
 use crate::archive::Archive;
-use crate::error::{Kind, Result};
+use crate::error::Result;
 use crate::format::names;
 use crate::op::{Observer, check_stop};
-use crate::store::LockMode;
+use crate::store::Leftovers;
 
 /// How often is looked while somebody is at work, and how long the first pause is; each is twice as long as the one
 /// before.
@@ -33,11 +33,11 @@ pub(super) fn until_settled(
     for number in 1.. {
         let begun = names_of_objects(archive)?;
         let mut found = look()?;
-        if options.alone || found.is_whole() {
+        if options.alone || (found.is_whole() && found.gone.is_empty()) {
             return Ok(found);
         }
         let suspects = Suspects::of(&found).also_in(every.as_ref());
-        found.in_use = is_in_use(archive);
+        found.in_use = archive.is_in_use();
         let changed = names_of_objects(archive)? != begun;
         if !found.in_use && !changed {
             return Ok(found);
@@ -62,20 +62,14 @@ fn pause(time: Duration, observer: &dyn Observer) -> Result<()> {
     Ok(())
 }
 
-/// Whether another process adds to the archive, stores its chunks anew or repairs it.
-fn is_in_use(archive: &Archive) -> bool {
-    let held = |name: &&str| {
-        let lock = archive.store().lock(name, LockMode::Exclusive);
-        lock.is_err_and(|error| error.kind() == Kind::InUse)
-    };
-    names::HEADERS.iter().any(held)
-}
-
+/// What lies in the archive, quarantine included: a repair gives objects their bytes back under their names.
 fn names_of_objects(archive: &Archive) -> Result<Vec<String>> {
     let mut all = Vec::new();
     for folder in [names::SNAPSHOTS, names::SEGMENTS, names::PACKS, names::PARITY, names::MARKS, names::DERIVED] {
         all.extend(objects(archive, folder)?.into_iter().map(|object| object.name));
     }
+    let quarantine = archive.store().list(names::QUARANTINE, Leftovers::Leave)?;
+    all.extend(quarantine.into_iter().map(|object| object.name));
     Ok(all)
 }
 
@@ -90,7 +84,9 @@ impl Suspects {
         let wrong = found.wrong.iter().map(|wrong| &wrong.file);
         let files = found.affected.iter().chain(wrong).map(|file| (file.snapshot, file.path.clone()));
         let files = files.chain(found.false_claims.iter().map(|(snapshot, path, _)| (*snapshot, path.clone())));
-        Self { objects: found.damage.iter().map(|damage| damage.object.clone()).collect(), files: files.collect() }
+        let objects =
+            found.damage.iter().map(|damage| &damage.object).chain(found.gone.iter().map(|gone| &gone.object));
+        Self { objects: objects.cloned().collect(), files: files.collect() }
     }
 
     /// Those that were there before as well.
@@ -107,6 +103,7 @@ impl Suspects {
     fn keep_in(&self, found: &mut Verify) {
         let before = Self::of(found);
         found.damage.retain(|damage| self.objects.contains(&damage.object));
+        found.gone.retain(|gone| self.objects.contains(&gone.object));
         let known = |file: &super::AffectedFile| self.files.contains(&(file.snapshot, file.path.clone()));
         found.affected.retain(|file| known(file));
         found.wrong.retain(|wrong| known(&wrong.file));

@@ -15,6 +15,7 @@
 
 mod again;
 mod content;
+mod gone;
 mod held;
 mod packs;
 mod walk;
@@ -23,7 +24,9 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::{Observer, check_stop};
-use crate::archive::{Archive, Claim, DamageNote, FalseClaim, MAX_MARK_LEN, MAX_SNAPSHOT_LEN, Restored, restored};
+use crate::archive::{
+    Archive, Claim, DamageNote, FalseClaim, MAX_MARK_LEN, MAX_SNAPSHOT_LEN, Restored, readable, restored,
+};
 use crate::error::{Error, Kind, Result};
 use crate::format::{HEADER_LEN, Header, Mark, SegmentPack, Snapshot, names};
 use crate::id::{ChunkId, ChunkKind, DerivedId, MarkId, PackId, SegmentId, SnapshotId};
@@ -112,6 +115,34 @@ pub struct WrongFile {
     pub why: &'static str,
 }
 
+/// A snapshot or mark that is not there, or of which nothing is legible.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct GoneRecord {
+    /// Its name in the store; of what nobody can tell, that of its recovery data.
+    pub object: String,
+    /// What it says.
+    pub what: Record,
+    /// Whether it can be made again.
+    pub mendable: bool,
+    /// Whether it was surely there; else whoever was writing it may have been interrupted in the last moment.
+    pub lost: bool,
+}
+
+/// What is recorded, as far as can be told.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Record {
+    /// A snapshot.
+    Snapshot(Box<Snapshot>),
+    /// A snapshot that nobody can read.
+    LostSnapshot(SnapshotId),
+    /// Something that was said afterwards.
+    Mark(Mark),
+    /// The same, as its damaged bytes read now; perhaps not as it was said.
+    DamagedMark(Option<Mark>),
+    /// A snapshot or a mark.
+    Unknown,
+}
+
 /// What was found.
 #[derive(Clone, Debug, Default)]
 pub struct Verify {
@@ -137,6 +168,8 @@ pub struct Verify {
     pub wrong: Vec<WrongFile>,
     /// Directories that claim other counts than they hold: the snapshot, the path in it, and what is wrong.
     pub false_claims: Vec<(SnapshotId, Vec<u8>, FalseClaim)>,
+    /// Snapshots and marks that are not there or not legible.
+    pub gone: Vec<GoneRecord>,
     /// Packs that are whole and that no segment tells of: an interrupted run left them, or their segment is lost.
     pub untold: Vec<PackId>,
     /// What looked damaged in one moment and not in another while somebody was at work: objects and files. It was not
@@ -151,7 +184,11 @@ pub struct Verify {
 impl Verify {
     /// Whether nothing that was looked at is damaged or lost.
     pub fn is_whole(&self) -> bool {
-        self.damage.is_empty() && self.affected.is_empty() && self.wrong.is_empty() && self.false_claims.is_empty()
+        self.damage.is_empty()
+            && self.affected.is_empty()
+            && self.wrong.is_empty()
+            && self.false_claims.is_empty()
+            && !self.gone.iter().any(|gone| gone.lost)
     }
 
     /// How many objects are damaged that can be mended, and how many that cannot.
@@ -256,7 +293,9 @@ fn look(looker: &mut Looker<'_>) -> Result<Verify> {
     check.snapshots(snapshots)?;
     check.marks()?;
     check.facts()?;
-    check.recovery_data()?;
+    let parity = objects(archive, names::PARITY)?;
+    check.gone(&parity)?;
+    check.recovery_data(parity)?;
     let chunks: HashSet<&ChunkId> = check.held.ids().chain(check.held_mended.ids()).collect();
     check.found.chunks = chunks.len() as u64;
     check.found.untold = check.untold.into_iter().collect();
@@ -355,11 +394,10 @@ impl Check<'_> {
 
     /// Whether every pack that a segment tells of, and every snapshot, has recovery data. A pack of which everything lies
     /// in others that have some is about to be removed, and loses its own first.
-    fn recovery_data(&mut self) -> Result<()> {
+    fn recovery_data(&mut self, objects: Vec<Object>) -> Result<()> {
         if self.archive.header().parity_permille == 0 {
             return Ok(());
         }
-        let objects = objects(self.archive, names::PARITY)?;
         self.found.objects += objects.len() as u64;
         let there: HashSet<String> = objects.into_iter().map(|object| object.name).collect();
         let missing: Vec<String> = std::mem::take(&mut self.protected).difference(&there).cloned().collect();
@@ -457,11 +495,17 @@ impl Check<'_> {
                 Err(error) => {
                     let damage = look_at_parity(self.archive, id.as_bytes(), &[])?;
                     self.found.damage.extend(damage);
+                    self.illegible(&object.name, Record::LostSnapshot(id));
                     self.note(object.name, error)?;
                 }
             }
         }
         Ok(())
+    }
+
+    /// Notes a record that is there and that nobody can tell.
+    fn illegible(&mut self, object: &str, what: Record) {
+        self.found.gone.push(GoneRecord { object: object.to_owned(), what, mendable: false, lost: true });
     }
 
     /// Every mark. Damage costs what it says and no file.
@@ -484,6 +528,12 @@ impl Check<'_> {
                 Err(error) => {
                     let damage = look_at_parity(self.archive, id.as_bytes(), &[])?;
                     self.found.damage.extend(damage);
+                    // One that is newer than this program is no loss.
+                    if error.kind() == Kind::Damaged {
+                        let legible = readable(&**self.archive.store(), &object.name, MAX_MARK_LEN);
+                        let legible = legible.ok().and_then(|(bytes, _)| Mark::decode(&bytes).ok());
+                        self.illegible(&object.name, Record::DamagedMark(legible));
+                    }
                     self.note(object.name, error)?;
                 }
             }

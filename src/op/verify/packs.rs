@@ -172,7 +172,7 @@ fn look_at(archive: &Archive, id: &PackId, object: &Object, read_data: bool) -> 
         Err(error) if error.kind() == Kind::Missing && archive.store().len(&object.name)?.is_none() => {
             (Looked { gone: true, ..Looked::default() }, None)
         }
-        Err(error) if is_damage(&error) => (Looked::only_damage(error.to_string()), None),
+        Err(error) if error.kind().is_of_an_object() => (Looked::only_damage(error.to_string()), None),
         done => done?,
     };
     if !looked.damage.is_empty() {
@@ -380,7 +380,7 @@ fn look_at_mended(archive: &Archive, id: &PackId, looked: &mut Looked) -> Result
             looked.pack = Some(pack);
             Ok(())
         }
-        Err(error) if is_damage(&error) => Ok(()),
+        Err(error) if error.kind().is_of_an_object() => Ok(()),
         Err(error) => Err(error),
     }
 }
@@ -400,10 +400,6 @@ pub(super) fn look_at_parity(archive: &Archive, id: &[u8; 32], bytes: &[u8]) -> 
         Err(error) => return Err(error),
     };
     Ok(Some(Damage { object: name, why, mendable: false }))
-}
-
-fn is_damage(error: &Error) -> bool {
-    matches!(error.kind(), Kind::Damaged | Kind::Missing | Kind::Unsupported)
 }
 
 fn first_eight(id: &[u8; 32]) -> [u8; 8] {

@@ -177,7 +177,7 @@ impl Check<'_> {
         });
         match looked {
             Ok(()) => {}
-            Err(error) if matches!(error.kind(), Kind::Damaged | Kind::Missing | Kind::Unsupported) => {
+            Err(error) if error.kind().is_of_an_object() => {
                 if let Content::List(list) = content {
                     self.lost_chunk(snapshot, path, ChunkKind::List, *list, 0, 0);
                 }
@@ -198,7 +198,7 @@ impl Check<'_> {
     }
 
     fn lost(&mut self, snapshot: &SnapshotId, path: Vec<u8>, size: u64, error: Error) -> Result<()> {
-        if !matches!(error.kind(), Kind::Damaged | Kind::Missing | Kind::Unsupported) {
+        if !error.kind().is_of_an_object() {
             return Err(error);
         }
         self.lose(snapshot, path, size);
