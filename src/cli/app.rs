@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::archive::{Archive, CACHE_TAG, Notice, Notify, Parameters};
 use crate::error::Kind;
@@ -27,6 +28,8 @@ pub struct App {
     places: Places,
     archive: Option<OsString>,
     cache: Option<PathBuf>,
+    /// A snapshot cannot be used, so what is told of the past lacks it.
+    lacking: Arc<AtomicBool>,
 }
 
 /// Where the archive is.
@@ -47,7 +50,16 @@ impl App {
         let folder = || variable("SNAPKEEP_CACHE_DIR").map(PathBuf::from).or_else(|| places.cache.clone());
         let cache = if global.no_cache { None } else { global.cache_dir.or_else(folder) };
         let archive = global.archive.or_else(|| variable("SNAPKEEP_ARCHIVE"));
-        Ok(Self { screen, config, places, archive, cache })
+        Ok(Self { screen, config, places, archive, cache, lacking: Arc::default() })
+    }
+
+    /// How a command ends that has told of the past: it is not all of it if a snapshot was passed over.
+    pub fn told_of_the_past(&self, code: Code) -> Code {
+        if code == Code::Done && self.lacking.load(Ordering::Relaxed) {
+            self.screen.warn("what is told here is not all: a snapshot is not looked into; the reason is above");
+            return Code::Incomplete;
+        }
+        code
     }
 
     /// The name of this machine in snapshots, unless a flag says another.
@@ -117,7 +129,7 @@ impl App {
     /// As [`App::open`].
     pub fn open_other(&self, name: &OsString) -> Result<Archive, Failure> {
         let store = Arc::new(Local::new(self.named(name)));
-        let opened = Archive::open(store, None, notify(Arc::clone(&self.screen)));
+        let opened = Archive::open(store, None, self.notify());
         opened.inspect(|archive| archive.heed(stop::wish())).map_err(|error| {
             let failure = Failure::from(error);
             if failure.code == Code::NoArchive { self.hint_names(failure) } else { failure }
@@ -162,9 +174,32 @@ impl App {
         own
     }
 
+    /// Puts notices into words.
+    fn notify(&self) -> Notify {
+        let (screen, lacking) = (Arc::clone(&self.screen), Arc::clone(&self.lacking));
+        Arc::new(move |notice| match notice {
+            Notice::IndexRebuilt(why) => {
+                screen.remark(&format!("the index on this computer is filled again from the archive ({why})"));
+            }
+            Notice::IndexInMemory => {
+                screen
+                    .remark("there is no place to keep the index, so it is made for this run only; that takes longer");
+            }
+            Notice::Mended { object, .. } => screen.warn(&format!(
+                "{object} is damaged and was read with its recovery data; `{} repair` writes it anew",
+                screen.name()
+            )),
+            Notice::PassedOver(name, why) => {
+                if name.starts_with(names::SNAPSHOTS) {
+                    lacking.store(true, Ordering::Relaxed);
+                }
+                screen.warn(&format!("{name} cannot be used and was passed over: {why}"));
+            }
+        })
+    }
+
     fn open_at(&self, path: &Path) -> Result<Archive, Failure> {
-        let archive =
-            Archive::open(Arc::new(Local::new(path)), self.cache.as_deref(), notify(Arc::clone(&self.screen)))?;
+        let archive = Archive::open(Arc::new(Local::new(path)), self.cache.as_deref(), self.notify())?;
         archive.heed(stop::wish());
         Ok(archive)
     }
@@ -205,23 +240,6 @@ fn stranger(path: &Path) -> Option<String> {
     let names = std::fs::read_dir(path).ok()?.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
     let mut others = names.filter(|name| !archive && !name.starts_with('.') && !known.contains(&name.as_str()));
     others.next()
-}
-
-/// Puts notices into words.
-fn notify(screen: Arc<Screen>) -> Notify {
-    Arc::new(move |notice| match notice {
-        Notice::IndexRebuilt(why) => {
-            screen.remark(&format!("the index on this computer is filled again from the archive ({why})"));
-        }
-        Notice::IndexInMemory => {
-            screen.remark("there is no place to keep the index, so it is made for this run only; that takes longer");
-        }
-        Notice::Mended { object, .. } => screen.warn(&format!(
-            "{object} is damaged and was read with its recovery data; `{} repair` writes it anew",
-            screen.name()
-        )),
-        Notice::PassedOver(name, why) => screen.warn(&format!("{name} cannot be used and was passed over: {why}")),
-    })
 }
 
 #[cfg(test)]

@@ -172,7 +172,10 @@ fn hint(error: &Error) -> Option<&'static str> {
         }
         (Kind::NotFound, _) => "{snap} list shows the snapshots, {snap} ls SNAPSHOT what is in one",
         (Kind::Ambiguous, _) => "give more digits of the id",
-        (Kind::Unsupported, _) => "a newer version of snapkeep made this; get that version",
+        (Kind::Unsupported, _) => {
+            "a newer version of snapkeep made this, or it was made to do harm: get the newest version; everything else in the \
+             archive can be read"
+        }
         (Kind::Internal, Cause::Full) => {
             "the drive with the cache folder is full; --cache-dir names another, --no-cache none"
         }

@@ -33,7 +33,7 @@
 //! | claims: 2⁴⁰ directories, a page named thousands of times, four million chunks, counts that are not so, times and numbers at their ends; segments that lie | [`table`], every command, mount among them; src/archive/walk.rs; src/archive/lists.rs |
 //! | claims: chunks and lists that many cores hold at once | [`memory`]; src/archive/memory.rs |
 //! | claims: what a source really had is not refused | [`table`]`::what_a_source_really_had…`; src/archive/walk.rs |
-//! | stop: a wish to stop while a bomb is walked through | [`table`]`::a_wish_to_stop…` |
+//! | stop: a wish to stop while a bomb is walked through, or anything else that takes long | [`stop`] |
 //! | sources, configuration, completions, another archive for a repair | [`sources`] |
 //! | terminal: escapes, line ends, bidirectional marks; JSON | [`terminal`]; src/cli/names.rs |
 
@@ -45,6 +45,7 @@ mod memory;
 mod names;
 mod packs;
 mod sources;
+mod stop;
 mod table;
 mod terminal;
 mod trees;
