@@ -112,6 +112,8 @@ pub struct Archive {
     looked: Mutex<Looked>,
     /// Packs in which a frame was found damaged: a writer does not count on them.
     distrusted: Mutex<HashSet<PackId>>,
+    /// A pack does not begin or end as one does, so that what is in it must be read before it counts.
+    suspects: AtomicBool,
     mender: Mutex<mend::Mender>,
     /// Somebody vouches that no other process is at work on it.
     vouched: AtomicBool,
@@ -170,7 +172,9 @@ impl Archive {
         };
         let (looked, distrusted, mender) = (Mutex::default(), Mutex::default(), Mutex::default());
         let (vouched, marks, stop) = (AtomicBool::new(false), Mutex::default(), OnceLock::new());
-        let archive = Self { store, headers, index, notify, looked, distrusted, mender, vouched, marks, stop };
+        let suspects = AtomicBool::new(false);
+        let archive =
+            Self { store, headers, index, notify, looked, distrusted, suspects, mender, vouched, marks, stop };
         archive.refresh()?;
         Ok(archive)
     }
@@ -330,9 +334,15 @@ impl Archive {
         self.distrusted.lock().unwrap_or_else(PoisonError::into_inner).insert(pack);
     }
 
+    /// Remembers that there is a pack of which each chunk must be read before it counts.
+    pub(crate) fn suspect(&self) {
+        self.suspects.store(true, Ordering::Release);
+    }
+
     /// Whether something damaged was met in any pack.
     pub(crate) fn distrusts_any(&self) -> bool {
-        !self.distrusted.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+        self.suspects.load(Ordering::Acquire)
+            || !self.distrusted.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 
     /// Whether something damaged was met in this pack.
