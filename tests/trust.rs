@@ -370,7 +370,7 @@ fn after_a_loss(newest: bool, lose: fn(&mut [u8])) {
 #[test]
 fn what_this_machine_wrote_and_the_drive_lost_is_stored_again() {
     fn half(bytes: &mut [u8]) -> (&mut [u8], &mut [u8]) {
-        bytes.split_at_mut(bytes.len() / 2 >> 14 << 14) // drives lose whole blocks
+        bytes.split_at_mut((bytes.len() / 2) & !0x3FFF) // drives lose whole blocks
     }
     let losses: [fn(&mut [u8]); 3] =
         [|bytes| bytes.fill(0), |bytes| half(bytes).0.fill(0), |bytes| half(bytes).1.fill(0)];

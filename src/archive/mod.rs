@@ -33,7 +33,7 @@ mod writer;
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 pub use compare::{Altered, Comparison, Moved, Place, last_name};
@@ -117,6 +117,8 @@ pub struct Archive {
     looked: Mutex<Looked>,
     /// Packs in which a frame was found damaged: a writer does not count on them.
     distrusted: Mutex<HashSet<PackId>>,
+    /// A pack does not begin or end as one does, so that what is in it must be read before it counts.
+    suspects: AtomicBool,
     mender: Mutex<mend::Mender>,
     /// Somebody vouches that no other process is at work on it.
     vouched: AtomicBool,
@@ -177,9 +179,21 @@ impl Archive {
         };
         let (looked, distrusted, mender) = (Mutex::default(), Mutex::default(), Mutex::default());
         let (vouched, marks, stop) = (AtomicBool::new(false), Mutex::default(), OnceLock::new());
-        let unpacking = Memory::new(UNPACKING);
-        let archive =
-            Self { store, headers, index, notify, looked, distrusted, mender, vouched, marks, unpacking, stop };
+        let (suspects, unpacking) = (AtomicBool::new(false), Memory::new(UNPACKING));
+        let archive = Self {
+            store,
+            headers,
+            index,
+            notify,
+            looked,
+            distrusted,
+            suspects,
+            mender,
+            vouched,
+            marks,
+            unpacking,
+            stop,
+        };
         archive.refresh()?;
         Ok(archive)
     }
@@ -305,9 +319,15 @@ impl Archive {
         self.distrusted.lock().unwrap_or_else(PoisonError::into_inner).insert(pack);
     }
 
+    /// Remembers that there is a pack of which each chunk must be read before it counts.
+    pub(crate) fn suspect(&self) {
+        self.suspects.store(true, Ordering::Release);
+    }
+
     /// Whether something damaged was met in any pack.
     pub(crate) fn distrusts_any(&self) -> bool {
-        !self.distrusted.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+        self.suspects.load(Ordering::Acquire)
+            || !self.distrusted.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 
     /// Whether something damaged was met in this pack.

@@ -105,6 +105,8 @@ pub struct Writer<'a> {
     listed: Mutex<HashMap<PackId, Option<Listed>>>,
     /// Packs of which a chunk was read in this run before others in them counted.
     proved: Mutex<HashSet<PackId>>,
+    /// Packs that were told to be damaged.
+    named: Mutex<HashSet<PackId>>,
     /// Parts of packs in which the head of a frame was looked at in this run and is right.
     headed: Mutex<HashSet<(PackId, u32)>>,
     open: [Mutex<Open>; 2],
@@ -163,7 +165,7 @@ impl<'a> Writer<'a> {
         let newest = archive.known_packs().into_iter().rev().take(NEWEST);
         for pack in newest.filter(|pack| writer.present.get(&pack.id) == Some(&pack.len)) {
             match look_at_ends(&*writer.shared.store, &pack.id, pack.len) {
-                Err(error) if error.kind().is_of_an_object() => writer.doubt(&pack.id, &error),
+                Err(error) if error.kind().is_of_an_object() => writer.suspect(&pack.id, &error),
                 looked => looked?,
             }
         }
@@ -214,6 +216,7 @@ impl<'a> Writer<'a> {
             listed: Mutex::default(),
             proved: Mutex::default(),
             headed: Mutex::default(),
+            named: Mutex::default(),
             open: [PackContent::Data, PackContent::Metadata].map(|content| Mutex::new(Open::new(content, Vec::new()))),
             workers: workers.collect(),
             sink: Some(sink),
@@ -281,15 +284,19 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Whether the pack's own directory, which is read once in a run, says the same of this place.
+    /// Whether the pack's own directory, which is read once in a run, says the same of this place. That of a pack in which
+    /// damage was met is worth nothing.
     fn is_listed(&self, place: &Location) -> Result<bool> {
+        if guard(&self.named).contains(&place.pack) {
+            return Ok(false);
+        }
         let mut listed = guard(&self.listed);
         let rows = match listed.entry(place.pack) {
             Entry::Occupied(rows) => rows.into_mut(),
             Entry::Vacant(free) => match read_directory(&*self.shared.store, &place.pack, place.pack_len) {
                 Ok(pack) => free.insert(Some(pack.rows.iter().map(in_short).collect())),
                 Err(error) if error.kind().is_of_an_object() => {
-                    self.doubt(&place.pack, &error);
+                    self.suspect(&place.pack, &error);
                     free.insert(None)
                 }
                 Err(error) => return Err(error),
@@ -298,12 +305,18 @@ impl<'a> Writer<'a> {
         Ok(rows.as_ref().is_some_and(|rows| rows.contains(&in_short(&place.row))))
     }
 
-    /// From now on a pack does not count, and that is told once.
-    fn doubt(&self, pack: &PackId, why: &Error) {
-        if !self.archive.distrusts(pack) {
-            self.archive.distrust(*pack);
+    /// A pack's directory or one of its ends is damaged: what is in it counts only once it was read. That is told once.
+    fn suspect(&self, pack: &PackId, why: &Error) {
+        self.archive.suspect();
+        if guard(&self.named).insert(*pack) {
             self.archive.notify(Notice::PassedOver(names::pack(pack), why.to_string()));
         }
+    }
+
+    /// A chunk of a pack is damaged: from now on nothing in it counts.
+    fn doubt(&self, pack: &PackId, why: &Error) {
+        self.archive.distrust(*pack);
+        self.suspect(pack, why);
     }
 
     /// Whether this place holds the chunk: it is read, unpacked and hashed, once in a run.
