@@ -126,7 +126,8 @@ pub fn run(app: &App, asked: Arguments) -> Result<Code, Failure> {
         Known::of(app, &archive).add(&options.sources);
     }
     tell(app, &options, &done, &begun);
-    Ok(if done.unread.is_empty() && done.decayed.is_empty() { Code::Done } else { Code::Incomplete })
+    let whole = done.unread.is_empty() && done.unknown.is_empty() && done.decayed.is_empty();
+    Ok(if whole { Code::Done } else { Code::Incomplete })
 }
 
 /// What the flags say, else the environment, else the configuration.
@@ -250,6 +251,7 @@ struct SummaryMessage {
     summary: SummaryObject,
     files_kept_unreadable: u64,
     files_kept_excluded: u64,
+    folders_of_unknown_past: u64,
     data_read: u64,
     backup_start: String,
     backup_end: String,
@@ -271,6 +273,7 @@ fn tell(app: &App, options: &BackupOptions, done: &Backup, begun: &Zoned) {
             summary: SummaryObject::new(&done.summary),
             files_kept_unreadable: done.kept.unread,
             files_kept_excluded: done.kept.excluded,
+            folders_of_unknown_past: done.unknown.len() as u64,
             data_read: done.read,
             backup_start: dates::rfc3339_local(options.time),
             backup_end: dates::rfc3339_local(dates::stored(end.timestamp().max(begun.timestamp()))),
@@ -300,6 +303,14 @@ fn tell(app: &App, options: &BackupOptions, done: &Backup, begun: &Zoned) {
     let unread = done.unread.len() as u64;
     if unread > 0 {
         screen.warn(&format!("{} could not be read, or not whole; the reasons are above", words::files(unread)));
+    }
+    let unknown = done.unknown.len() as u64;
+    if unknown > 0 {
+        screen.warn(&format!(
+            "the archive is damaged: the last state of {} in it cannot be read, and what is there was read anew; {}",
+            words::things(unknown, "folder", "folders"),
+            "`{snap} verify` and `{snap} repair` tell and mend the rest".replace("{snap}", screen.name())
+        ));
     }
     if done.kept.unread > 0 {
         screen.warn(&format!("{} could not be read: kept as they were", words::count(done.kept.unread)));
@@ -465,6 +476,7 @@ mod tests {
             parent: None,
             read: 0,
             unread,
+            unknown: Vec::new(),
             kept,
             passed_over,
             unchanged: false,

@@ -93,9 +93,27 @@ impl Node {
         }
     }
 
+    /// Names of this directory that are there and not among its children, as far as they are known.
+    pub fn missed(&self) -> impl Iterator<Item = &[u8]> {
+        let missed = self.missed.as_deref();
+        missed.into_iter().flat_map(|missed| missed.excluded.iter().chain(&missed.unread)).map(|name| &**name)
+    }
+
+    /// Why there may be more names than are known, if that is so.
+    pub fn closed(&self) -> Option<Unseen> {
+        self.missed.as_ref().and_then(|missed| missed.closed)
+    }
+
+    /// Why not all of a directory was seen, if that is so; that something could not be read comes first.
+    pub fn missing(&self) -> Option<Unseen> {
+        let missed = self.missed.as_deref()?;
+        let unread = !missed.unread.is_empty() || missed.closed == Some(Unseen::Unread);
+        Some(if unread { Unseen::Unread } else { Unseen::Excluded })
+    }
+
     /// Why nothing of a directory was seen, if that is so.
     pub fn unseen(&self) -> Option<Unseen> {
-        self.missed.as_ref().and_then(|missed| missed.closed).filter(|_| self.children.is_empty())
+        self.closed().filter(|_| self.children.is_empty())
     }
 }
 

@@ -56,9 +56,10 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
+use super::before::Before;
 use super::bytes;
-use super::previous::{Known, bearable, readable, time};
-use crate::archive::{Budget, Reader, entries_of};
+use super::previous::{Known, time};
+use crate::archive::{Budget, Reader};
 use crate::error::Result;
 use crate::format::{Entry, EntryKind, Time};
 use crate::id::ChunkId;
@@ -215,8 +216,9 @@ pub(in crate::op) struct Grounds {
     since: Time,
     now: Time,
     /// Name, length and date of files that several recorded ones have in common, where a file system's word goes no further
-    /// than names: if two folders changed theirs, nothing else would show it.
-    twins: HashSet<Look>,
+    /// than names: if two folders changed theirs, nothing else would show it. None if not all that was recorded can be read:
+    /// then any file may have a twin.
+    twins: Option<HashSet<Look>>,
     /// Paths that the recording run could not read, or not wholly; none if it did not name all of them.
     doubted: Option<Arc<HashSet<Vec<u8>>>>,
 }
@@ -240,7 +242,7 @@ impl Grounds {
         let by_name = devices.values().any(|ground| ground.trust == Trust::Name);
         let twins = match known.filter(|_| by_name).map(|known| &known.entry.kind) {
             Some(EntryKind::Dir { tree, .. }) => twins(reader, *tree)?,
-            _ => HashSet::new(),
+            _ => Some(HashSet::new()),
         };
         Ok(Self { twins, devices, since: known.map(|known| known.since).unwrap_or_default(), now, doubted })
     }
@@ -253,7 +255,8 @@ impl Grounds {
     /// Whether a file is surely as it was recorded under the same name.
     pub(in crate::op) fn is_unchanged(&self, entry: &Entry, stat: &Stat) -> bool {
         let by_name = self.of(stat.dev).trust == Trust::Name;
-        self.evidence(entry, stat).is_unchanged() && !(by_name && self.twins.contains(&look(entry)))
+        let has_twin = || self.twins.as_ref().is_none_or(|twins| twins.contains(&look(entry)));
+        self.evidence(entry, stat).is_unchanged() && !(by_name && has_twin())
     }
 
     /// What this device is worth.
@@ -280,12 +283,16 @@ fn look(entry: &Entry) -> Look {
     look
 }
 
-/// What several files of a tree have in common.
-fn twins(reader: &Reader<'_>, top: ChunkId) -> Result<HashSet<Look>> {
+/// What several files of a tree have in common; none if not all of it can be read.
+fn twins(reader: &Reader<'_>, top: ChunkId) -> Result<Option<HashSet<Look>>> {
     let (mut seen, mut twins) = (HashSet::new(), HashSet::new());
     let (mut budget, mut todo) = (Budget::new(reader.archive()), vec![top]);
     while let Some(tree) = todo.pop() {
-        for entry in bearable(budget.enter(&tree, b""))? {
+        let before = Before::enter(&mut budget, &tree)?;
+        if !before.is_whole() {
+            return Ok(None);
+        }
+        for entry in before.entries {
             match &entry.kind {
                 EntryKind::Dir { tree, .. } => todo.push(*tree),
                 EntryKind::File { .. } => {
@@ -298,7 +305,7 @@ fn twins(reader: &Reader<'_>, top: ChunkId) -> Result<HashSet<Look>> {
             }
         }
     }
-    Ok(twins)
+    Ok(Some(twins))
 }
 
 /// Where the walk came onto each device, and the names that lead there from the source.
@@ -326,9 +333,11 @@ fn recorded(reader: &Reader<'_>, known: &Known, node: &Node, names: &[&[u8]]) ->
     let mut entry = known.entry.clone();
     for name in names {
         let EntryKind::Dir { tree, .. } = &entry.kind else { return Ok(by_number(known, node)) };
-        let found = readable(entries_of(reader, tree))?.into_iter().find(|entry| entry.name == *name);
-        let Some(found) = found else { return Ok(by_number(known, node)) };
-        entry = found;
+        let found = Before::read(reader, tree)?;
+        let Some(at) = found.find(name) else {
+            return Ok(if found.may_have_had(name) { None } else { by_number(known, node) });
+        };
+        entry = found.entries[at].clone();
     }
     match (entry.meta.born, node.stat.born) {
         (Some(then), Some(now)) => {

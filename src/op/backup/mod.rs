@@ -5,8 +5,10 @@
 //! is told and passed over; an error of the archive ends the run, and then there is no snapshot. Whatever ends it, the
 //! chunks that are durable by then are not stored again by the next run.
 
+mod before;
 mod carry;
 mod decay;
+mod earlier;
 mod evidence;
 mod guard;
 mod moved;
@@ -86,6 +88,8 @@ pub struct Backup {
     pub read: u64,
     /// What could not be read.
     pub unread: Vec<Unread>,
+    /// Folders of which the last state could not be read in the archive, so that nobody knows all that was in them.
+    pub unknown: Vec<PathBuf>,
     /// What is in the snapshot as an earlier one has it, since it was not read this time.
     pub kept: Kept,
     /// What is never stored, such as sockets, and directories that were not entered.
@@ -157,7 +161,8 @@ pub fn backup(archive: &Archive, options: &BackupOptions, observer: &dyn Observe
     let Summary { new, changed, moved, gone, .. } = done.summary;
     let unchanged = if options.dry_run { new + changed + moved + gone == 0 } else { unchanged };
     let (summary, unread, kept, read, decayed) = (done.summary, done.unread, done.kept, done.read, done.decayed);
-    Ok(Backup { id, summary, parent: previous.parent(), read, unread, kept, passed_over, unchanged, decayed })
+    let (parent, unknown) = (previous.parent(), done.unknown);
+    Ok(Backup { id, summary, parent, read, unread, unknown, kept, passed_over, unchanged, decayed })
 }
 
 /// One source: its name in the snapshot, where it is, and what is there.

@@ -7,8 +7,8 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
+use super::before::Before;
 use super::evidence::Grounds;
-use super::previous::bearable;
 use super::{Previous, Root};
 use crate::archive::{Budget, Reader, weight};
 use crate::error::Result;
@@ -34,7 +34,7 @@ impl Moved {
             let carried = known.entry.meta.carried.is_some();
             let mut todo: Vec<(ChunkId, Option<&Node>, bool)> = vec![(*tree, Some(&root.scan.node), carried)];
             while let Some((tree, node, carried)) = todo.pop() {
-                for entry in bearable(budget.enter(&tree, b""))? {
+                for entry in Before::enter(&mut budget, &tree)?.entries {
                     // What was not read is not known to be gone.
                     let now = match node.map_or(Presence::Gone, |node| node.below(&entry.name)) {
                         Presence::Here(node) => Some(node),

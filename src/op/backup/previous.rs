@@ -1,13 +1,15 @@
 //! What the snapshots so far say of the same sources: by it unchanged files are recognised, without reading them.
 
+use super::before::Before;
+use super::earlier::Earlier;
 use super::evidence::Grounds;
 use super::{BackupOptions, Root, bytes};
 use std::collections::{HashMap, HashSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::archive::{Archive, Reader, Renames, entries_of};
-use crate::error::{Kind, Result};
+use crate::archive::{Archive, Reader, Renames};
+use crate::error::Result;
 use crate::format::{Entry, Snapshot, Source, Time};
 use crate::id::{ChunkId, SnapshotId};
 use crate::source;
@@ -21,6 +23,9 @@ pub(super) struct Previous {
     /// Of the next snapshot.
     sequence: u64,
     roots: Vec<Option<Known>>,
+    /// Where each source is, and whether a newer snapshot than the known one has something of it that cannot be read.
+    places: Vec<(PathBuf, bool)>,
+    earlier: Earlier,
     /// Directories that were read to compare the source with them, and will be wanted again: up to [`KEPT`] entries.
     read: Mutex<Kept>,
 }
@@ -28,7 +33,7 @@ pub(super) struct Previous {
 /// Directories by their trees, and how many entries they have in all.
 #[derive(Default)]
 struct Kept {
-    dirs: HashMap<ChunkId, Arc<Vec<Entry>>>,
+    dirs: HashMap<ChunkId, Arc<Before>>,
     entries: usize,
 }
 
@@ -66,31 +71,39 @@ impl Previous {
         };
         let newest = ours().find(|(_, snapshot)| same(snapshot)).map(|(id, snapshot)| (*id, snapshot.tree));
         let (mut known, mut left) = (vec![None; roots.len()], places.clone());
+        let mut lost = vec![false; roots.len()];
         for (id, snapshot) in ours() {
-            let met: Vec<(usize, &Source)> = snapshot
-                .sources
-                .iter()
-                .filter_map(|source| left.remove(now(&renames, snapshot, source)).map(|number| (number, source)))
-                .collect();
+            let mut met: Vec<(usize, &Source)> = Vec::new();
+            for source in &snapshot.sources {
+                met.extend(left.get(now(&renames, snapshot, source)).map(|number| (*number, source)));
+            }
             if !met.is_empty() {
-                // What is damaged is as good as not there: the source is read again, which mends it.
-                let entries = readable(entries_of(&archive.reader(), &snapshot.tree))?;
+                let entries = Before::read(&archive.reader(), &snapshot.tree)?;
                 let doubted = doubted(snapshot).map(Arc::new);
                 for (number, source) in met {
-                    known[number] = entry(&entries, id, snapshot, source, &doubted);
-                    if let Some(known) = known[number].as_mut().filter(|_| bytes(&roots[number].path) != source.path) {
-                        // It was told that it moved, so another device is what is to be expected.
-                        known.device = None;
-                        // What could not be read is named by where it was.
-                        known.doubted = None;
+                    // What cannot be read any more is told, and an earlier snapshot is what there is to compare with.
+                    lost[number] |= entries.may_have_had(&source.name);
+                    let Some(mut found) = entry(&entries, id, snapshot, source, &doubted) else { continue };
+                    let path = bytes(&roots[number].path);
+                    if left.remove(&path).is_none() {
+                        continue; // named twice
                     }
+                    if path != source.path {
+                        // It was told that it moved, so another device is what is to be expected.
+                        found.device = None;
+                        // What could not be read is named by where it was.
+                        found.doubted = None;
+                    }
+                    known[number] = Some(found);
                 }
             }
             if left.is_empty() {
                 break;
             }
         }
-        Ok(Self { newest, sequence, roots: known, read: Mutex::default() })
+        let places = roots.iter().map(|root| root.path.clone()).zip(lost).collect();
+        let earlier = Earlier::of(&options.host);
+        Ok(Self { newest, sequence, roots: known, places, earlier, read: Mutex::default() })
     }
 
     pub(super) fn parent(&self) -> Option<SnapshotId> {
@@ -105,21 +118,40 @@ impl Previous {
         self.sequence
     }
 
-    /// The entries of a directory, as [`readable`] gives them; kept for [`Previous::take_entries`] as far as memory allows.
-    pub(super) fn entries(&self, reader: &Reader<'_>, tree: &ChunkId) -> Result<Arc<Vec<Entry>>> {
-        let entries = Arc::new(readable(entries_of(reader, tree))?);
-        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
-        if read.entries + entries.len() <= KEPT {
-            read.entries += entries.len();
-            read.dirs.insert(*tree, entries.clone());
+    /// What is known of a source's directory at this path; kept for [`Previous::take`] as far as memory allows. Where its pages
+    /// cannot be read, what an earlier snapshot has stands in, marked as not read.
+    pub(super) fn before(
+        &self,
+        reader: &Reader<'_>,
+        number: usize,
+        path: &Path,
+        tree: &ChunkId,
+    ) -> Result<Arc<Before>> {
+        let mut before = Before::read(reader, tree)?;
+        if !before.is_whole() {
+            if let (Some(known), Some((root, _))) = (self.root(number), self.places.get(number)) {
+                self.earlier.stand_in(reader, root, known.snapshot, path, &mut before)?;
+            }
+            return Ok(Arc::new(before));
         }
-        Ok(entries)
+        let before = Arc::new(before);
+        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        if read.entries + before.entries.len() <= KEPT {
+            read.entries += before.entries.len();
+            read.dirs.insert(*tree, before.clone());
+        }
+        Ok(before)
     }
 
     /// The same, for the last time.
-    pub(super) fn take_entries(&self, reader: &Reader<'_>, tree: &ChunkId) -> Result<Arc<Vec<Entry>>> {
+    pub(super) fn take(&self, reader: &Reader<'_>, number: usize, path: &Path, tree: &ChunkId) -> Result<Arc<Before>> {
         let kept = self.read.lock().unwrap_or_else(PoisonError::into_inner).dirs.remove(tree);
-        kept.map_or_else(|| readable(entries_of(reader, tree)).map(Arc::new), Ok)
+        kept.map_or_else(|| self.before(reader, number, path, tree), Ok)
+    }
+
+    /// Whether a newer snapshot than the known one has something of a source that cannot be read any more.
+    pub(super) fn has_lost(&self, number: usize) -> bool {
+        self.places.get(number).is_some_and(|(_, lost)| *lost)
     }
 
     pub(super) fn root(&self, number: usize) -> Option<&Known> {
@@ -129,14 +161,13 @@ impl Previous {
 
 /// A source's entry among those of a snapshot's top.
 fn entry(
-    entries: &[Entry],
+    entries: &Before,
     id: &SnapshotId,
     snapshot: &Snapshot,
     source: &Source,
     doubted: &Option<Arc<HashSet<Vec<u8>>>>,
 ) -> Option<Known> {
-    let at = entries.binary_search_by(|entry| entry.name.cmp(&source.name)).ok()?;
-    let entry = entries[at].clone();
+    let entry = entries.find(&source.name).map(|at| entries.entries[at].clone())?;
     let devices: Vec<u64> = source.devices.iter().map(|device| device.0).collect();
     let device = usize::try_from(entry.meta.device).ok().and_then(|at| devices.get(at).copied());
     Some(Known { device, devices, doubted: doubted.clone(), since: snapshot.time, snapshot: *id, entry })
@@ -148,24 +179,6 @@ fn doubted(snapshot: &Snapshot) -> Option<HashSet<Vec<u8>>> {
     named.then(|| snapshot.unread.iter().map(|unread| unread.path.clone()).collect())
 }
 
-/// Entries, or none where they are damaged or missing, on a bad sector for instance; an error of the drive is one all the
-/// same.
-pub(super) fn readable(entries: Result<Vec<Entry>>) -> Result<Vec<Entry>> {
-    match entries {
-        Err(error) if matches!(error.kind(), Kind::Damaged | Kind::Missing) => Ok(Vec::new()),
-        done => done,
-    }
-}
-
-/// The same, where a walk is ended by a snapshot that claims more than the archive holds: what is not known of the past
-/// is read again.
-pub(super) fn bearable(entries: Result<Vec<Entry>>) -> Result<Vec<Entry>> {
-    match entries {
-        Err(error) if error.kind() == Kind::Unsupported => Ok(Vec::new()),
-        entries => readable(entries),
-    }
-}
-
 /// What may be believed in a run that begins now of what a snapshot has of a source that is at this path; none if it has nothing
 /// of it.
 pub(in crate::op) fn grounds_of(
@@ -175,7 +188,7 @@ pub(in crate::op) fn grounds_of(
     (id, snapshot, source): (&SnapshotId, &Snapshot, &Source),
     now: Time,
 ) -> Result<Option<(Entry, Grounds)>> {
-    let entries = readable(entries_of(&archive.reader(), &snapshot.tree))?;
+    let entries = Before::read(&archive.reader(), &snapshot.tree)?;
     let doubted = doubted(snapshot).map(Arc::new);
     let Some(known) = entry(&entries, id, snapshot, source, &doubted) else { return Ok(None) };
     let grounds = Grounds::find(&archive.reader(), path, node, Some(&known), now)?;

@@ -3,12 +3,13 @@
 //! Directories are worked on in parallel and finished from below: a directory is stored when all that is in it is.
 
 use std::collections::{HashMap, HashSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use rayon::prelude::*;
 
+use super::before::Before;
 use super::carry::{Below, Keeping, Kept, is_of_kind};
 use super::decay::{self, Decay};
 use super::evidence::{Grounds, is_one_file};
@@ -49,6 +50,8 @@ pub(super) struct Run<'a> {
     /// Directories that are carried forward, and what is below each.
     pub(super) counted_trees: Mutex<HashMap<ChunkId, Below>>,
     unread: Mutex<Vec<Unread>>,
+    /// Folders of which the last state cannot be read.
+    unknown: Mutex<Vec<PathBuf>>,
     /// What new files tell about their taking.
     facts: Mutex<Vec<(FileHash, CaptureFacts)>>,
     /// Whether files that are unchanged may lack facts.
@@ -69,6 +72,7 @@ pub(super) struct Done {
     /// Bytes of the files that were read, or would be.
     pub(super) read: u64,
     pub(super) unread: Vec<Unread>,
+    pub(super) unknown: Vec<PathBuf>,
     pub(super) kept: Kept,
     /// The archive is held until the snapshot is recorded.
     pub(super) lock: Option<Lock>,
@@ -125,6 +129,7 @@ impl<'a> Run<'a> {
             keeping: Keeping::default(),
             counted_trees: Mutex::default(),
             unread: Mutex::default(),
+            unknown: Mutex::default(),
             facts: Mutex::default(),
             lacks_facts: !previous.parent().is_some_and(|parent| archive.facts_are_done(&parent, MAKER)),
             all_held: roots
@@ -171,6 +176,8 @@ impl<'a> Run<'a> {
             self.archive.put_facts(MAKER, facts)?;
         }
         let unread = self.unread.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let mut unknown = self.unknown.into_inner().unwrap_or_else(PoisonError::into_inner);
+        unknown.sort();
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let summary = Summary {
             files: count(&self.counts.files),
@@ -190,12 +197,16 @@ impl<'a> Run<'a> {
         let (kept, read) = (self.keeping.kept(), count(&self.counts.read));
         let (settled, decayed) = self.decay.end();
         let Written { lock, indexed, .. } = written;
-        Ok(Done { tree: tree?, summary, read, unread, kept, lock, indexed, settled, decayed })
+        Ok(Done { tree: tree?, summary, read, unread, unknown, kept, lock, indexed, settled, decayed })
     }
 
     fn root(&self, number: usize, root: &Root, known: Option<&Known>) -> Result<Option<Entry>> {
         let held = known.is_some_and(|known| self.whole.contains(&known.snapshot));
-        let place = Place { number, root, grounds: &self.grounds[number], held, carried: false };
+        let lost = self.previous.has_lost(number);
+        let place = Place { number, root, grounds: &self.grounds[number], held, carried: false, lost };
+        if lost {
+            self.forgotten(&root.path);
+        }
         let entry = self.entry(&place, &root.scan.node, &root.path, known.map(|known| &known.entry))?;
         let entry = match (entry, known) {
             (Some(Now::Same), Some(known)) => Some(known.entry.clone()),
@@ -238,20 +249,24 @@ impl<'a> Run<'a> {
 
     fn dir(&self, place: &Place<'_>, node: &Node, path: &Path, known: Option<&Entry>) -> Result<Found> {
         let before = match known.map(|known| &known.kind) {
-            Some(EntryKind::Dir { tree, .. }) => self.previous.take_entries(&self.reader, tree)?,
+            Some(EntryKind::Dir { tree, .. }) => self.previous.take(&self.reader, place.number, path, tree)?,
             _ => Default::default(),
         };
-        let find = |name: &[u8]| before.binary_search_by(|entry| entry.name.as_slice().cmp(name)).ok();
-        self.count_gone(node, path, &before);
+        if !before.is_whole() {
+            self.forgotten(path);
+        }
+        self.tell_forgotten(place, node, path, &before);
+        self.count_gone(node, path, &before.entries);
         let inside = place.inside(known);
         let below = node.children.par_iter().map(|child| {
-            let at = find(&child.name);
-            let known = at.map(|at| &before[at]);
+            let at = before.find(&child.name);
+            let known = at.map(|at| &before.entries[at]);
+            let inside = Place { lost: place.lost || before.is_in_gap(&child.name), ..inside };
             let now = self.entry(&inside, child, &path.join(source::name_of(&child.name)), known)?;
             Ok(now.map(|now| (at, now)))
         });
         let mut below = below.filter_map(Result::transpose).collect::<Result<Vec<_>>>()?;
-        for (at, known) in before.iter().enumerate() {
+        for (at, known) in before.entries.iter().enumerate() {
             if let Presence::Unseen(why) = node.below(&known.name) {
                 let path = path.join(source::name_of(&known.name));
                 below.push((Some(at), self.carry(&path, known, why)?));
@@ -259,11 +274,12 @@ impl<'a> Run<'a> {
         }
         self.counts.dirs.fetch_add(1, Ordering::Relaxed);
         let meta = self.meta(place, &node.stat, || self.xattrs(place, path, &node.stat, known));
-        let same = below.len() == before.len() && below.iter().all(|(_, now)| matches!(now, Now::Same));
+        let same = below.len() == before.entries.len() && below.iter().all(|(_, now)| matches!(now, Now::Same));
         if let Some(Entry { kind: kind @ EntryKind::Dir { .. }, .. }) = known
             && same
             // A directory that could not be read looks as if nothing had been in it.
-            && !before.is_empty()
+            && !before.entries.is_empty()
+            && before.is_whole()
             && self.held(place)
         {
             return Ok(Found::Other(kind.clone(), meta));
@@ -271,7 +287,7 @@ impl<'a> Run<'a> {
         let mut entries: Vec<Entry> = below
             .into_iter()
             .filter_map(|(at, now)| match now {
-                Now::Same => at.map(|at| before[at].clone()),
+                Now::Same => at.map(|at| before.entries[at].clone()),
                 Now::Other(entry) => Some(*entry),
             })
             .collect();
@@ -488,6 +504,30 @@ impl<'a> Run<'a> {
         }
     }
 
+    /// The last state of a folder cannot be read.
+    fn forgotten(&self, path: &Path) {
+        let why = "the archive is damaged: what the last snapshot has of this folder cannot be read; an earlier one stands in \
+                   where there is one, and what is there is read";
+        self.observer.event(Event::Trouble { path, why });
+        self.unknown.lock().unwrap_or_else(PoisonError::into_inner).push(path.to_owned());
+    }
+
+    /// Names what is there and was not read, where nobody knows whether the last snapshot had it: no photo leaves the newest
+    /// snapshot without a word.
+    fn tell_forgotten(&self, place: &Place<'_>, node: &Node, path: &Path, before: &Before) {
+        let may_have_had = |name: &[u8]| before.find(name).is_none() && (place.lost || before.may_have_had(name));
+        let why = "it was not read now, and what the last snapshot has of it is damaged; if no earlier one has it, it is missing";
+        for name in node.missed().filter(|name| may_have_had(name)) {
+            self.trouble(&path.join(source::name_of(name)), why.to_owned());
+        }
+        if node.closed().is_some() && (place.lost || !before.is_whole()) {
+            self.trouble(
+                path,
+                "not all of it was seen now, and what the last snapshot has of it is damaged".to_owned(),
+            );
+        }
+    }
+
     /// What was in a directory and is no longer, counted in files.
     fn count_gone(&self, node: &Node, path: &Path, before: &[Entry]) {
         for entry in before {
@@ -613,13 +653,15 @@ struct Place<'a> {
     held: bool,
     /// What is known was recorded by an earlier run than the one that is compared with.
     carried: bool,
+    /// More may have been recorded than is known, since it can no longer be read.
+    lost: bool,
 }
 
 impl Place<'_> {
     /// The place of what lies in a directory.
     fn inside(&self, dir: Option<&Entry>) -> Self {
         let carried = self.carried || dir.is_some_and(|dir| dir.meta.carried.is_some());
-        Place { number: self.number, root: self.root, grounds: self.grounds, held: self.held, carried }
+        Place { carried, ..*self }
     }
 }
 

@@ -342,3 +342,24 @@ fn attributes_and_moved_files_are_taken_over_by_the_same_rule() {
     let folder = Stat { kind: source::Kind::Dir, ..stat };
     assert!(!asked(&entry, &folder, Trust::Whole, Some(0)).0);
 }
+
+/// Two folders of a card that had changed names were taken for one another where the page that had the other one's files was
+/// damaged: no twin was known.
+#[test]
+fn where_not_all_that_was_recorded_can_be_read_every_file_may_have_a_twin() {
+    use crate::archive::{Archive, Packing, Parameters, store_entries};
+    let store = std::sync::Arc::new(crate::store::Memory::new());
+    Archive::create(&*store, &Parameters::default(), 0).expect("an archive");
+    let archive = Archive::open(store, None, std::sync::Arc::new(|_| {})).expect("an archive");
+    let writer = archive.writer(Packing::default()).expect("a writer");
+    let dir = |name: &str, tree| {
+        let kind = EntryKind::Dir { tree, files: 0, bytes: 0 };
+        Entry { name: name.into(), kind, meta: Meta::default() }
+    };
+    let empty = store_entries(&writer, Vec::new()).expect("stored");
+    let whole = store_entries(&writer, vec![dir("a", empty)]).expect("stored");
+    let damaged = store_entries(&writer, vec![dir("a", ChunkId::from_bytes([7; 32]))]).expect("stored");
+    writer.finish().expect("durable");
+    assert_eq!(twins(&archive.reader(), whole).expect("read"), Some(HashSet::new()));
+    assert_eq!(twins(&archive.reader(), damaged).expect("read"), None);
+}

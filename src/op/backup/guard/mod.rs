@@ -41,7 +41,7 @@ pub(super) fn check(
     };
     let guard = Guard { archive, percent: options.max_loss.unwrap_or(100), previous, observer };
     // Sources that are single files are looked at together.
-    let (files, mut singles, mut newest) = (guard.survey(), Seen::default(), None);
+    let (files, mut singles, mut newest) = (guard.survey(0), Seen::default(), None);
     let mut coming = 0_u64;
     for (number, root) in roots.iter().enumerate() {
         let (path, node) = (root.path.as_path(), &root.scan.node);
@@ -52,7 +52,7 @@ pub(super) fn check(
         };
         refuse(path, changed_place(root, known))?;
         if matches!(known.entry.kind, EntryKind::Dir { .. }) {
-            let survey = guard.survey();
+            let survey = guard.survey(number);
             let seen = match node.unseen() {
                 None => survey.entry(&|| path.to_owned(), &known.entry, Some(node))?,
                 Some(_) => Seen::default(),
@@ -111,8 +111,8 @@ struct Guard<'a> {
 }
 
 impl Guard<'_> {
-    fn survey(&self) -> Survey<'_> {
-        Survey::new(self.archive.reader(), self.previous, self.observer)
+    fn survey(&self, number: usize) -> Survey<'_> {
+        Survey::new(self.archive.reader(), self.previous, self.observer, number)
     }
 
     /// What is wrong with what is in a source, if anything is.

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rayon::prelude::*;
 
-use crate::archive::{Budget, Reader, weights};
+use crate::archive::{Budget, Claim, Reader, weights};
 use crate::error::{Kind, Result};
 use crate::format::{Entry, EntryKind, Time, Tree};
 use crate::id::{ChunkId, FileHash};
@@ -66,6 +66,8 @@ pub(super) struct Survey<'a> {
     reader: Reader<'a>,
     previous: &'a Previous,
     observer: &'a dyn Observer,
+    /// Which source is looked at; no matter which where there are only single files.
+    number: usize,
     /// What the walk through the snapshot may take; what is beyond it counts as not there.
     budget: Mutex<Budget<'a>>,
     notes: Mutex<Notes>,
@@ -93,9 +95,9 @@ pub(super) struct Found {
 }
 
 impl<'a> Survey<'a> {
-    pub(super) fn new(reader: Reader<'a>, previous: &'a Previous, observer: &'a dyn Observer) -> Self {
+    pub(super) fn new(reader: Reader<'a>, previous: &'a Previous, observer: &'a dyn Observer, number: usize) -> Self {
         let budget = Mutex::new(Budget::new(reader.archive()));
-        Self { reader, previous, observer, budget, notes: Mutex::default() }
+        Self { reader, previous, observer, number, budget, notes: Mutex::default() }
     }
 
     fn budget(&self) -> MutexGuard<'_, Budget<'a>> {
@@ -114,8 +116,9 @@ impl<'a> Survey<'a> {
     /// The same for one that lies in so many directories.
     fn entry_at(&self, path: &dyn Fn() -> PathBuf, entry: &Entry, now: Option<&Node>, depth: usize) -> Result<Seen> {
         match &entry.kind {
-            EntryKind::Dir { tree, .. } => {
-                self.dir(&path(), *tree, now.filter(|now| now.stat.kind == source::Kind::Dir), depth + 1)
+            EntryKind::Dir { tree, files, .. } => {
+                let now = now.filter(|now| now.stat.kind == source::Kind::Dir);
+                self.dir(&path(), (*tree, *files), now, depth + 1)
             }
             EntryKind::Symlink { .. } => Ok(Seen::default()),
             EntryKind::File { size, hash, .. } => {
@@ -158,24 +161,32 @@ impl<'a> Survey<'a> {
         }
     }
 
-    fn dir(&self, path: &Path, tree: ChunkId, now: Option<&Node>, depth: usize) -> Result<Seen> {
+    /// Compares a directory, and so many files that are said to lie below it, with what is there now.
+    fn dir(&self, path: &Path, (tree, claimed): (ChunkId, u64), now: Option<&Node>, depth: usize) -> Result<Seen> {
         check_stop(self.observer)?;
         if self.budget().is_spent() {
             return Ok(Seen::default());
         }
-        let entries = self.previous.entries(&self.reader, &tree)?;
-        let held = weights(&entries);
-        if depth > Tree::MAX_DEPTH || !self.bears(&tree, &entries, held)? {
+        let known = self.previous.before(&self.reader, self.number, path, &tree)?;
+        let entries = &known.entries;
+        let held = weights(entries);
+        if depth > Tree::MAX_DEPTH || !self.bears(&tree, entries, held)? {
             return Ok(Seen::default());
         }
-        let mut come = Seen::default();
+        let (mut come, mut new) = (Seen::default(), 0_u64);
         for child in now.map_or(&[][..], |now| now.children.as_slice()) {
             let before = entries.binary_search_by(|entry| entry.name.as_slice().cmp(&child.name));
             match (child.stat.kind, before.ok().map(|at| &entries[at].kind)) {
                 (source::Kind::File, Some(EntryKind::File { .. }))
                 | (source::Kind::Dir, Some(EntryKind::Dir { .. })) => {}
-                _ => come.coming = come.coming.saturating_add(self.note_come(child)),
+                _ => {
+                    let (files, bytes) = self.note_come(child);
+                    (new, come.coming) = (new.saturating_add(files), come.coming.saturating_add(bytes));
+                }
             }
+        }
+        if !known.is_whole() {
+            come = come.and(unknown(claimed, entries, new, now));
         }
         let each = entries.par_iter().map(|entry| {
             let path = || path.join(source::name_of(&entry.name));
@@ -194,17 +205,17 @@ impl<'a> Survey<'a> {
         seen
     }
 
-    /// Notes files that have come, and gives their bytes.
-    fn note_come(&self, node: &Node) -> u64 {
-        let (mut todo, mut bytes) = (vec![node], 0_u64);
+    /// Notes files that have come, and gives their number and bytes.
+    fn note_come(&self, node: &Node) -> (u64, u64) {
+        let (mut todo, mut files, mut bytes) = (vec![node], 0, 0_u64);
         while let Some(node) = todo.pop() {
             if node.stat.kind == source::Kind::File {
-                bytes = bytes.saturating_add(node.stat.size);
+                (files, bytes) = (files + 1, bytes.saturating_add(node.stat.size));
                 *self.notes().come.entry((node.stat.size, time(node.stat.mtime))).or_default() += 1;
             }
             todo.extend(&node.children);
         }
-        bytes
+        (files, bytes)
     }
 
     /// Takes what is likely to be somewhere else for moved, and what lies a number of hours off like everything else for
@@ -244,6 +255,19 @@ impl<'a> Survey<'a> {
         lost.sort_unstable();
         lost.truncate(EXAMPLES);
         Found { seen, lost, changed: notes.changed.into_values().collect() }
+    }
+}
+
+/// What became of the files of a directory whose entries cannot be read: as many as there are new ones are taken to be there
+/// still, and the others are lost, unless not all of the directory was seen.
+fn unknown(claimed: u64, entries: &[Entry], new: u64, now: Option<&Node>) -> Seen {
+    let files = claimed.saturating_sub(Claim::sum(entries).map_or(claimed, |sum| sum.files));
+    let (same, left) = (files.min(new), files.saturating_sub(new));
+    let seen = Seen { files, same, ..Seen::default() };
+    match now.and_then(Node::missing) {
+        None => Seen { lost: left, ..seen },
+        Some(Unseen::Unread) => Seen { unread: left, ..seen },
+        Some(Unseen::Excluded) => Seen { excluded: left, ..seen },
     }
 }
 
