@@ -326,8 +326,8 @@ fn nobody_takes_the_archive_between_packs_and_snapshot() {
     let source = rig.source.to_str().unwrap();
     let plain = strace::run(&rig.copy(quick()), &["create", source], Threads::Main, None);
     let renames = strace::calls(&plain.sites)["renameat2"];
-    // The main thread's last renaming gives the snapshot its name.
-    let at = Some(("renameat2", renames, Fate::Delay(1_500_000)));
+    // The main thread's last renaming gives the snapshot its name. It takes longer than an archive in use is tried again.
+    let at = Some(("renameat2", renames, Fate::Delay(8_000_000)));
     thread::scope(|scope| {
         let writing = scope.spawn(|| strace::run(&rig, &["create", source], Threads::Main, at));
         let being_written = |path: &PathBuf| path.file_name().is_some_and(|name| name.as_encoded_bytes()[0] == b'.');
