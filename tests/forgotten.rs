@@ -1,9 +1,8 @@
 //! A damaged page of the last snapshot's tree is not a page that held nothing: what it may have held and was not read now
 //! is kept as an earlier snapshot has it, or named.
 
-mod common;
-#[path = "common/user.rs"]
-mod user;
+use crate::common;
+use crate::common::user;
 
 use std::fs;
 use std::path::PathBuf;

@@ -14,6 +14,7 @@ mod damage;
 mod decay;
 mod dump;
 mod evidence;
+mod forgotten;
 mod golden;
 mod gone;
 mod guard;
