@@ -156,8 +156,8 @@ fn every_long_command_hears_a_wish_to_stop() {
 #[test]
 fn a_wish_to_stop_is_heard_in_a_bomb() {
     let bomb = attack(bombs::wide_again);
-    for arguments in [&["create", "photos"][..], &["verify"], &["has", "photos"], &["restore", "latest", "-t", "into"]]
-    {
+    let create = &["create", "photos", "--accept-loss"][..];
+    for arguments in [create, &["verify"], &["has", "photos"], &["restore", "latest", "-t", "into"]] {
         let all = whole(&bomb, arguments);
         assert_eq!(stopped(&bomb, arguments, all, Signal::TERM), 130, "{arguments:?}");
     }
