@@ -1,6 +1,7 @@
 //! Squeezing: photos take fewer bytes, and nothing else changes, whatever happens meanwhile.
 
 use crate::common;
+use crate::common::hooked;
 use crate::common::picture;
 use crate::common::watched;
 
@@ -13,7 +14,7 @@ use std::time::Duration;
 use common::{Heard, Random, SMALL, TestArchive, contents, contents_of, flip, options};
 use picture::{photo, tag};
 use rustix::io::Errno;
-use snapkeep::archive::{Archive, Notice, Packing};
+use snapkeep::archive::{Archive, Notice, Packing, Parameters};
 use snapkeep::error::{Kind, Result};
 use snapkeep::id::SnapshotId;
 use snapkeep::op::{Event, Squeeze, SqueezeOptions, backup, squeeze};
@@ -391,4 +392,93 @@ fn a_drive_that_is_full_or_cannot_be_written_loses_nothing() {
 fn one_call_that_fails_loses_nothing() {
     let calls = fail_each(|from| Fault { from, times: 1, only_writes: false, errno: Errno::IO });
     assert!(calls > 60, "there were {calls} calls");
+}
+
+/// A limit of ten seconds took forty: the clock was asked between packs, of which each has hundreds of photos.
+#[test]
+fn time_is_asked_for_before_each_image() {
+    let archive = TestArchive::new(&Parameters { pack_size: 8 << 20, ..SMALL });
+    photos(&archive.source(), 12);
+    let id = archive.backup();
+    let before = listed(&archive);
+    let open = archive.open();
+    let todo: Vec<_> = open.known_packs().into_iter().filter(|pack| pack.sizes.count_left > 0).collect();
+    assert_eq!(todo.len(), 1, "all of them lie in one pack");
+    let asked = std::sync::atomic::AtomicUsize::new(0);
+    let in_time = || asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed) < 6;
+    let rewriter = open.rewriter().unwrap();
+    let done = rewriter.recompress(&todo, &in_time, &|_| false).unwrap();
+    rewriter.tidy_segments().unwrap();
+    assert!((1..=6).contains(&done.images) && done.packs == 1, "{done:?}");
+    drop(rewriter);
+    drop(open);
+    assert_whole(&archive, id, &archive.source());
+    assert_tidy(&archive);
+    // What was done counts, and the rest is done by the next run.
+    let more = squeezed(&archive);
+    assert_eq!((done.images + more.done.images, more.left), (12, 0));
+    assert_whole(&archive, id, &archive.source());
+    // Where there is no time at all, nothing is rewritten, and nothing counts as tried.
+    let other = TestArchive::new(&Parameters { pack_size: 8 << 20, ..SMALL });
+    photos(&other.source(), 12);
+    other.backup();
+    let open = other.open();
+    let todo = open.known_packs();
+    let done = open.rewriter().unwrap().recompress(&todo, &|| false, &|_| false).unwrap();
+    assert_eq!((done.packs, done.declined), (0, 0));
+    drop(open);
+    assert_eq!((listed(&other).len(), squeezed(&other).done.images), (before.len(), 12));
+}
+
+/// `squeeze -n` told what camera photos usually gain, whatever the archive held, and how long it would take elsewhere.
+#[test]
+fn what_is_foretold_is_what_comes() {
+    let (archive, _) = archive_of(40);
+    let before = listed(&archive);
+    let dry = SqueezeOptions { dry_run: true, ..SqueezeOptions::default() };
+    let found = squeeze(&archive.open(), &dry, &Heard::default()).unwrap();
+    let (foretold, time) = found.foretold(SMALL.parity_permille).unwrap();
+    assert_eq!(listed(&archive), before);
+    let done = squeezed(&archive);
+    let saved = done.done.before - done.done.after;
+    assert!(foretold.abs_diff(saved) * 10 < saved, "foretold {foretold}, saved {saved}");
+    assert!(time > Duration::ZERO);
+    // What squeezing says is what the folder of the archive has lost.
+    let now: u64 = listed(&archive).values().sum();
+    assert_eq!(before.values().sum::<u64>() - now, saved);
+    let nothing = squeeze(&archive.open(), &dry, &Heard::default()).unwrap();
+    assert_eq!(nothing.foretold(SMALL.parity_permille), None);
+}
+
+/// A second restore into the same place unpacked every squeezed photo again, five seconds of work for nothing.
+#[test]
+fn a_restore_that_finds_its_photos_there_reads_none_of_them() {
+    let (archive, id) = archive_of(8);
+    squeezed(&archive);
+    let data: BTreeSet<String> = archive
+        .objects_in("packs/")
+        .into_iter()
+        .filter(|(_, path)| fs::read(path).unwrap()[10] == 0)
+        .map(|(name, _)| name)
+        .collect();
+    assert!(!data.is_empty());
+    let read = Arc::new(std::sync::Mutex::new(BTreeSet::new()));
+    let hook: hooked::Hook = {
+        let read = read.clone();
+        Arc::new(move |at| {
+            if let hooked::At::Read(path, _) = at {
+                let name: Vec<_> = path.iter().rev().take(3).map(|part| part.to_str().unwrap().to_owned()).collect();
+                read.lock().unwrap().insert(name.into_iter().rev().collect::<Vec<_>>().join("/"));
+            }
+            Ok(())
+        })
+    };
+    for again in [false, true] {
+        let open = archive.open_through(hooked::store(archive.path(), hook.clone()), &archive.cache()).unwrap();
+        read.lock().unwrap().clear();
+        let done = common::restore_at(&open, Some(id), &archive.beside("out")).unwrap();
+        assert!(done.failed.is_empty());
+        let packs = read.lock().unwrap().intersection(&data).count();
+        assert_eq!(packs == 0, again, "again: {again}, {packs} packs of photos read");
+    }
 }

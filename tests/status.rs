@@ -116,3 +116,29 @@ fn what_squeezing_saves_is_the_same_for_everybody() {
     // Made photos are so plain that they had been packed a little before, which those of cameras cannot be.
     assert!(status >= squeeze, "status says {status}, squeeze {squeeze}");
 }
+
+/// `list` told another number than `status`, and `source list` other files than `create`.
+#[test]
+fn one_thing_has_one_number() {
+    let user = User { home: tempfile::tempdir().expect("a home") };
+    for number in 0..6 {
+        let path = user.path(&format!("Pictures/{number}.jpg"));
+        fs::create_dir_all(path.parent().expect("a folder")).expect("made");
+        fs::write(path, photo(number, 320, 240)).expect("a photo");
+    }
+    std::os::unix::fs::symlink("0.jpg", user.path("Pictures/best")).expect("a link");
+    assert!(user.done(&["create", "Pictures"]).contains("6 files"));
+    assert!(user.done(&["source", "list"]).contains(" 6 files"));
+    user.done(&["squeeze"]);
+    let status = user.done(&["status"]);
+    let saved = status.lines().find_map(|line| line.strip_prefix("squeezed   6 photos, ")).expect("what was saved");
+    let saved = saved.strip_suffix(" saved").expect("so many bytes");
+    let list = user.done(&["list"]);
+    assert!(list.contains(&format!("squeezing has saved {saved}")), "{list}{status}");
+    // Of several sources at once, links are counted with the files, and that is said.
+    fs::create_dir_all(user.path("Films")).expect("made");
+    fs::write(user.path("Films/a.mov"), "a film").expect("written");
+    user.done(&["create", "Pictures", "Films"]);
+    let said = user.done(&["source", "list"]);
+    assert!(said.contains("7 files and links") && said.contains("1 file or link"), "{said}");
+}

@@ -14,8 +14,6 @@ use crate::id::{ArchiveId, PackId};
 use crate::store::{Leftovers, Put, Store};
 
 const README: &str = include_str!("README.txt");
-/// A longer header is none of ours.
-const LONGEST: u64 = 1 << 16;
 
 impl Archive {
     /// Makes a new archive in an empty store, or where a power cut left one half made.
@@ -73,7 +71,7 @@ impl Archive {
 fn is_taken(store: &dyn Store) -> Result<bool> {
     let mut halves = Vec::new();
     for name in names::HEADERS {
-        match store.get(name, LONGEST).and_then(|bytes| Header::salvage(&[&bytes])) {
+        match store.get(name, header::LONGEST).and_then(|bytes| Header::salvage(&[&bytes])) {
             Err(error) if error.kind() == Kind::Missing => {}
             Err(error) if error.kind() == Kind::Damaged => halves.push(name),
             Err(error) if error.kind() != Kind::Unsupported => return Err(error),

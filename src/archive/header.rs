@@ -17,7 +17,7 @@ use crate::id::{ArchiveId, PackId};
 use crate::store::{Leftovers, Store};
 
 /// A header or README that is longer is none of ours.
-const LONGEST: u64 = 1 << 16;
+pub(super) const LONGEST: u64 = 1 << 16;
 /// Of what an id is made where it is lost.
 const LOST_CONTEXT: &str = "photo archive 2026 lost header";
 

@@ -47,14 +47,14 @@ pub use packs::{MAX_PACK_LEN, directory_of, find_frames, read_directory, read_pa
 pub use place::CACHE_TAG;
 pub use reader::{Reader, piece_of, unpack_frame};
 pub use repair::{Repairer, Rescue};
-pub use rewrite::{Recompressed, Rewriter};
+pub use rewrite::{InTime, Recompressed, Rewriter, Trial};
 pub use snapshots::{Filter, Selector};
 pub use trees::{Gap, Listing, entries_of, readable_entries_of, store_content, store_entries};
 pub use walk::{Budget, Claim, FalseClaim, lies_too_deep, weight, weights};
 pub use writer::{Packing, Writer, Written};
 
 use crate::error::{Error, Kind, Result};
-use crate::format::{Chunker, Header, Mark, PackContent, SegmentPack, names};
+use crate::format::{Chunker, Header, Mark, PackContent, Row, SegmentPack, names};
 use crate::id::{ChunkId, MarkId, PackId, SegmentId, SnapshotId};
 use crate::parity;
 use crate::store::{Leftovers, Put, Store};
@@ -120,6 +120,8 @@ pub struct Archive {
     /// A pack does not begin or end as one does, so that what is in it must be read before it counts.
     suspects: AtomicBool,
     mender: Mutex<mend::Mender>,
+    /// Chunks that a segment or directory tells of and whose frames are damaged, and where these are.
+    spoiled: Mutex<HashMap<ChunkId, Location>>,
     /// Somebody vouches that no other process is at work on it.
     vouched: AtomicBool,
     /// What was said afterwards, once somebody has asked.
@@ -177,7 +179,7 @@ impl Archive {
                 index
             }
         };
-        let (looked, distrusted, mender) = (Mutex::default(), Mutex::default(), Mutex::default());
+        let (looked, distrusted, mender, spoiled) = Default::default();
         let (vouched, marks, stop) = (AtomicBool::new(false), Mutex::default(), OnceLock::new());
         let (suspects, unpacking) = (AtomicBool::new(false), Memory::new(UNPACKING));
         let archive = Self {
@@ -189,6 +191,7 @@ impl Archive {
             distrusted,
             suspects,
             mender,
+            spoiled,
             vouched,
             marks,
             unpacking,
@@ -398,11 +401,23 @@ impl Archive {
 
     /// What a pack says of itself, held against what a segment says of it.
     fn own_words(&self, id: &PackId, len: u64, told: Option<&SegmentPack>) -> Result<SegmentPack> {
-        match read_directory(&*self.store, id, len) {
-            Ok(pack) if told.is_none_or(|told| *told == pack) && !self.distrusts(id) => Ok(pack),
-            Err(error) if error.kind() != Kind::Damaged => Err(error),
-            _ => packs::read_frames(&*self.store, id, told),
-        }
+        let listed = match read_directory(&*self.store, id, len) {
+            Ok(pack) if told.is_none_or(|told| *told == pack) && !self.distrusts(id) => return Ok(pack),
+            Err(error) if error.kind() != Kind::Damaged => return Err(error),
+            listed => listed.ok(),
+        };
+        let found = packs::read_frames(&*self.store, id, told);
+        let whole: HashSet<ChunkId> = found.iter().flat_map(|pack| &pack.rows).map(|row| row.frame.id).collect();
+        let named = listed.iter().chain(told).flat_map(|pack| &pack.rows).filter(|row| !whole.contains(&row.frame.id));
+        let place = |row: &Row| Location { pack: *id, pack_len: len, row: *row, sure: false };
+        let mut spoiled = self.spoiled.lock().unwrap_or_else(PoisonError::into_inner);
+        spoiled.extend(named.map(|row| (row.frame.id, place(row))));
+        found
+    }
+
+    /// Where a pack that is there should hold this chunk, and it is damaged.
+    fn spoiled_place(&self, id: &ChunkId) -> Option<Location> {
+        self.spoiled.lock().unwrap_or_else(PoisonError::into_inner).get(id).copied()
     }
 
     /// Fills the index again, from all segments and from the packs that no segment tells of.

@@ -76,6 +76,11 @@ impl<'a> Reader<'a> {
                 break;
             }
         }
+        // The index knew of it until all packs were asked for another chunk: what its frame is tells the truth.
+        let trouble = match (trouble, self.archive.spoiled_place(id)) {
+            (None, Some(place)) => self.read(kind, id, &place).err(),
+            (trouble, _) => trouble,
+        };
         let missing = || Error::new(Kind::Missing, format!("reading chunk {id}"), "it is in no pack of the archive");
         Err(in_words(trouble.unwrap_or_else(missing)))
     }

@@ -11,6 +11,8 @@
 //! had read the new one back before, removed the old one. So a rewriter holds `header` together with others as well, from its
 //! first look to its last removal, and a repair holds every copy of the header alone.
 
+use std::time::{Duration, Instant};
+
 use rayon::prelude::*;
 
 use super::segments::put_segments;
@@ -18,11 +20,29 @@ use super::writer::pack;
 use super::{Archive, Change, MAX_PACK_LEN, PackInfo, Packing, check_hash, read_directory, unpack_frame};
 use crate::error::{Error, Kind, Result};
 use crate::format::{FRAME_HEADER_LEN, FrameHeader, Hint, SegmentPack, names};
-use crate::id::PackId;
+use crate::id::{PackId, SegmentId};
 use crate::store::{Leftovers, Lock};
 
 /// A pack is rewritten only if that saves at least one part in so many.
 const WORTH_ONE_IN: u64 = 100;
+
+/// So many images are tried at most to tell what recompressing all would come to, from so many packs.
+const MOST_TRIED: usize = 64;
+const PACKS_TRIED: usize = 16;
+
+/// Whether there is time to go on; asked before each image.
+pub type InTime<'t> = dyn Fn() -> bool + Sync + 't;
+
+/// What recompressing a few images came to, without writing anything.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Trial {
+    /// Their original bytes.
+    pub plain: u64,
+    /// Bytes by which they would be shorter.
+    pub saved: u64,
+    /// How long it took, on all cores.
+    pub time: Duration,
+}
 
 /// What recompressing the images of some packs came to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -90,23 +110,30 @@ impl Archive {
 }
 
 impl Rewriter<'_> {
-    /// Recompresses the images in these packs, as far as it pays. `go_on` is asked after each pack; what was done until
-    /// then is brought to its end. A pack that is damaged is passed over, with a notice.
+    /// Recompresses the images in these packs, as far as it pays. `in_time` is asked before each image, and `go_on` after
+    /// each pack; what was done until then is brought to its end. A pack that is damaged is passed over, with a notice.
     ///
     /// # Errors
     /// The store's error; then every old pack is still there.
-    pub fn recompress(&self, packs: &[PackInfo], go_on: &dyn Fn(&PackInfo) -> bool) -> Result<Recompressed> {
-        let writer = self.archive.writer(Packing { images: true, ..Packing::default() })?;
+    pub fn recompress(
+        &self,
+        packs: &[PackInfo],
+        in_time: &InTime<'_>,
+        go_on: &dyn Fn(&PackInfo) -> bool,
+    ) -> Result<Recompressed> {
+        let writer = self.archive.writer(images())?;
         let (mut old, mut settled) = (Vec::new(), Vec::new());
         let mut done = Recompressed::default();
         for info in packs {
-            if let Some((pack, frames)) = self.read(info)? {
+            if let Some((pack, frames)) = self.read(info, in_time)? {
                 let count = |outcome| frames.iter().filter(|frame| frame.outcome == outcome).count() as u64;
-                done.declined += count(Outcome::Declined);
                 let saved: u64 = frames.iter().map(|frame| frame.saved).sum();
+                let all_tried = count(Outcome::Untried) == 0;
                 if saved == 0 || saved < info.len / WORTH_ONE_IN {
-                    settled.push(info.id);
+                    settled.extend(all_tried.then_some(info.id));
+                    done.declined += if all_tried { count(Outcome::Declined) } else { 0 };
                 } else {
+                    done.declined += count(Outcome::Declined);
                     for frame in &frames {
                         writer.add(frame.header, &frame.stored)?;
                     }
@@ -127,19 +154,24 @@ impl Rewriter<'_> {
         for id in &written.packs {
             done.after += self.check(id)? + self.parity_len(id)?;
         }
+        done.after += self.segments_len(&written.segments)?;
         self.remove(&old, &written.packs, &settled)?;
         Ok(done)
     }
 
+    fn segments_len(&self, ids: &[SegmentId]) -> Result<u64> {
+        ids.iter().map(|id| Ok(self.archive.store().len(&names::segment(id))?.unwrap_or(0))).sum()
+    }
+
     /// A pack and its frames in their new form; or none if it is damaged, gone, or holds what is not known here.
-    fn read(&self, info: &PackInfo) -> Result<Option<(SegmentPack, Vec<Moved>)>> {
+    fn read(&self, info: &PackInfo, in_time: &InTime<'_>) -> Result<Option<(SegmentPack, Vec<Moved>)>> {
         let name = names::pack(&info.id);
         let store = self.archive.store();
         let read = store.get(&name, MAX_PACK_LEN).and_then(|bytes| {
             check_hash(&name, info.id.as_bytes(), &bytes)?;
             let pack = read_directory(&**store, &info.id, info.len)?;
-            let frames =
-                recompress(self.archive, &pack, &bytes).map_err(|error| error.within(format!("rewriting {name}")))?;
+            let frames = recompress(self.archive, &pack, &bytes, in_time)
+                .map_err(|error| error.within(format!("rewriting {name}")))?;
             Ok((pack, frames))
         });
         match read {
@@ -192,8 +224,8 @@ impl Rewriter<'_> {
     /// costs as much as the segments are long.
     ///
     /// # Errors
-    /// The store's error; segments are only hints, so nothing depends on it.
-    pub fn tidy_segments(&self) -> Result<()> {
+    /// The store's error; segments are only hints, so nothing depends on it. Returns what segments took before and after.
+    pub fn tidy_segments(&self) -> Result<Recompressed> {
         let present = self.archive.present_packs(Leftovers::Leave)?;
         let (mut kept, mut gone, mut replaced) = (Vec::new(), Vec::new(), Vec::new());
         for id in self.archive.index().segments() {
@@ -213,9 +245,10 @@ impl Rewriter<'_> {
             }
         }
         if replaced.is_empty() {
-            return Ok(());
+            return Ok(Recompressed::default());
         }
         let store = self.archive.store();
+        let before = self.segments_len(&replaced)?;
         let mut segments = Vec::new();
         if !kept.is_empty() {
             kept.sort_unstable_by_key(|pack| pack.id);
@@ -230,7 +263,8 @@ impl Rewriter<'_> {
             gone_segments: &replaced,
             gone_packs: &gone,
             ..Change::default()
-        })
+        })?;
+        Ok(Recompressed { before, after: self.segments_len(&segments)?, ..Recompressed::default() })
     }
 }
 
@@ -252,22 +286,84 @@ enum Outcome {
     Smaller,
     /// It was tried, and stays as it is.
     Declined,
+    /// There was no time left to try it.
+    Untried,
+}
+
+fn images() -> Packing {
+    Packing { images: true, ..Packing::default() }
+}
+
+/// Whether it is an image that recompression has not been tried on.
+fn is_untried(frame: &FrameHeader) -> bool {
+    frame.hint == Hint::Image && frame.codec != crate::codec::Codec::Jpeg.number()
+}
+
+impl Archive {
+    /// Tries what recompressing the images in these packs would come to, on some of them from all over, for about so long.
+    /// Nothing is written. What is damaged is left out.
+    ///
+    /// # Errors
+    /// The store's error.
+    pub fn try_recompressing(&self, packs: &[PackInfo], most: Duration) -> Result<Trial> {
+        let mut frames = Vec::new();
+        for info in spread(packs, PACKS_TRIED) {
+            let rows = match read_directory(&**self.store(), &info.id, info.len) {
+                Ok(pack) => pack.rows,
+                Err(error) if error.kind().is_of_an_object() => continue,
+                Err(error) => return Err(error),
+            };
+            let images: Vec<_> = rows.into_iter().filter(|row| is_untried(&row.frame)).collect();
+            frames.extend(spread(&images, MOST_TRIED / PACKS_TRIED).map(|row| (info.id, *row)).collect::<Vec<_>>());
+        }
+        let begun = Instant::now();
+        let each = frames.par_iter().enumerate().map(|(number, (pack_id, row))| {
+            if number > 0 && begun.elapsed() >= most {
+                return Ok((0, 0));
+            }
+            let _room = self.unpacking(row.frame_len() + u64::from(row.frame.plain_len));
+            let frame = self.store().get_range(&names::pack(pack_id), u64::from(row.offset), row.frame_len() as usize);
+            match frame.and_then(|frame| Ok(unpack_frame(row.frame.kind, &row.frame.id, &frame)?.into_owned())) {
+                Ok(plain) => {
+                    let (encoded, hint) = pack(&plain, Hint::Image, &images());
+                    let shorter = u64::from(row.frame.stored_len).saturating_sub(encoded.bytes.len() as u64);
+                    Ok((plain.len() as u64, if hint == Hint::Image { shorter } else { 0 }))
+                }
+                Err(error) if error.kind().is_of_an_object() => Ok((0, 0)),
+                Err(error) => Err(error),
+            }
+        });
+        let tried: Vec<(u64, u64)> = each.collect::<Result<_>>()?;
+        let (plain, saved) = tried.iter().fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+        Ok(Trial { plain, saved, time: begun.elapsed() })
+    }
+}
+
+/// So many of them, or all, evenly spread.
+fn spread<T>(all: &[T], most: usize) -> impl Iterator<Item = &T> {
+    let count = all.len().min(most);
+    (0..count).filter_map(move |number| all.get(number * all.len() / count.max(1)))
 }
 
 /// The frames of a pack, the images among them recompressed, on all cores.
-fn recompress(archive: &Archive, old: &SegmentPack, bytes: &[u8]) -> Result<Vec<Moved>> {
-    let packing = Packing { images: true, ..Packing::default() };
+fn recompress(archive: &Archive, old: &SegmentPack, bytes: &[u8], in_time: &InTime<'_>) -> Result<Vec<Moved>> {
     let each = old.rows.par_iter().map(|row| {
         let start = row.offset as usize;
         let frame = bytes.get(start..start + row.frame_len() as usize).unwrap_or_default();
+        let kept = |outcome| {
+            let stored = frame.get(FRAME_HEADER_LEN..).unwrap_or_default().to_vec();
+            Moved { header: row.frame, stored, saved: 0, outcome }
+        };
+        // Every byte of the pack has been held against its name.
+        if !in_time() {
+            return Ok(kept(if is_untried(&row.frame) { Outcome::Untried } else { Outcome::AsItWas }));
+        }
         let _room = archive.unpacking(row.frame.plain_len.into());
         let plain = unpack_frame(row.frame.kind, &row.frame.id, frame)?;
-        let stored = &frame[FRAME_HEADER_LEN..];
-        let is_image = row.frame.hint == Hint::Image && row.frame.codec != crate::codec::Codec::Jpeg.number();
-        if !is_image {
-            return Ok(Moved { header: row.frame, stored: stored.to_vec(), saved: 0, outcome: Outcome::AsItWas });
+        if !is_untried(&row.frame) {
+            return Ok(kept(Outcome::AsItWas));
         }
-        let (encoded, hint) = pack(&plain, Hint::Image, &packing);
+        let (encoded, hint) = pack(&plain, Hint::Image, &images());
         let header = FrameHeader {
             codec: encoded.codec.number(),
             codec_version: encoded.version,

@@ -45,7 +45,7 @@ use crate::format::{
     FRAME_HEADER_LEN, FrameHeader, Hint, PackContent, Row, SegmentPack, decode_frame_header, encode_frame_header,
     encode_pack_end, encode_pack_start, names,
 };
-use crate::id::{ChunkId, ChunkKind, PackId, SnapshotId};
+use crate::id::{ChunkId, ChunkKind, PackId, SegmentId, SnapshotId};
 use crate::parity::Parity;
 use crate::store::{Leftovers, Lock, Store};
 
@@ -89,6 +89,8 @@ pub struct Written {
     pub added: u64,
     /// Bytes by which packs and their recovery data grew.
     pub stored: u64,
+    /// The segments that tell of the packs.
+    pub segments: Vec<SegmentId>,
 }
 
 /// Adds chunks to an archive, from any number of threads.
@@ -443,7 +445,7 @@ impl<'a> Writer<'a> {
         let written: Vec<PackId> = packs.iter().map(|pack| pack.id).collect();
         // What was written may be what an interrupted run had written already.
         packs.extend(self.adopted.drain(..).filter(|pack| !written.contains(&pack.id)));
-        let mut indexed = true;
+        let (mut indexed, mut told) = (true, Vec::new());
         if !packs.is_empty() {
             let segments = put_segments(&*self.shared.store, &packs)?;
             let change = Change { packs: &packs, segments: &segments, sure: &written, ..Change::default() };
@@ -452,11 +454,13 @@ impl<'a> Writer<'a> {
                 self.archive.index().start_over(); // the next command fills it again
                 self.archive.refresh()?;
             }
+            told = segments;
         }
         Ok(Written {
             lock: self.lock.take(),
             indexed,
             packs: written,
+            segments: told,
             chunks: self.chunks.load(Ordering::Relaxed),
             added: self.added.load(Ordering::Relaxed),
             stored: self.shared.stored.load(Ordering::Relaxed),

@@ -45,9 +45,7 @@ pub fn run(app: &App, asked: &Arguments) -> Result<Code, Failure> {
         (shown, held) if shown < held => format!("{shown} of {}", words::things(held as u64, "snapshot", "snapshots")),
         (shown, _) => words::things(shown as u64, "snapshot", "snapshots"),
     });
-    let packs = archive.known_packs();
-    let saved = packs.iter().map(|pack| pack.sizes.images_plain.saturating_sub(pack.sizes.images_stored));
-    let saved = saved.fold(0, u64::saturating_add);
+    let saved = crate::op::saved(&archive);
     if saved > 0 {
         app.screen.tell(&format!("squeezing has saved {}", words::bytes(saved)));
     }

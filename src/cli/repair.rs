@@ -1,6 +1,5 @@
 //! `repair`: make whole what is damaged, and name what cannot be.
 
-use std::collections::BTreeSet;
 use std::ffi::OsString;
 
 use crate::op::{self, Remedy, Repair, RepairOptions};
@@ -103,10 +102,9 @@ fn verb(remedy: Remedy) -> &'static str {
 
 /// What stays lost, in a sentence.
 fn cost(done: &Repair) -> String {
-    let files: BTreeSet<_> = done.lost.iter().map(|file| &file.path).collect();
     let mut parts = Vec::new();
-    if !files.is_empty() {
-        parts.push(format!("{} cannot be restored whole", words::files(files.len() as u64)));
+    if !done.lost.is_empty() {
+        parts.push(format!("{} cannot be restored whole", words::files(op::distinct_files(&done.lost))));
     }
     if !done.lost_snapshots.is_empty() {
         let snapshots = words::things(done.lost_snapshots.len() as u64, "snapshot is", "snapshots are");

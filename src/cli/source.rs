@@ -142,6 +142,8 @@ struct Row {
     was: Vec<Vec<u8>>,
     newest: Option<(String, Time, i16)>,
     files: u64,
+    /// Links are counted among them.
+    with_links: bool,
     bytes: u64,
     state: &'static str,
 }
@@ -172,7 +174,11 @@ fn list(app: &App) -> Result<Code, Failure> {
     }
     let shown = |row: &Row| {
         let newest = row.newest.as_ref().map(|(_, time, _)| dates::minute(*time)).unwrap_or_default();
-        let (files, size) = (words::files(row.files), words::bytes(row.bytes));
+        let files = match row.with_links {
+            true => words::things(row.files, "file or link", "files and links"),
+            false => words::files(row.files),
+        };
+        let size = words::bytes(row.bytes);
         format!("{newest:16}  {files:>14}  {size:>9}  {:9}  {}  ", row.state, names::message(&row.host))
     };
     for row in &rows {
@@ -188,7 +194,7 @@ fn list(app: &App) -> Result<Code, Failure> {
 }
 
 fn row(archive: &Archive, sources: &Sources<'_>, line: &SourceLine, here: &str) -> Result<Row, Failure> {
-    let (mut files, mut bytes, mut newest) = (0, 0, None);
+    let (mut files, mut bytes, mut with_links, mut newest) = (0, 0, false, None);
     if let Some((at, name)) = sources.states(line).next() {
         let (id, snapshot) = &sources.snapshots()[at];
         newest = Some((id.to_hex(), snapshot.time, snapshot.offset_minutes));
@@ -202,6 +208,12 @@ fn row(archive: &Archive, sources: &Sources<'_>, line: &SourceLine, here: &str) 
             Some(EntryKind::File { size, .. }) => (1, size),
             _ => (0, 0),
         };
+        // A directory counts links among its files, and `create` does not.
+        match (snapshot.sources.len(), snapshot.summary.symlinks) {
+            (_, 0) => {}
+            (1, _) => files = snapshot.summary.files,
+            _ => with_links = true,
+        }
     }
     let gone = || std::fs::symlink_metadata(places::path_of(line.path.clone())).is_err();
     let state = match line.retired {
@@ -210,5 +222,5 @@ fn row(archive: &Archive, sources: &Sources<'_>, line: &SourceLine, here: &str) 
         false => "",
     };
     let (host, path, was) = (line.host.clone(), line.path.clone(), line.was.clone());
-    Ok(Row { host, path, was, newest, files, bytes, state })
+    Ok(Row { host, path, was, newest, files, with_links, bytes, state })
 }

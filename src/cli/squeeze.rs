@@ -31,11 +31,6 @@ pub struct Arguments {
     no_lock: bool,
 }
 
-/// What recompression usually saves of an image, in thousandths. Measured on camera JPEGs; see benches/README.md.
-const USUAL_GAIN: u64 = 225;
-/// What one core recompresses and compares in a second, in bytes.
-const USUAL_RATE: u64 = 5_000_000;
-
 /// Squeezes.
 pub fn run(app: &App, asked: &Arguments) -> Result<Code, Failure> {
     let archive = app.open()?;
@@ -58,30 +53,35 @@ pub fn run(app: &App, asked: &Arguments) -> Result<Code, Failure> {
     let took = progress.elapsed();
     drop(progress);
     let done = done?;
+    let foretold = done.foretold(archive.header().parity_permille);
     if app.screen.is_json() {
-        app.screen.json(&object(&done, asked.dry_run, took));
+        app.screen.json(&object(&done, asked.dry_run, foretold, took));
     } else if asked.dry_run {
-        foretell(app, &done);
+        foretell(app, &done, foretold);
     } else {
         tell(app, &done, took);
     }
     Ok(if done.stopped && asked.time.is_none() { Code::Interrupted } else { Code::Done })
 }
 
-fn foretell(app: &App, found: &Squeeze) {
+fn foretell(app: &App, found: &Squeeze, foretold: Option<(u64, Duration)>) {
     if found.left == 0 {
         app.screen.tell("nothing is left to squeeze");
         return;
     }
-    let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u64);
-    let time = Duration::from_secs(found.left / (USUAL_RATE * cores));
-    app.screen.tell(&format!(
-        "left to squeeze: {}, {}; that would save about {} and take about {} on this computer",
+    let left = format!(
+        "left to squeeze: {}, {}",
         words::things(found.images_left, "photo", "photos"),
-        words::bytes(found.left),
-        words::bytes(found.left * USUAL_GAIN / 1000),
-        words::duration(time)
-    ));
+        words::bytes(found.left)
+    );
+    app.screen.tell(&match foretold {
+        Some((saved, time)) => format!(
+            "{left}; going by a few of them, that would save about {} and take about {} on this computer",
+            words::bytes(saved),
+            words::duration(time)
+        ),
+        None => left,
+    });
 }
 
 fn tell(app: &App, done: &Squeeze, took: Duration) {
@@ -98,7 +98,7 @@ fn tell(app: &App, done: &Squeeze, took: Duration) {
     }
 }
 
-fn object(done: &Squeeze, dry_run: bool, took: Duration) -> serde_json::Value {
+fn object(done: &Squeeze, dry_run: bool, foretold: Option<(u64, Duration)>, took: Duration) -> serde_json::Value {
     json!({
         "message_type": "summary",
         "dry_run": dry_run,
@@ -109,6 +109,8 @@ fn object(done: &Squeeze, dry_run: bool, took: Duration) -> serde_json::Value {
         "bytes_after": done.done.after,
         "bytes_left": done.left,
         "images_left": done.images_left,
+        "saving_foretold": foretold.filter(|_| dry_run).map(|(saved, _)| saved),
+        "seconds_foretold": foretold.filter(|_| dry_run).map(|(_, time)| time.as_secs_f64()),
         "stopped": done.stopped,
         "seconds_elapsed": took.as_secs_f64(),
     })

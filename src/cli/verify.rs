@@ -241,18 +241,26 @@ pub(super) fn affected(app: &App, what: &str, affected: &[AffectedFile]) {
     if what != "lost" && !verbose {
         return;
     }
-    let mut paths: BTreeMap<&[u8], Vec<String>> = BTreeMap::new();
+    // One line a photo; where all is asked for, one a name.
+    let mut paths: BTreeMap<_, Vec<&AffectedFile>> = BTreeMap::new();
     for file in affected {
-        paths.entry(&file.path).or_default().push(file.snapshot.short());
+        let name = if verbose { (None, file.path.as_slice()) } else { file.what() };
+        paths.entry(name).or_default().push(file);
     }
+    let mut paths: Vec<Vec<&AffectedFile>> = paths.into_values().collect();
+    paths.sort_by_key(|files| files.last().map(|file| &file.path));
     let named = if verbose { paths.len() } else { NAMED };
-    for (path, snapshots) in paths.iter().take(named) {
-        let more = match snapshots.len() - 1 {
+    for files in paths.iter().take(named) {
+        let Some(last) = files.last() else { continue };
+        let more = match files.iter().map(|file| file.snapshot).collect::<BTreeSet<_>>().len() - 1 {
             0 => String::new(),
             more => format!(" (and in {})", words::things(more as u64, "other snapshot", "other snapshots")),
         };
-        let snapshot = snapshots.last().map(String::as_str).unwrap_or_default();
-        app.screen.line(&format!("{what:<8} {snapshot}:{}{more}", names::escape(path)));
+        let also = match files.iter().map(|file| &file.path).collect::<BTreeSet<_>>().len() - 1 {
+            0 => String::new(),
+            more => format!(" (and under {})", words::things(more as u64, "other name", "other names")),
+        };
+        app.screen.line(&format!("{what:<8} {}:{}{more}{also}", last.snapshot.short(), names::escape(&last.path)));
     }
     if paths.len() > named {
         let more = words::count((paths.len() - named) as u64);

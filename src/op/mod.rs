@@ -27,7 +27,7 @@ pub use reread::{Decayed, Reread, RereadOptions, reread};
 pub use restore::{NoRoom, Overwrite, Restore, RestoreOptions, Selection, restore};
 pub use sources::{Speaker, bring_source_back, rename_source, retire_source};
 pub use squeeze::{Squeeze, SqueezeOptions, squeeze};
-pub use status::{Litter, Status, VERIFIED_DAYS, Verified, status};
+pub use status::{Litter, Status, VERIFIED_DAYS, Verified, saved, status};
 pub use verify::{
     AffectedFile, Damage, GoneRecord, LostChunk, Record, Share, Verify, VerifyOptions, WrongFile, distinct_files,
     verify,
@@ -121,6 +121,17 @@ pub trait Observer: Sync {
 
     /// Set once the user wants to stop.
     fn stop(&self) -> &AtomicBool;
+}
+
+/// Passes the user's wish to stop on, and nothing else.
+struct Quiet<'a>(&'a dyn Observer);
+
+impl Observer for Quiet<'_> {
+    fn event(&self, _: Event<'_>) {}
+
+    fn stop(&self) -> &AtomicBool {
+        self.0.stop()
+    }
 }
 
 /// Unwinds once the user wants to stop.

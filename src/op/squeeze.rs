@@ -7,16 +7,20 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::{Event, Observer};
-use crate::archive::{Archive, PackInfo, Recompressed, Sizes};
+use crate::archive::{Archive, PackInfo, Recompressed, Sizes, Trial};
 use crate::error::Result;
 
 /// Old packs are let go whenever so many of their bytes have been rewritten; a run that is killed loses no more work.
 const GROUP: u64 = 256 << 20;
+/// And where the time is limited, so that what comes after it has run out takes little.
+const SHORT_GROUP: u64 = 64 << 20;
+/// For so long is tried what there would be to gain.
+const TRIAL: Duration = Duration::from_secs(2);
 
 /// How long to squeeze.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SqueezeOptions {
-    /// Stop after this long, at the next pack.
+    /// Stop after this long, before the next image.
     pub time: Option<Duration>,
     /// Only say what there is to do.
     pub dry_run: bool,
@@ -33,8 +37,22 @@ pub struct Squeeze {
     pub images_left: u64,
     /// What all chunks of the archive add up to now.
     pub sizes: Sizes,
+    /// What a trial came to, if nothing was to be done: all that is left gains about as much, as fast.
+    pub trial: Trial,
     /// Whether it stopped before everything was tried.
     pub stopped: bool,
+}
+
+impl Squeeze {
+    /// What recompressing all that is left would save, in bytes with their recovery data, and how long it would take; none
+    /// if nothing could be tried.
+    pub fn foretold(&self, parity_permille: u16) -> Option<(u64, Duration)> {
+        let Trial { plain, saved, time } = self.trial;
+        let times = |what: u64| (u128::from(self.left) * u128::from(what)).checked_div(u128::from(plain));
+        let saved = times(saved + saved * u64::from(parity_permille) / 1000)?;
+        let millis = times(u64::try_from(time.as_millis()).ok()?)?;
+        Some((u64::try_from(saved).ok()?, Duration::from_millis(u64::try_from(millis).ok()?)))
+    }
 }
 
 /// Recompresses the images in the archive that have not been tried yet.
@@ -47,7 +65,9 @@ pub fn squeeze(archive: &Archive, options: &SqueezeOptions, observer: &dyn Obser
     let images = todo.iter().map(|pack| pack.sizes.count_left).sum();
     observer.event(Event::Begin { files: images, bytes });
     let mut outcome = Squeeze::default();
-    if !options.dry_run && !todo.is_empty() {
+    if options.dry_run {
+        outcome.trial = archive.try_recompressing(&todo, TRIAL)?;
+    } else if !todo.is_empty() {
         let started = Instant::now();
         let may_go_on = || {
             let in_time = options.time.is_none_or(|time| started.elapsed() < time);
@@ -58,15 +78,16 @@ pub fn squeeze(archive: &Archive, options: &SqueezeOptions, observer: &dyn Obser
             may_go_on()
         };
         let rewriter = archive.rewriter()?;
-        for group in groups(&todo) {
+        let group = if options.time.is_some() { SHORT_GROUP } else { GROUP };
+        for group in groups(&todo, group) {
             if !may_go_on() {
                 break;
             }
-            outcome.done += rewriter.recompress(group, &tried)?;
+            outcome.done += rewriter.recompress(group, &may_go_on, &tried)?;
         }
         outcome.stopped = !may_go_on();
         observer.event(Event::Finishing);
-        rewriter.tidy_segments()?;
+        outcome.done += rewriter.tidy_segments()?;
     }
     for pack in archive.known_packs() {
         outcome.sizes += pack.sizes;
@@ -77,12 +98,12 @@ pub fn squeeze(archive: &Archive, options: &SqueezeOptions, observer: &dyn Obser
     Ok(outcome)
 }
 
-/// Neighbours of about [`GROUP`] bytes.
-fn groups(packs: &[PackInfo]) -> Vec<&[PackInfo]> {
+/// Neighbours of about so many bytes.
+fn groups(packs: &[PackInfo], most: u64) -> Vec<&[PackInfo]> {
     let mut size = 0;
     let full = |pack: &PackInfo, _: &PackInfo| {
         size += pack.len;
-        let goes_on = size < GROUP;
+        let goes_on = size < most;
         if !goes_on {
             size = 0;
         }

@@ -121,7 +121,7 @@ pub fn status(archive: &Archive) -> Result<Status> {
         sizes,
         verified,
         damage,
-        saved: saved(archive, &sizes),
+        saved: saved(archive),
         quarantine: Litter::of(quarantine.iter()),
         unfinished,
         orphans,
@@ -129,7 +129,9 @@ pub fn status(archive: &Archive) -> Result<Status> {
 }
 
 /// What recompressing saves on the drive: bytes of images, and of the recovery data that they would have.
-fn saved(archive: &Archive, sizes: &Sizes) -> u64 {
+pub fn saved(archive: &Archive) -> u64 {
+    let mut sizes = Sizes::default();
+    archive.known_packs().iter().for_each(|pack| sizes += pack.sizes);
     let images = sizes.images_plain.saturating_sub(sizes.images_stored);
     images + images * u64::from(archive.header().parity_permille) / 1000
 }

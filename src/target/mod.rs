@@ -22,7 +22,7 @@ mod temp;
 pub use dir::{Dir, Target};
 pub use leftovers::Found;
 pub use metadata::{Metadata, Notes, Policy};
-pub use name::{check_name, is_temp_name};
+pub use name::{LONGEST as LONGEST_NAME, check_name, is_temp_name};
 pub use temp::{Finished, Replace, Temp};
 
 use crate::error::{Error, Kind};

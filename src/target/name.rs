@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
 /// The longest name that any file system here takes, in bytes.
-const LONGEST: usize = 255;
+pub const LONGEST: usize = 255;
 
 const TEMP: (&[u8], &[u8]) = (b".snapkeep-restore-", b".tmp");
 

@@ -12,7 +12,7 @@ mod find;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::verify::{AffectedFile, Damage, GoneRecord, LostChunk, Record, Verify, VerifyOptions, verify};
-use super::{Event, Observer, check_stop};
+use super::{Event, Observer, Quiet, check_stop};
 use crate::archive::{Archive, MAX_PACK_LEN, Repairer, directory_of};
 use crate::error::{Error, Kind, Result};
 use crate::format::{HEADER_LEN, Header, Mark, SegmentPack, Snapshot, names};
@@ -411,15 +411,4 @@ fn lost_snapshots(steps: &[(String, Remedy)]) -> Vec<SnapshotId> {
         _ => None,
     })
     .collect()
-}
-
-/// Passes the user's wish to stop on, and nothing else.
-struct Quiet<'a>(&'a dyn Observer);
-
-impl Observer for Quiet<'_> {
-    fn event(&self, _: Event<'_>) {}
-
-    fn stop(&self) -> &std::sync::atomic::AtomicBool {
-        self.0.stop()
-    }
 }

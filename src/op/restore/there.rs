@@ -16,7 +16,7 @@ use crate::format::EntryKind;
 use crate::id::FileHash;
 use crate::op::{Observer, check_stop};
 use crate::source::{Kind as FileKind, Stat, Time};
-use crate::target::{Dir, Replace, is_same_time};
+use crate::target::{Dir, LONGEST_NAME, Replace, is_same_time};
 
 /// What bore the name before this run wrote anything.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -246,15 +246,12 @@ fn mtime(item: &Item) -> Time {
     Time { secs: item.entry.meta.mtime.secs, nanos: item.entry.meta.mtime.nanos }
 }
 
-/// The longest name that any file system here takes, in bytes.
-const LONGEST: usize = 255;
-
 /// The name that something gets whose own cannot be had: `a (2).jpg` for `a.jpg`.
 pub(super) fn escaped(name: &[u8], number: usize) -> Vec<u8> {
     let dot = name.iter().rposition(|byte| *byte == b'.').filter(|at| *at > 0 && name.len() - at <= 16);
     let (stem, ending) = name.split_at(dot.unwrap_or(name.len()));
     let number = format!(" ({number})");
-    let mut room = stem.len().min(LONGEST - number.len() - ending.len());
+    let mut room = stem.len().min(LONGEST_NAME - number.len() - ending.len());
     // A character is kept whole.
     while room < stem.len() && room > 0 && stem[room] & 0xC0 == 0x80 {
         room -= 1;

@@ -29,7 +29,7 @@ use crate::archive::{
 };
 use crate::error::{Error, Kind, Result};
 use crate::format::{HEADER_LEN, Header, Mark, SegmentPack, Snapshot, names};
-use crate::id::{ChunkId, ChunkKind, DerivedId, MarkId, PackId, SegmentId, SnapshotId};
+use crate::id::{ChunkId, ChunkKind, DerivedId, FileHash, MarkId, PackId, SegmentId, SnapshotId};
 use crate::store::{Leftovers, Object};
 use content::Contents;
 use held::Held;
@@ -104,6 +104,8 @@ pub struct AffectedFile {
     pub path: Vec<u8>,
     /// Its bytes; 0 for a directory whose content is unknown.
     pub size: u64,
+    /// What they are, by their hash: a photo is one photo, under however many names. None of a directory.
+    pub content: Option<FileHash>,
 }
 
 /// A file or directory whose parts are all there and that is not what was recorded all the same.
@@ -201,9 +203,17 @@ impl Verify {
     }
 }
 
-/// How many of these files there are, each counted once however many snapshots have it.
+/// How many of these files there are, each counted once however many snapshots have it, and under however many names.
 pub fn distinct_files(affected: &[AffectedFile]) -> u64 {
-    affected.iter().map(|file| &file.path).collect::<BTreeSet<_>>().len() as u64
+    affected.iter().map(AffectedFile::what).collect::<BTreeSet<_>>().len() as u64
+}
+
+impl AffectedFile {
+    /// What tells it from others: its content, or the path of a directory.
+    pub fn what(&self) -> (Option<&FileHash>, &[u8]) {
+        let path = if self.content.is_some() { &b""[..] } else { &self.path };
+        (self.content.as_ref(), path)
+    }
 }
 
 /// Verifies an archive.

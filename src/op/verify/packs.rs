@@ -73,24 +73,28 @@ impl Looker<'_> {
         let bytes = order.iter().map(|at| new[*at].len).sum();
         self.observer.event(Event::Begin { files: new.len() as u64, bytes });
         let mut rest: HashSet<usize> = (0..new.len()).collect();
-        let mut left = order.as_slice();
+        let (mut left, mut began) = (order.as_slice(), false);
         while !left.is_empty() && (!again.is_empty() || in_time(&options, self.started)) {
             let mut bytes = 0;
             let fits = |at: &&usize| {
                 bytes += new[**at].len;
                 bytes <= GROUP_BYTES
             };
-            let count = left.iter().take(GROUP).take_while(fits).count().max(1);
+            // Where the time is limited, each pack is read by all cores, and the first one to its end in any case.
+            let most = if options.time.is_some() { 1 } else { GROUP };
+            let first = !std::mem::replace(&mut began, true);
+            let count = left.iter().take(most).take_while(fits).count().max(1);
             let (group, rest_of_order) = left.split_at(count);
             left = rest_of_order;
             let read = |at: &usize| -> Result<_> {
-                let (looked, pieces) = self.pack(new[*at], true)?;
+                let goes_on = || first || !again.is_empty() || in_time(&options, self.started);
+                let Some((looked, pieces)) = self.pack(new[*at], Some(&goes_on))? else { return Ok(None) };
                 let whole = pieces.as_ref().map(|pieces| self.contents.within(pieces, self.observer.stop()));
-                Ok((*at, looked, pieces, whole.unwrap_or_default()))
+                Ok(Some((*at, looked, pieces, whole.unwrap_or_default())))
             };
             let looked: Vec<_> = group.par_iter().map(read).collect::<Result<_>>()?;
             let mut whole = Vec::new();
-            for (at, looked, pieces, files) in looked {
+            for (at, looked, pieces, files) in looked.into_iter().flatten() {
                 rest.remove(&at);
                 if looked.damage.is_empty() && !looked.gone {
                     whole.extend(PackId::from_hex(names::last(&new[at].name)));
@@ -103,9 +107,9 @@ impl Looker<'_> {
             self.archive.set_verified(&whole, now())?;
         }
         self.read_all &= rest.is_empty();
-        let look = |at: usize| Ok((at, self.pack(new[at], false)?.0));
-        let looked: Vec<(usize, Looked)> = rest.into_par_iter().map(look).collect::<Result<_>>()?;
-        for (at, looked) in looked {
+        let look = |at: usize| Ok(self.pack(new[at], None)?.map(|(looked, _)| (at, looked)));
+        let looked: Vec<Option<(usize, Looked)>> = rest.into_par_iter().map(look).collect::<Result<_>>()?;
+        for (at, looked) in looked.into_iter().flatten() {
             self.seen.insert(new[at].name.clone(), looked);
         }
         Ok(())
@@ -148,24 +152,35 @@ impl Looker<'_> {
         order
     }
 
-    fn pack(&self, object: &Object, read_data: bool) -> Result<(Looked, Option<PackPieces>)> {
+    /// A pack's directory; or every byte of it, as long as there is time for that: else nothing.
+    fn pack(&self, object: &Object, read: Option<&GoesOn<'_>>) -> Result<Option<(Looked, Option<PackPieces>)>> {
         check_stop(self.observer)?;
         let id = PackId::from_hex(names::last(&object.name)).filter(|id| names::pack(id) == object.name);
         let Some(id) = id else {
-            return Ok((Looked::only_damage("its name is not that of a pack".to_owned()), None));
+            return Ok(Some((Looked::only_damage("its name is not that of a pack".to_owned()), None)));
         };
-        let (looked, pieces) = look_at(self.archive, &id, object, read_data)?;
-        self.observer.event(Event::Advance { files: 1, bytes: if read_data { object.len } else { 0 } });
-        Ok((looked, pieces))
+        let Some((looked, pieces)) = look_at(self.archive, &id, object, read)? else { return Ok(None) };
+        self.observer.event(Event::Advance { files: 1, bytes: if read.is_some() { object.len } else { 0 } });
+        Ok(Some((looked, pieces)))
     }
 }
 
-/// A pack's directory, or every byte of it.
-fn look_at(archive: &Archive, id: &PackId, object: &Object, read_data: bool) -> Result<(Looked, Option<PackPieces>)> {
-    let looked = if read_data {
-        read_pack(archive, id, object).map(|(looked, pieces)| (looked, Some(pieces)))
-    } else {
-        look_at_pack(archive, id, object).map(|looked| (looked, None))
+/// Whether there is time to go on.
+type GoesOn<'g> = dyn Fn() -> bool + Sync + 'g;
+
+/// A pack's directory, or every byte of it; nothing if the time for that has run out.
+fn look_at(
+    archive: &Archive,
+    id: &PackId,
+    object: &Object,
+    read: Option<&GoesOn<'_>>,
+) -> Result<Option<(Looked, Option<PackPieces>)>> {
+    let looked = match read {
+        Some(goes_on) => match read_pack(archive, id, object, goes_on) {
+            Ok(None) => return Ok(None),
+            read => read.map(Option::unwrap_or_default).map(|(looked, pieces)| (looked, Some(pieces))),
+        },
+        None => look_at_pack(archive, id, object).map(|looked| (looked, None)),
     };
     let (mut looked, pieces) = match looked {
         // It was listed a moment ago: whoever stores its chunks anew has removed it.
@@ -178,8 +193,8 @@ fn look_at(archive: &Archive, id: &PackId, object: &Object, read_data: bool) -> 
     if !looked.damage.is_empty() {
         look_at_mended(archive, id, &mut looked)?;
     }
-    looked.read = read_data;
-    Ok((looked, pieces))
+    looked.read = read.is_some();
+    Ok(Some((looked, pieces)))
 }
 
 /// A pack's directory.
@@ -188,7 +203,7 @@ fn look_at_pack(archive: &Archive, id: &PackId, object: &Object) -> Result<Looke
         Ok(pack) => Ok(Looked { pack: Some(pack), ..Looked::default() }),
         // What its frames hold is told by reading them.
         Err(error) if error.kind() == Kind::Damaged => {
-            let (mut looked, _) = read_pack(archive, id, object)?;
+            let (mut looked, _) = read_pack(archive, id, object, &|| true)?.unwrap_or_default();
             if !looked.damage.is_empty() {
                 looked.damage = vec![error.to_string()];
             }
@@ -198,8 +213,13 @@ fn look_at_pack(archive: &Archive, id: &PackId, object: &Object) -> Result<Looke
     }
 }
 
-/// Every byte of a pack, and every frame in it.
-fn read_pack(archive: &Archive, id: &PackId, object: &Object) -> Result<(Looked, PackPieces)> {
+/// Every byte of a pack, and every frame in it; nothing if the time for that has run out.
+fn read_pack(
+    archive: &Archive,
+    id: &PackId,
+    object: &Object,
+    goes_on: &GoesOn<'_>,
+) -> Result<Option<(Looked, PackPieces)>> {
     let (bytes, unread) = readable(&**archive.store(), &object.name, MAX_PACK_LEN)?;
     let parity = look_at_parity(archive, id.as_bytes(), &bytes)?;
     let mut looked = Looked { parity, ..Looked::default() };
@@ -223,6 +243,9 @@ fn read_pack(archive: &Archive, id: &PackId, object: &Object) -> Result<(Looked,
     };
     let room = AtomicUsize::new(MOST_UNPACKED);
     let unpacked = rows.par_iter().map(|row| {
+        if !goes_on() {
+            return Err(Error::interrupted());
+        }
         let start = row.offset as usize;
         let frame = bytes.get(start..start + row.frame_len() as usize).unwrap_or_default();
         let _room = archive.unpacking(row.frame.plain_len.into());
@@ -242,6 +265,10 @@ fn read_pack(archive: &Archive, id: &PackId, object: &Object) -> Result<(Looked,
         })
     });
     let unpacked: Vec<Result<Piece>> = unpacked.collect();
+    let ran_out = |piece: &Result<Piece>| piece.as_ref().is_err_and(|error| error.kind() == Kind::Interrupted);
+    if unpacked.iter().any(ran_out) {
+        return Ok(None);
+    }
     let mut pieces = PackPieces { bytes, order: Vec::new(), pieces: HashMap::new() };
     for (Row { frame, offset }, piece) in rows.into_iter().zip(unpacked) {
         match piece {
@@ -267,7 +294,7 @@ fn read_pack(archive: &Archive, id: &PackId, object: &Object) -> Result<(Looked,
             }
         }
     }
-    Ok((looked, pieces))
+    Ok(Some((looked, pieces)))
 }
 
 /// A chunk of a pack that was read.
@@ -280,6 +307,7 @@ enum Piece {
 }
 
 /// The chunks of a pack that was read.
+#[derive(Default)]
 struct PackPieces {
     bytes: Vec<u8>,
     order: Vec<ChunkId>,
@@ -335,7 +363,9 @@ impl Check<'_> {
     pub(super) fn differs(&mut self, segment: &str, id: &PackId) -> Result<()> {
         let name = names::pack(id);
         let len = self.archive.store().len(&name)?.unwrap_or_default();
-        let (looked, _) = look_at(self.archive, id, &Object { name: name.clone(), len }, true)?;
+        let all: &GoesOn<'_> = &|| true;
+        let looked = look_at(self.archive, id, &Object { name: name.clone(), len }, Some(all))?;
+        let (looked, _) = looked.unwrap_or_default();
         looked.held.iter().for_each(|frame| self.held.add(frame));
         if let Some(pack) = &looked.pack {
             let frames = pack.rows.iter().map(|row| &row.frame);

@@ -68,7 +68,7 @@ impl Check<'_> {
             };
             check_stop(self.observer)?;
             if lies_too_deep(&path) {
-                self.wrong(snapshot, path, 0, TOO_DEEP);
+                self.wrong(snapshot, path, 0, None, TOO_DEEP);
                 continue;
             }
             let entries = match self.entered.insert(tree) {
@@ -93,7 +93,7 @@ impl Check<'_> {
             }
             todo.push(Step::Leave(tree, self.touched()));
             if !self.held.has(&tree, ChunkKind::Tree) {
-                self.mend(snapshot, path.clone(), 0);
+                self.mend(snapshot, path.clone(), 0, None);
             }
             let above: Arc<[u8]> = Arc::from(path);
             for entry in entries {
@@ -106,9 +106,9 @@ impl Check<'_> {
                         let path = join(&above, &entry.name);
                         match self.file(snapshot, &path, content, *size, hash)? {
                             Touched::Not => {}
-                            Touched::Mended => self.mend(snapshot, path, *size),
-                            Touched::Lost => self.lose(snapshot, path, *size),
-                            Touched::Wrong(why) => self.wrong(snapshot, path, *size, why),
+                            Touched::Mended => self.mend(snapshot, path, *size, Some(*hash)),
+                            Touched::Lost => self.lose(snapshot, path, *size, Some(*hash)),
+                            Touched::Wrong(why) => self.wrong(snapshot, path, *size, Some(*hash), why),
                         }
                     }
                     EntryKind::Symlink { .. } => {}
@@ -201,23 +201,23 @@ impl Check<'_> {
         if !error.kind().is_of_an_object() {
             return Err(error);
         }
-        self.lose(snapshot, path, size);
+        self.lose(snapshot, path, size, None);
         Ok(())
     }
 
-    fn lose(&mut self, snapshot: &SnapshotId, path: Vec<u8>, size: u64) {
+    fn lose(&mut self, snapshot: &SnapshotId, path: Vec<u8>, size: u64, content: Option<FileHash>) {
         let path = self.told_path(path);
-        self.found.affected.push(AffectedFile { snapshot: *snapshot, path, size });
+        self.found.affected.push(AffectedFile { snapshot: *snapshot, path, size, content });
     }
 
-    fn mend(&mut self, snapshot: &SnapshotId, path: Vec<u8>, size: u64) {
+    fn mend(&mut self, snapshot: &SnapshotId, path: Vec<u8>, size: u64, content: Option<FileHash>) {
         let path = self.told_path(path);
-        self.found.mended.push(AffectedFile { snapshot: *snapshot, path, size });
+        self.found.mended.push(AffectedFile { snapshot: *snapshot, path, size, content });
     }
 
     /// Notes what is there and is something else than was recorded, which counts as lost.
-    fn wrong(&mut self, snapshot: &SnapshotId, path: Vec<u8>, size: u64, why: &'static str) {
-        let file = AffectedFile { snapshot: *snapshot, path: self.told_path(path), size };
+    fn wrong(&mut self, snapshot: &SnapshotId, path: Vec<u8>, size: u64, content: Option<FileHash>, why: &'static str) {
+        let file = AffectedFile { snapshot: *snapshot, path: self.told_path(path), size, content };
         self.found.affected.push(file.clone());
         self.found.wrong.push(WrongFile { file, why });
     }

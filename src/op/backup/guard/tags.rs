@@ -3,15 +3,13 @@
 //!
 //! Some of the files are read, and nothing of them is stored.
 
-use std::sync::atomic::AtomicBool;
-
 use rayon::prelude::*;
 
 use super::survey::Changed;
 use crate::archive::Archive;
 use crate::error::Result;
 use crate::op::file::{self, Looked};
-use crate::op::{Event, Observer, check_stop};
+use crate::op::{Observer, Quiet, check_stop};
 use crate::source::SourceFile;
 
 /// Longer files are not read for this: they count as changed, in bytes.
@@ -21,10 +19,10 @@ const SIDECARS: [&str; 4] = ["xmp", "pp3", "dop", "arp"];
 
 /// Those of the files that are really changed.
 pub(super) fn really_changed(archive: &Archive, files: Vec<Changed>, observer: &dyn Observer) -> Result<Vec<Changed>> {
-    let silent = Silent(observer);
+    let quiet = Quiet(observer);
     let each = files.into_par_iter().map(|file| {
         check_stop(observer)?;
-        let harmless = file.stat.size <= LONGEST && is_harmless(archive, &file, &silent)?;
+        let harmless = file.stat.size <= LONGEST && is_harmless(archive, &file, &quiet)?;
         Ok((!harmless).then_some(file))
     });
     each.filter_map(Result::transpose).collect()
@@ -51,15 +49,4 @@ fn is_text(file: &Changed) -> bool {
     let plain = |sign: char| !sign.is_control() || sign.is_whitespace() || sign == '\u{feff}';
     // A character may be cut in two at the end.
     start.len() + 3 >= len && start.chars().all(plain)
-}
-
-/// Hears nothing of what is read, and still knows when to stop.
-struct Silent<'a>(&'a dyn Observer);
-
-impl Observer for Silent<'_> {
-    fn event(&self, _: Event<'_>) {}
-
-    fn stop(&self) -> &AtomicBool {
-        self.0.stop()
-    }
 }
