@@ -20,6 +20,7 @@ mod gone;
 mod guard;
 mod hostile;
 mod layering;
+mod linear;
 mod locks;
 mod marks;
 mod missing;

@@ -6,9 +6,10 @@ use std::os::unix::fs::MetadataExt;
 
 use crate::archive::{Archive, Filter};
 use crate::error::Result;
-use crate::id::FileHash;
+use crate::id::{FileHash, SnapshotId};
+use crate::op::folders::Folders;
 use crate::source;
-use crate::view::{Episode, Past, Span, View};
+use crate::view::{Episode, Past, Span};
 
 /// Files with the same bytes.
 #[derive(Debug)]
@@ -51,19 +52,16 @@ pub fn duplicates(archive: &Archive, filter: &Filter, here: &str) -> Result<Doub
             by_content.entry(one.state.hash).or_default().push(one);
         }
     }
+    by_content.retain(|_, places| places.len() > 1);
+    let metas = metas(archive, &past, &by_content)?;
     let mut found = Doubled::default();
-    for places in by_content.into_values().filter(|places| places.len() > 1) {
+    for places in by_content.into_values() {
         let mut files: Vec<(Vec<u8>, u64, u64)> = Vec::new();
         let (mut apart, mut met): (Vec<Episode>, HashSet<(u64, u64)>) = Default::default();
         for one in places {
             let Some((id, snapshot, path)) = past.place(&one) else { continue };
             let host = snapshot.host.clone();
-            let view = View::new(archive, id, snapshot.clone());
-            let meta = match view.find(&path) {
-                Ok(node) => node.entry.map(|entry| entry.meta),
-                Err(error) if error.kind().is_of_an_object() => None,
-                Err(error) => return Err(error),
-            };
+            let linked = metas.get(&(id, path.clone()));
             if host == here {
                 let (_, origin) = past.origin(&past.spot(&one));
                 let Some(file) = is_there(&origin, one.state.size, one.state.mtime) else {
@@ -77,9 +75,9 @@ pub fn duplicates(archive: &Archive, filter: &Filter, here: &str) -> Result<Doub
             } else {
                 found.elsewhere.insert(host);
             }
-            if let Some(meta) = meta.filter(|meta| meta.links > 1) {
+            if let Some((device, inode)) = linked {
                 let source = path.split(|byte| *byte == b'/').next().unwrap_or_default().to_vec();
-                let file = (source, meta.device, meta.inode);
+                let file = (source, *device, *inode);
                 if files.contains(&file) {
                     continue;
                 }
@@ -95,6 +93,23 @@ pub fn duplicates(archive: &Archive, filter: &Filter, here: &str) -> Result<Doub
     let places = |group: &Duplicates| group.places[0].path.clone();
     found.groups.sort_by(|a, b| b.waste().cmp(&a.waste()).then_with(|| places(a).cmp(&places(b))));
     Ok(found)
+}
+
+/// The device and number of each file that had several names.
+type Linked = HashMap<(SnapshotId, Vec<u8>), (u64, u64)>;
+
+/// Those of these files, by snapshot and path. They are looked up in the order of their folders, so that each is read once.
+fn metas(archive: &Archive, past: &Past<'_>, by_content: &HashMap<FileHash, Vec<Episode>>) -> Result<Linked> {
+    let mut wanted: Vec<_> = by_content.values().flatten().filter_map(|one| past.place(one)).collect();
+    wanted.sort_unstable_by(|(id, _, path), (other, _, next)| (id, path).cmp(&(other, next)));
+    let (mut folders, mut linked) = (Folders::new(archive), Linked::new());
+    for (id, snapshot, path) in wanted {
+        let meta = folders.entry(id, snapshot.tree, &path)?.map(|entry| entry.meta);
+        if let Some(meta) = meta.filter(|meta| meta.links > 1) {
+            linked.insert((id, path), (meta.device, meta.inode));
+        }
+    }
+    Ok(linked)
 }
 
 /// The device and number of a file, if it has this length and date still: one that was edited since is no double for sure.

@@ -6,6 +6,7 @@ mod capture;
 mod diff;
 mod duplicates;
 mod file;
+mod folders;
 mod has;
 mod repair;
 mod reread;

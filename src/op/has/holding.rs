@@ -7,16 +7,15 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::same_chunks;
-use crate::archive::{Archive, Location, Reader, entries_of, first_chunks, piece_of};
+use crate::archive::{Archive, Location, Reader, first_chunks, piece_of};
 use crate::error::Result;
-use crate::format::{ChunkRef, Content, Entry, EntryKind, FRAME_HEADER_LEN, decode_frame_header, names};
-use crate::id::{ChunkId, ChunkKind, FileHash, PackId, SnapshotId};
+use crate::format::{ChunkRef, Content, EntryKind, FRAME_HEADER_LEN, decode_frame_header, names};
+use crate::id::{ChunkId, ChunkKind, FileHash, PackId};
+use crate::op::folders::Folders;
 use crate::op::{Observer, check_stop};
 use crate::store::Leftovers;
-use crate::view::{Episode, Past, above, last_name};
+use crate::view::{Episode, Past};
 
-/// So many entries of directories are kept in memory.
-const KEPT: usize = 200_000;
 /// So many recorded files with one hash and other chunks than the file has are read, at most.
 const TRIED: usize = 16;
 /// A file with more chunks than this is not tried, unless the file itself is cut so.
@@ -44,9 +43,7 @@ pub(super) struct Holding<'a> {
     observer: &'a dyn Observer,
     /// The packs that are there and their lengths.
     present: HashMap<PackId, u64>,
-    /// Directories that were read, by snapshot and path, and how many entries they have in all.
-    dirs: HashMap<(SnapshotId, Vec<u8>), Arc<Vec<Entry>>>,
-    kept: usize,
+    folders: Folders<'a>,
     states: HashMap<StateId, State>,
     /// Chunks that were asked for, and whether they are held.
     chunks: HashMap<(ChunkId, u32), Option<bool>>,
@@ -60,7 +57,7 @@ impl<'a> Holding<'a> {
         observer: &'a dyn Observer,
     ) -> Result<Self> {
         let present = archive.present_packs(Leftovers::Leave)?;
-        let (dirs, states, chunks) = Default::default();
+        let (states, chunks) = Default::default();
         Ok(Self {
             archive,
             past,
@@ -68,17 +65,24 @@ impl<'a> Holding<'a> {
             read_data,
             observer,
             present,
-            dirs,
-            kept: 0,
+            folders: Folders::new(archive),
             states,
             chunks,
         })
     }
 
-    /// Asks for these states of a file that is cut into these chunks; without them, its chunks are believed to make it
-    /// up.
-    pub(super) fn ask(&mut self, episodes: &[Episode], own: Option<&[ChunkRef]>) -> Result<()> {
-        for episode in episodes {
+    /// Asks for the states of files, each with the chunks that the file is cut into; without them, the recorded ones are
+    /// believed to make it up.
+    pub(super) fn ask(&mut self, files: &[(Vec<Episode>, Option<Vec<ChunkRef>>)]) -> Result<()> {
+        // In the order of folders, so that each is read once.
+        let past = self.past;
+        let mut asked: Vec<(&Episode, Option<&[ChunkRef]>)> =
+            files.iter().flat_map(|(names, own)| names.iter().map(|name| (name, own.as_deref()))).collect();
+        asked.sort_by_cached_key(|(episode, _)| {
+            let last = past.last(episode);
+            last.map(|(id, _)| (id, past.path_in(&past.spot(episode), &id)))
+        });
+        for (episode, own) in asked {
             check_stop(self.observer)?;
             let state = self.state(episode, own)?;
             if let State::Chunks(chunks) = &state {
@@ -123,59 +127,10 @@ impl<'a> Holding<'a> {
         let past = self.past;
         let Some((id, snapshot)) = past.last(episode) else { return Ok(None) };
         let Some(path) = past.path_in(&past.spot(episode), &id) else { return Ok(None) };
-        let Some(entries) = self.dir(id, snapshot.tree, above(&path))? else { return Ok(None) };
-        let at = entries.binary_search_by(|entry| entry.name.as_slice().cmp(last_name(&path)));
-        Ok(match at.ok().map(|at| &entries[at].kind) {
-            Some(EntryKind::File { hash, size, content, .. }) => Some((*hash, *size, content.clone())),
+        Ok(match self.folders.entry(id, snapshot.tree, &path)?.map(|entry| entry.kind) {
+            Some(EntryKind::File { hash, size, content, .. }) => Some((hash, size, content)),
             _ => None,
         })
-    }
-
-    /// The entries of a directory of a snapshot with this top; none if it cannot be read.
-    fn dir(&mut self, snapshot: SnapshotId, top: ChunkId, path: &[u8]) -> Result<Option<Arc<Vec<Entry>>>> {
-        // From the innermost directory above that is known.
-        let mut names: Vec<&[u8]> = path.split(|byte| *byte == b'/').filter(|name| !name.is_empty()).collect();
-        let all = names.clone();
-        let known = loop {
-            if let Some(known) = self.dirs.get(&(snapshot, names.join(&b'/'))) {
-                break Some(known.clone());
-            }
-            if names.pop().is_none() {
-                break None;
-            }
-        };
-        let mut depth = names.len();
-        let mut entries = match known {
-            Some(known) => known,
-            None => match self.read(snapshot, b"", &top)? {
-                Some(entries) => entries,
-                None => return Ok(None),
-            },
-        };
-        while let Some(name) = all.get(depth) {
-            let at = entries.binary_search_by(|entry| entry.name.as_slice().cmp(name));
-            let Some(EntryKind::Dir { tree, .. }) = at.ok().map(|at| &entries[at].kind) else { return Ok(None) };
-            depth += 1;
-            entries = match self.read(snapshot, &all[..depth].join(&b'/'), tree)? {
-                Some(entries) => entries,
-                None => return Ok(None),
-            };
-        }
-        Ok(Some(entries))
-    }
-
-    fn read(&mut self, snapshot: SnapshotId, path: &[u8], tree: &ChunkId) -> Result<Option<Arc<Vec<Entry>>>> {
-        let entries = match entries_of(&self.reader, tree) {
-            Err(error) if error.kind().is_of_an_object() => return Ok(None),
-            entries => Arc::new(entries?),
-        };
-        if self.kept + entries.len() > KEPT {
-            self.dirs.clear();
-            self.kept = 0;
-        }
-        self.kept += entries.len();
-        self.dirs.insert((snapshot, path.to_vec()), entries.clone());
-        Ok(Some(entries))
     }
 
     /// Looks at every chunk that was asked for and not looked at yet.

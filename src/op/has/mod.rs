@@ -8,7 +8,9 @@
 
 mod holding;
 
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rayon::prelude::*;
 
@@ -36,12 +38,12 @@ pub struct Finding {
 }
 
 /// Whether a file is in the archive.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Verdict {
     /// Bit for bit, under these names; first those that the source has still.
-    Here(Vec<Episode>),
+    Here(Arc<Vec<Episode>>),
     /// Not itself, but the same picture with other tags, under these names.
-    SamePicture(Vec<Episode>),
+    SamePicture(Arc<Vec<Episode>>),
     /// No.
     Missing,
 }
@@ -127,39 +129,71 @@ pub fn has(
         }
     }
     observer.event(Event::Finishing);
-    let hashes: Vec<FileHash> = read.iter().map(|(_, looked)| looked.hash).collect();
-    let found = past.with_content(&hashes)?;
-    let mut holding = Holding::new(archive, &past, read_data, observer)?;
-    for ((_, looked), names) in read.iter().zip(&found) {
-        holding.ask(names, Some(&looked.chunks))?;
-    }
-    holding.look()?;
-    let mut left = Vec::new();
-    for ((path, looked), names) in read.into_iter().zip(found) {
-        let recorded = !names.is_empty();
-        let here = holding.held(names)?;
-        has.unrestorable += u64::from(recorded && here.is_empty());
-        let finding = Finding { path, size: looked.size, hash: looked.hash, verdict: Verdict::Missing };
-        match looked.picture {
-            _ if !here.is_empty() => has.files.push(Finding { verdict: Verdict::Here(here), ..finding }),
-            None => has.files.push(finding),
-            // Only what is not here itself may be here as another picture.
-            Some(picture) => {
-                let alike = same_picture(&past, &picture)?;
-                holding.ask(&alike, None)?;
-                left.push((finding, alike));
-            }
-        }
-    }
-    holding.look()?;
-    for (finding, alike) in left {
-        has.files.push(match holding.held(alike)? {
-            alike if alike.is_empty() => finding,
-            alike => Finding { verdict: Verdict::SamePicture(alike), ..finding },
+    // What several files are is asked once.
+    let (mut distinct, mut number): (Vec<&Looked>, HashMap<FileHash, usize>) = Default::default();
+    for (_, looked) in &read {
+        number.entry(looked.hash).or_insert_with(|| {
+            distinct.push(looked);
+            distinct.len() - 1
         });
+    }
+    let answers = answers(&past, Holding::new(archive, &past, read_data, observer)?, &distinct)?;
+    for (path, looked) in &read {
+        let Some(answer) = number.get(&looked.hash).and_then(|at| answers.get(*at)) else { continue };
+        has.unrestorable += u64::from(answer.unrestorable);
+        let (path, verdict) = (path.clone(), answer.verdict.clone());
+        has.files.push(Finding { path, size: looked.size, hash: looked.hash, verdict });
     }
     has.files.sort_by(|a, b| a.path.cmp(&b.path));
     Ok(has)
+}
+
+/// What is known of certain bytes.
+struct Answer {
+    verdict: Verdict,
+    /// They were recorded, and cannot be had back.
+    unrestorable: bool,
+}
+
+/// One for each of these files, which all differ.
+fn answers(past: &Past<'_>, mut holding: Holding<'_>, files: &[&Looked]) -> Result<Vec<Answer>> {
+    let hashes: Vec<FileHash> = files.iter().map(|looked| looked.hash).collect();
+    let found = past.with_content(&hashes)?;
+    let of_file = |(looked, names): (&&Looked, &Vec<Episode>)| (names.clone(), Some(looked.chunks.clone()));
+    let asked: Vec<_> = files.iter().zip(&found).map(of_file).collect();
+    holding.ask(&asked)?;
+    holding.look()?;
+    let mut answers = Vec::with_capacity(files.len());
+    for names in found {
+        let recorded = !names.is_empty();
+        let here = holding.held(names)?;
+        let unrestorable = recorded && here.is_empty();
+        let verdict = if here.is_empty() { Verdict::Missing } else { Verdict::Here(Arc::new(here)) };
+        answers.push(Answer { verdict, unrestorable });
+    }
+    // Only what is not here itself may be here as another picture.
+    let missing = |at: &usize| matches!(answers[*at].verdict, Verdict::Missing);
+    let left: Vec<(usize, PictureHash)> =
+        (0..files.len()).filter(missing).filter_map(|at| Some((at, files[at].picture?))).collect();
+    let pictures: HashSet<PictureHash> = left.iter().map(|(_, picture)| *picture).collect();
+    let alike = pictures.into_iter().map(|picture| Ok((picture, (same_picture(past, &picture)?, None))));
+    let alike = alike.collect::<Result<HashMap<_, _>>>()?;
+    let (pictures, asked): (Vec<_>, Vec<_>) = alike.into_iter().unzip();
+    holding.ask(&asked)?;
+    holding.look()?;
+    let mut held = HashMap::new();
+    for (picture, (names, _)) in pictures.into_iter().zip(asked) {
+        let names = holding.held(names)?;
+        if !names.is_empty() {
+            held.insert(picture, Arc::new(names));
+        }
+    }
+    for (at, picture) in left {
+        if let Some(names) = held.get(&picture) {
+            answers[at].verdict = Verdict::SamePicture(Arc::clone(names));
+        }
+    }
+    Ok(answers)
 }
 
 fn same_picture(past: &Past<'_>, picture: &PictureHash) -> Result<Vec<Episode>> {
