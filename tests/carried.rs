@@ -258,6 +258,22 @@ fn what_a_rule_leaves_out_now_stays_as_long_as_it_is_there() {
     assert_eq!(guest.latest(), [ALL[0], ALL[1], ALL[2], "src/never/1.jpg"]);
 }
 
+/// An album was deleted and a file got its name, which a rule leaves out: the album was told as still there for ever, and
+/// counted as held by the newest snapshot.
+#[test]
+fn a_thing_of_another_kind_with_a_name_left_out_is_not_what_was_there() {
+    let Some(guest) = Guest::new() else { return };
+    guest.code(0, &["create", "src"]);
+    fs::remove_dir_all(guest.user.path("src/b")).expect("removed");
+    fs::write(guest.user.path("src/b"), "a list").expect("written");
+    fs::remove_file(guest.user.path("src/a/1.jpg")).expect("removed");
+    std::os::unix::fs::symlink("2.jpg", guest.user.path("src/a/1.jpg")).expect("linked");
+    guest.settle();
+    guest.code(0, &["create", "src", "--exclude", "src/b", "--exclude", "a/1.jpg", "--accept-loss"]);
+    assert_eq!(guest.counts(), [0, 0, 0, 4, 0, 2]);
+    assert_eq!(guest.latest(), [ALL[0], ALL[2]]);
+}
+
 /// A photo was left out by a rule, and the archive had lost its bytes: every backup said that it was kept, and ended with 0.
 #[test]
 fn what_is_carried_and_no_longer_held_is_said() {

@@ -129,6 +129,45 @@ fn an_empty_source_is_refused_at_once() {
     assert_eq!(said.code, 0, "{}", said.err);
 }
 
+/// Below a quarter of the files, an album on a drive that was not mounted was recorded as deleted, and nothing was said.
+#[test]
+fn a_folder_whose_drive_is_not_mounted_is_not_deleted() {
+    if !rustix::process::geteuid().is_root() {
+        assert!(std::env::var_os("CI").is_none(), "CI has root");
+        return eprintln!("SKIPPED: mounting needs root");
+    }
+    let (user, _) = library();
+    let script = |text: &str| {
+        let done = Command::new("sh").args(["-ec", text]).current_dir(user.home.path()).output().expect("it runs");
+        assert!(done.status.success(), "{text}: {}", String::from_utf8_lossy(&done.stderr));
+    };
+    let mount =
+        "mount -t tmpfs none Pictures/2019/ext; mkdir -p Pictures/2019/ext/a; echo photo > Pictures/2019/ext/a/1.jpg";
+    script("mkdir -p Pictures/2019/ext Pictures/2019/none");
+    script(mount);
+    let first = user.snap(&["create", "Pictures"]);
+    script("umount Pictures/2019/ext");
+    assert_eq!(first.code, 0, "{}", first.err);
+    for _ in 0..2 {
+        let said = user.snap(&["create", "Pictures"]);
+        assert_eq!(said.code, 3, "{}{}", said.out, said.err);
+        assert!(said.err.contains("2019/ext: ") && said.err.contains("not mounted"), "{}", said.err);
+        assert_eq!(user.done(&["dump", "latest:Pictures/2019/ext/a/1.jpg"]), "photo\n");
+        assert_eq!(user.done(&["deleted"]).matches(".jpg").count(), 0);
+    }
+    // It is there again, with an older photo gone.
+    script(mount);
+    script("mv Pictures/2019/ext/a Pictures/2019/ext/b");
+    let again = user.snap(&["create", "Pictures"]);
+    script("umount Pictures/2019/ext");
+    assert_eq!(again.code, 0, "{}", again.err);
+    assert!(user.done(&["ls", "--recursive", "latest"]).contains("2019/ext/b/1.jpg"));
+    // Without its folder it is gone for good.
+    script("rmdir Pictures/2019/ext");
+    assert_eq!(user.snap(&["create", "Pictures"]).code, 0);
+    assert!(!user.done(&["ls", "--recursive", "latest"]).contains("2019/ext"));
+}
+
 /// What the refusal names is what was lost, not what only moved.
 #[test]
 fn the_refusal_names_what_is_lost() {

@@ -13,7 +13,7 @@ use super::mounts;
 use super::pattern::Pattern;
 use super::place::Place;
 use super::stat::Stat;
-use super::sys;
+use super::sys::{self, Listed};
 use crate::error::{Error, Kind, Result};
 use crate::normal::normal;
 use rustix::fs::OFlags;
@@ -151,8 +151,9 @@ impl Rules {
     }
 
     /// If tag files say that a directory's content is to be left out: those tag files, which stay. `names` is sorted.
-    pub(super) fn tags_of<'r>(&'r self, dir: BorrowedFd<'_>, names: &[Box<[u8]>]) -> Vec<&'r [u8]> {
-        let present = |tag: &&Tag| names.binary_search_by(|name| (**name).cmp(&tag.name)).is_ok() && tag.is_right(dir);
+    pub(super) fn tags_of<'r>(&'r self, dir: BorrowedFd<'_>, names: &[Listed]) -> Vec<&'r [u8]> {
+        let present =
+            |tag: &&Tag| names.binary_search_by(|listed| (*listed.name).cmp(&tag.name)).is_ok() && tag.is_right(dir);
         self.tags.iter().filter(present).map(|tag| tag.name.as_slice()).collect()
     }
 

@@ -10,7 +10,7 @@ use super::mounts;
 use super::place::Place;
 use super::rules::Rules;
 use super::stat::{Kind, Stat};
-use super::sys;
+use super::sys::{self, Listed};
 use crate::error::{Error, Kind as ErrorKind, Result};
 use rayon::Scope;
 use rustix::fs::OFlags;
@@ -46,8 +46,8 @@ pub struct Node {
 #[derive(Debug, Default)]
 struct Missed {
     /// Names that a rule leaves out, and names that could not be looked at; each list ascending.
-    excluded: Vec<Box<[u8]>>,
-    unread: Vec<Box<[u8]>>,
+    excluded: Vec<Listed>,
+    unread: Vec<Listed>,
     /// Why there may be more names than all these: it could not be listed to its end, or a rule says not to enter it.
     closed: Option<Unseen>,
 }
@@ -77,26 +77,26 @@ impl Node {
         Self { name, stat, children: Vec::new(), missed: None }
     }
 
-    /// What is known of a name in this directory.
-    pub fn below(&self, name: &[u8]) -> Presence<'_> {
+    /// What is known of a thing of this kind with this name in this directory. What was not looked at and is of another
+    /// kind is not it.
+    pub fn below(&self, name: &[u8], kind: Kind) -> Presence<'_> {
         if let Ok(at) = self.children.binary_search_by(|child| child.name[..].cmp(name)) {
             return Presence::Here(&self.children[at]);
         }
         let Some(missed) = &self.missed else { return Presence::Gone };
-        let is_in = |names: &[Box<[u8]>]| names.binary_search_by(|other| other[..].cmp(name)).is_ok();
-        if is_in(&missed.excluded) {
-            Presence::Unseen(Unseen::Excluded)
-        } else if is_in(&missed.unread) {
-            Presence::Unseen(Unseen::Unread)
-        } else {
-            missed.closed.map_or(Presence::Gone, Presence::Unseen)
+        for (listed, why) in [(&missed.excluded, Unseen::Excluded), (&missed.unread, Unseen::Unread)] {
+            if let Ok(at) = listed.binary_search_by(|other| other.name[..].cmp(name)) {
+                let is_other = listed[at].kind.is_some_and(|now| now != kind);
+                return if is_other { Presence::Gone } else { Presence::Unseen(why) };
+            }
         }
+        missed.closed.map_or(Presence::Gone, Presence::Unseen)
     }
 
     /// Names of this directory that are there and not among its children, as far as they are known.
     pub fn missed(&self) -> impl Iterator<Item = &[u8]> {
         let missed = self.missed.as_deref();
-        missed.into_iter().flat_map(|missed| missed.excluded.iter().chain(&missed.unread)).map(|name| &**name)
+        missed.into_iter().flat_map(|missed| missed.excluded.iter().chain(&missed.unread)).map(|listed| &*listed.name)
     }
 
     /// Why there may be more names than are known, if that is so.
@@ -109,6 +109,11 @@ impl Node {
         let missed = self.missed.as_deref()?;
         let unread = !missed.unread.is_empty() || missed.closed == Some(Unseen::Unread);
         Some(if unread { Unseen::Unread } else { Unseen::Excluded })
+    }
+
+    /// Whether nothing at all is in a directory.
+    pub fn is_empty(&self) -> bool {
+        self.children.is_empty() && self.missed.is_none()
     }
 
     /// Why nothing of a directory was seen, if that is so.
@@ -140,6 +145,8 @@ pub enum PassedOver {
 /// What a walk found.
 #[derive(Debug)]
 pub struct Scan {
+    /// The root as it was named.
+    root: PathBuf,
     /// The root and all below it. A directory that could not be listed is here, with what could be read of it.
     pub node: Node,
     /// What could not be read, sorted by path. If there are any, something of the source is missing here.
@@ -158,6 +165,20 @@ pub struct Scan {
     pub bytes: u64,
     /// The root's file system makes inode numbers up, so that they mean nothing once it was mounted again.
     pub numbers_made_up: bool,
+}
+
+impl Scan {
+    /// Marks a directory, given by its names from the root on, as one that could not be listed, for this reason.
+    pub fn close(&mut self, names: &[Box<[u8]>], why: &str) {
+        let (mut node, mut path) = (&mut self.node, self.root.clone());
+        for name in names {
+            let Ok(at) = node.children.binary_search_by(|child| child.name.cmp(name)) else { return };
+            node = &mut node.children[at];
+            path.push(sys::os(name));
+        }
+        node.missed.get_or_insert_default().closed = Some(Unseen::Unread);
+        self.failures.push(Failure::new("entering", path, io::Error::other(why)));
+    }
 }
 
 /// Walks `root`, a directory or a single file, and leaves out what `rules` say.
@@ -256,8 +277,8 @@ struct Part {
     owner: Owner,
     first: bool,
     nodes: Vec<Node>,
-    excluded: Vec<Box<[u8]>>,
-    unread: Vec<Box<[u8]>>,
+    excluded: Vec<Listed>,
+    unread: Vec<Listed>,
 }
 
 /// Where a directory's own node stands; part 0 is the root alone.
@@ -331,13 +352,13 @@ impl<'w> Walk<'w> {
         owner: Owner,
         place: Arc<Place>,
         handle: Option<Arc<Handle<'s>>>,
-        mut names: Vec<Box<[u8]>>,
+        mut names: Vec<Listed>,
     ) {
         let Some(dir) = handle.as_ref().map(|handle| handle.fd.as_fd()).or(self.root_handle) else { return };
         let tags = self.rules.tags_of(dir, &names);
         let mut tagged = Vec::new();
         if !tags.is_empty() {
-            (names, tagged) = names.into_iter().partition(|name| tags.contains(&&**name));
+            (names, tagged) = names.into_iter().partition(|listed| tags.contains(&&*listed.name));
             self.totals.excluded.fetch_add(tagged.len() as u64, Relaxed);
         }
         let parts = names.len().div_ceil(NAMES_AT_ONCE);
@@ -363,7 +384,7 @@ impl<'w> Walk<'w> {
         mut part: Part,
         place: &Arc<Place>,
         handle: Option<Arc<Handle<'s>>>,
-        names: Vec<Box<[u8]>>,
+        names: Vec<Listed>,
     ) {
         let Some(dir) = handle.as_ref().map(|handle| handle.fd.as_fd()).or(self.root_handle) else { return };
         if self.stop.load(Relaxed) {
@@ -372,22 +393,26 @@ impl<'w> Walk<'w> {
         let mut gone = Vec::new();
         let tagged = part.excluded.len();
         part.nodes.reserve_exact(names.len());
-        for name in names {
+        for Listed { name, kind } in names {
             if self.rules.exclude_name(place, &name) {
-                part.excluded.push(name);
+                part.excluded.push(Listed { name, kind });
                 continue;
             }
             match sys::stat(dir, sys::os(&name)) {
-                Ok(stat) if self.rules.exclude_stat(&stat) => part.excluded.push(name),
+                Ok(stat) if self.rules.exclude_stat(&stat) => {
+                    part.excluded.push(Listed { name, kind: Some(stat.kind) });
+                }
                 Ok(Stat { kind: Kind::Other(kind), .. }) => self.pass_over(place, &name, PassedOver::Special(kind)),
                 Ok(stat) => match self.rules.own(dir, place, &name, &stat) {
                     Some(what) => self.pass_over(place, &name, PassedOver::Own(what)),
                     None => part.nodes.push(Node::new(name, stat)),
                 },
-                Err(cause) if cause.kind() == io::ErrorKind::NotFound => gone.push((name, cause)),
+                Err(cause) if cause.kind() == io::ErrorKind::NotFound => {
+                    gone.push((Listed { name, kind }, cause));
+                }
                 Err(cause) => {
                     self.fail("looking at", place, Some(&name), cause);
-                    part.unread.push(name);
+                    part.unread.push(Listed { name, kind });
                 }
             }
         }
@@ -421,8 +446,8 @@ impl<'w> Walk<'w> {
         &self,
         place: &Place,
         dir: BorrowedFd<'_>,
-        gone: Vec<(Box<[u8]>, io::Error)>,
-        unread: &mut Vec<Box<[u8]>>,
+        gone: Vec<(Listed, io::Error)>,
+        unread: &mut Vec<Listed>,
     ) {
         if gone.is_empty() {
             return;
@@ -430,14 +455,16 @@ impl<'w> Walk<'w> {
         match sys::open(dir, sys::os(b"."), 0, OFlags::DIRECTORY) {
             Ok(again) => {
                 let (names, _) = sys::list(again.as_fd());
-                for (name, cause) in gone.into_iter().filter(|(name, _)| names.binary_search(name).is_ok()) {
-                    self.fail("looking at", place, Some(&name), cause);
-                    unread.push(name);
+                for (missing, cause) in gone {
+                    if names.binary_search_by(|listed| listed.name.cmp(&missing.name)).is_ok() {
+                        self.fail("looking at", place, Some(&missing.name), cause);
+                        unread.push(missing);
+                    }
                 }
             }
             Err(cause) => {
                 self.fail("listing", place, None, cause);
-                unread.extend(gone.into_iter().map(|(name, _)| name));
+                unread.extend(gone.into_iter().map(|(missing, _)| missing));
             }
         }
     }
@@ -478,10 +505,10 @@ impl<'w> Walk<'w> {
                 dir.missed.get_or_insert_default();
             }
             if let Some(missed) = &mut dir.missed {
-                for (names, more) in [(&mut missed.excluded, part.excluded), (&mut missed.unread, part.unread)] {
-                    names.extend(more);
+                for (listed, more) in [(&mut missed.excluded, part.excluded), (&mut missed.unread, part.unread)] {
+                    listed.extend(more);
                     if part.first {
-                        names.sort_unstable();
+                        listed.sort_unstable_by(|a, b| a.name.cmp(&b.name));
                     }
                 }
             }
@@ -499,6 +526,7 @@ impl<'w> Walk<'w> {
         passed_over.sort();
         let Totals { files, dirs, links, bytes, excluded } = self.totals;
         Scan {
+            root: self.root.to_owned(),
             node: root,
             failures,
             passed_over,

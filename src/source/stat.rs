@@ -1,5 +1,7 @@
 //! What the file system says about one file, in our own words and independent of the platform's.
 
+use rustix::fs::FileType;
+
 /// A point in time: `secs` seconds and `nanos` nanoseconds after the Unix epoch. `nanos` is below 1,000,000,000, also
 /// before the epoch, where `secs` is negative.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -82,19 +84,24 @@ struct Raw {
     nlink: u64,
 }
 
+impl From<FileType> for Kind {
+    fn from(told: FileType) -> Self {
+        match told {
+            FileType::RegularFile => Self::File,
+            FileType::Directory => Self::Dir,
+            FileType::Symlink => Self::Symlink,
+            FileType::Socket => Self::Other("socket"),
+            FileType::Fifo => Self::Other("fifo"),
+            FileType::BlockDevice => Self::Other("block device"),
+            FileType::CharacterDevice => Self::Other("character device"),
+            FileType::Unknown => Self::Other("unknown kind"),
+        }
+    }
+}
+
 impl From<Raw> for Stat {
     fn from(raw: Raw) -> Self {
-        use rustix::fs::FileType;
-        let kind = match FileType::from_raw_mode(raw.mode) {
-            FileType::RegularFile => Kind::File,
-            FileType::Directory => Kind::Dir,
-            FileType::Symlink => Kind::Symlink,
-            FileType::Socket => Kind::Other("socket"),
-            FileType::Fifo => Kind::Other("fifo"),
-            FileType::BlockDevice => Kind::Other("block device"),
-            FileType::CharacterDevice => Kind::Other("character device"),
-            _ => Kind::Other("unknown kind"),
-        };
+        let kind = Kind::from(FileType::from_raw_mode(raw.mode));
         let Raw { mode, uid, gid, size, blocks, mtime, ctime, born, dev, ino, nlink } = raw;
         let sparse = kind == Kind::File && blocks.saturating_mul(512) < size;
         Self { kind, mode: mode & 0o7777, uid, gid, size, mtime, ctime, born, dev, ino, nlink, sparse }

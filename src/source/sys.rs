@@ -2,8 +2,8 @@
 //!
 //! Every call is relative to an open directory, so no path is resolved twice and no length of path is too long.
 
-use super::stat::Stat;
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, RawDir, ResolveFlags, StatxFlags};
+use super::stat::{Kind, Stat};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RawDir, ResolveFlags, StatxFlags};
 use rustix::fs::{fstat, fstatfs, openat, openat2, statat, statx};
 use rustix::io::Errno;
 use std::borrow::Cow;
@@ -72,18 +72,31 @@ pub(super) fn sort_of_file_system(path: &Path) -> io::Result<(u64, u64)> {
     Ok((sort, stat_open(&there)?.dev))
 }
 
+/// A name in a directory and, where the file system tells it with the name, what kind of thing bears it.
+#[derive(Debug)]
+pub(super) struct Listed {
+    pub name: Box<[u8]>,
+    pub kind: Option<Kind>,
+}
+
 /// The names in an open directory, without "." and "..", sorted by their bytes; and the error that ended the listing
 /// early, if one did.
-pub(super) fn list(dir: BorrowedFd<'_>) -> (Vec<Box<[u8]>>, Option<io::Error>) {
+pub(super) fn list(dir: BorrowedFd<'_>) -> (Vec<Listed>, Option<io::Error>) {
     let mut buf = [MaybeUninit::<u8>::uninit(); 32 * 1024];
     let mut raw = RawDir::new(dir, &mut buf);
-    let mut names: Vec<Box<[u8]>> = Vec::new();
+    let mut names: Vec<Listed> = Vec::new();
     let mut ended = None;
     while let Some(entry) = raw.next() {
         match entry {
             Ok(entry) => match entry.file_name().to_bytes() {
                 b"." | b".." => {}
-                name => names.push(name.into()),
+                name => {
+                    let kind = match entry.file_type() {
+                        FileType::Unknown => None,
+                        kind => Some(Kind::from(kind)),
+                    };
+                    names.push(Listed { name: name.into(), kind });
+                }
             },
             Err(Errno::INTR) => {}
             Err(cause) => {
@@ -92,7 +105,7 @@ pub(super) fn list(dir: BorrowedFd<'_>) -> (Vec<Box<[u8]>>, Option<io::Error>) {
             }
         }
     }
-    names.sort_unstable();
+    names.sort_unstable_by(|a, b| a.name.cmp(&b.name));
     (names, ended)
 }
 

@@ -109,7 +109,8 @@ fn stopped_after(library: &Attack, arguments: &[&str], most: u64, signal: Signal
         let begun = Instant::now();
         while begun.elapsed() < Duration::from_secs(10) {
             if let Some(status) = program.try_wait().unwrap() {
-                return status.code();
+                // It may have been through with everything, and only about to end: then it is tried elsewhere.
+                return status.code().filter(|code| *code != 0);
             }
             thread::sleep(Duration::from_millis(1));
         }

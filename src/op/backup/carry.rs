@@ -15,7 +15,7 @@ use crate::error::{Kind, Result};
 use crate::format::{Carried, Entry, EntryKind, Tree};
 use crate::id::ChunkId;
 use crate::op::{Action, Event, check_stop};
-use crate::source::{self, Unseen};
+use crate::source::{self, Node, Presence, Unseen};
 
 /// Files and links that are in a snapshot as an earlier one has them, by why.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -134,9 +134,18 @@ impl Run<'_> {
 
 /// Whether what is known of a path is of the kind that is there now: else that is gone, and this is something new.
 pub(super) fn is_of_kind(known: &Entry, kind: source::Kind) -> bool {
+    kind_of(known) == kind
+}
+
+/// What is known in this directory of the thing that was recorded as this entry.
+pub(super) fn presence<'n>(node: &'n Node, known: &Entry) -> Presence<'n> {
+    node.below(&known.name, kind_of(known))
+}
+
+fn kind_of(known: &Entry) -> source::Kind {
     match known.kind {
-        EntryKind::File { .. } => kind == source::Kind::File,
-        EntryKind::Dir { .. } => kind == source::Kind::Dir,
-        EntryKind::Symlink { .. } => kind == source::Kind::Symlink,
+        EntryKind::File { .. } => source::Kind::File,
+        EntryKind::Dir { .. } => source::Kind::Dir,
+        EntryKind::Symlink { .. } => source::Kind::Symlink,
     }
 }

@@ -14,6 +14,7 @@ mod guard;
 mod moved;
 mod previous;
 mod run;
+mod unmounted;
 
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
@@ -107,8 +108,9 @@ pub struct Backup {
 /// user wished so, or what the archive is. Then no snapshot was recorded.
 pub fn backup(archive: &Archive, options: &BackupOptions, observer: &dyn Observer) -> Result<Backup> {
     let started = Instant::now();
-    let (roots, missing) = scan(options, observer)?;
+    let (mut roots, missing) = scan(options, observer)?;
     let previous = Previous::find(archive, options, &roots)?;
+    unmounted::mark(archive, &mut roots, &previous)?;
     let pool = rayon::ThreadPoolBuilder::new().stack_size(STACK).build();
     let pool = pool.map_err(|error| Error::caused(Kind::Internal, "starting threads", error))?;
     let coming = pool.install(|| guard::check(archive, options, &roots, &previous, observer))?;
@@ -176,7 +178,7 @@ struct Root {
 impl Root {
     fn record(&self, known: Option<&Known>) -> Source {
         let mut devices: Vec<Device> = self.devices.iter().map(|number| Device(*number)).collect();
-        // Entries that were not read now say on which of the earlier devices they lie.
+        // Entries that were not read now keep their numbers, and a number is below how many devices there are.
         devices.extend(
             known
                 .into_iter()

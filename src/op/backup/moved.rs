@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use super::before::Before;
+use super::carry::presence;
 use super::evidence::Grounds;
 use super::{Previous, Root};
 use crate::archive::{Budget, Reader, weight};
@@ -36,7 +37,7 @@ impl Moved {
             while let Some((tree, node, carried)) = todo.pop() {
                 for entry in Before::enter(&mut budget, &tree)?.entries {
                     // What was not read is not known to be gone.
-                    let now = match node.map_or(Presence::Gone, |node| node.below(&entry.name)) {
+                    let now = match node.map_or(Presence::Gone, |node| presence(node, &entry)) {
                         Presence::Here(node) => Some(node),
                         Presence::Unseen(_) => continue,
                         Presence::Gone => None,

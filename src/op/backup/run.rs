@@ -10,7 +10,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use rayon::prelude::*;
 
 use super::before::Before;
-use super::carry::{Below, Keeping, Kept, is_of_kind};
+use super::carry::{Below, Keeping, Kept, is_of_kind, presence};
 use super::decay::{self, Decay};
 use super::evidence::{Grounds, is_one_file};
 use super::moved::Moved;
@@ -267,7 +267,7 @@ impl<'a> Run<'a> {
         });
         let mut below = below.filter_map(Result::transpose).collect::<Result<Vec<_>>>()?;
         for (at, known) in before.entries.iter().enumerate() {
-            if let Presence::Unseen(why) = node.below(&known.name) {
+            if let Presence::Unseen(why) = presence(node, known) {
                 let path = path.join(source::name_of(&known.name));
                 below.push((Some(at), self.carry(&path, known, why)?));
             }
@@ -531,7 +531,7 @@ impl<'a> Run<'a> {
     /// What was in a directory and is no longer, counted in files.
     fn count_gone(&self, node: &Node, path: &Path, before: &[Entry]) {
         for entry in before {
-            let now = match node.below(&entry.name) {
+            let now = match presence(node, entry) {
                 Presence::Here(node) => Some(node.stat.kind),
                 Presence::Unseen(_) => continue,
                 Presence::Gone => None,

@@ -1,5 +1,6 @@
 //! What became of the files of an earlier snapshot, as far as names, lengths and times tell. No file is read.
 
+use super::super::carry::presence;
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -190,7 +191,7 @@ impl<'a> Survey<'a> {
         }
         let each = entries.par_iter().map(|entry| {
             let path = || path.join(source::name_of(&entry.name));
-            match now.map_or(Presence::Gone, |now| now.below(&entry.name)) {
+            match now.map_or(Presence::Gone, |now| presence(now, entry)) {
                 // A directory that was not entered is there with all that it had.
                 Presence::Here(now) => match now.unseen() {
                     Some(why) => Ok(unseen(entry, why)),
