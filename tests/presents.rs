@@ -213,6 +213,45 @@ fn a_double_that_was_edited_is_none() {
     assert!(!user.done(&["duplicates"]).contains("d.jpg"));
 }
 
+/// Whoever named an album by a name that its source had once, by a short name, by a number or with `..` was told that there is
+/// no such thing; a folder that is a source and lies in another one was "several places".
+#[test]
+fn an_album_is_found_by_every_name_that_it_has_or_had() {
+    let user = User { home: tempfile::tempdir().unwrap() };
+    let photos = ["Pictures/2018/1.jpg", "Pictures/a/2.jpg", "Pictures/me@2024.jpg", "a/3.jpg", "2017/4.jpg"];
+    photos.iter().zip(0..).for_each(|(path, number)| drop(user.photo(path, number)));
+    fs::create_dir(user.path("sub")).unwrap();
+    user.done(&["init"]);
+    user.done(&["create", "Pictures", "Pictures/2018"]);
+    user.done(&["create", "a", "2017"]);
+    let restored = |what: &str, target: &str, path: &str| {
+        user.done(&["restore", what, "-t", target]);
+        assert!(user.path(target).join(path).exists(), "{what}");
+    };
+    restored("Pictures/2018", "one", "2018/1.jpg");
+    restored("a", "two", "a/3.jpg");
+    restored("2017", "three", "2017/4.jpg");
+    restored("Pictures/me@2024.jpg", "four", "me@2024.jpg");
+    fs::remove_dir_all(user.path("Pictures/a")).unwrap();
+    let sub = |arguments: &[&str]| {
+        let mut command = user.command(env!("CARGO_BIN_EXE_snap"), arguments);
+        let said = user::said(command.current_dir(user.path("sub")).output().unwrap());
+        assert_eq!(said.code, 0, "{arguments:?}: {}", said.err);
+        said.out
+    };
+    assert!(sub(&["history", "../Pictures/a/2.jpg"]).contains("added: Pictures/a/2.jpg"));
+    user.done(&["dump", "Pictures/a@2099-01-01", "-t", "a.tar"]);
+    fs::rename(user.path("Pictures"), user.path("Photos")).unwrap();
+    user.done(&["source", "rename", "Pictures", "Photos"]);
+    user.done(&["create", "Photos"]);
+    for path in ["latest~1:Pictures/2018", "latest~1:Photos/2018", "latest:Pictures/2018"] {
+        assert_eq!(user.done(&["ls", path]), "1.jpg\n", "{path}");
+    }
+    restored("Pictures/2018/1.jpg", "five", "1.jpg");
+    let said = user.snap(&["restore", "Photos/a@2099-01-01", "-t", "six"]);
+    assert!(said.code == 1 && said.err.contains("made by 2099-01-01 has no \"Photos/a\""), "{}", said.err);
+}
+
 /// Where two folders were backed up apart, one of them could be listed and not dumped; and a folder that was given as
 /// `../Pictures` was not known to have been backed up here.
 #[test]

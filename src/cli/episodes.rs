@@ -1,6 +1,7 @@
 //! Parts of the past as people and programs read them: what `history`, `deleted`, `find` and `has` have in common.
 
 use std::ffi::OsStr;
+use std::path::{Component, Path, PathBuf};
 
 use crate::archive::{Began, Ended};
 use crate::error::Kind;
@@ -23,12 +24,25 @@ pub fn spots(past: &Past<'_>, path: &OsStr) -> Result<Vec<Spot>, Failure> {
         Err(error) if error.kind() == Kind::NotFound && !given.starts_with(b"/") => error,
         done => return Ok(done?),
     };
-    let whole = std::path::absolute(path).ok();
-    let whole = whole.map(|whole| whole.components().collect::<std::path::PathBuf>());
-    match whole.map(|whole| past.spots(&places::bytes_of(whole.as_os_str()))) {
+    match whole(Path::new(path)).map(|whole| past.spots(&places::bytes_of(whole.as_os_str()))) {
         Some(Ok(spots)) => Ok(spots),
         _ => Err(missing.into()),
     }
+}
+
+/// A path in full. What is gone cannot be asked where `..` leads, and then it leads to the folder that is written before it.
+fn whole(path: &Path) -> Option<PathBuf> {
+    if let Ok(found) = crate::op::source_path(path) {
+        return Some(found);
+    }
+    let mut whole = PathBuf::new();
+    for part in std::path::absolute(path).ok()?.components() {
+        match part {
+            Component::ParentDir => drop(whole.pop()),
+            part => whole.push(part),
+        }
+    }
+    Some(whole)
 }
 
 /// A state of a path, as JSON.

@@ -63,6 +63,12 @@ impl Asked {
         Ok(Self { snapshot, year, path: bytes.get(end + 1..).map(<[u8]>::to_vec) })
     }
 
+    /// Whether it may as well be the name of a photo or an album: there is nothing behind it, and it is no word that only
+    /// snapshots have.
+    pub fn may_be_a_name(&self) -> bool {
+        self.path.is_none() && !matches!(self.snapshot, Selector::Latest(_))
+    }
+
     /// The snapshot and the path in it.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! What a restore is asked for: a snapshot or a path, and which snapshots that means.
+//! What a restore or a dump is asked for: a snapshot or a path, and which snapshots that means.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
@@ -16,8 +16,8 @@ use super::{dates, episodes, names, places, words};
 
 /// What was asked for, before the archive is known.
 pub enum Wish {
-    /// A snapshot, and what in it.
-    Snapshot(Asked),
+    /// A snapshot, and what in it, as it was written.
+    Snapshot(Asked, OsString),
     /// A path as it was at a time, which was written so.
     AsOf(OsString, Time, String),
     /// What was deleted there.
@@ -25,6 +25,9 @@ pub enum Wish {
     /// A path, in the newest snapshot that has it; and what is wrong if there is none.
     Newest(OsString, Failure),
 }
+
+/// An id that is written with fewer digits is looked up as a name first.
+const SURE_ID: usize = 4;
 
 /// Something to restore.
 pub struct Find {
@@ -49,7 +52,7 @@ impl Wish {
         }
         let now = Zoned::now();
         let failure = match Asked::parse(what, &now) {
-            Ok(asked) => return Ok(Self::Snapshot(asked)),
+            Ok(asked) => return Ok(Self::Snapshot(asked, what.to_owned())),
             Err(failure) => failure,
         };
         // The last @ counts; what is before it is a path and may have others.
@@ -58,9 +61,12 @@ impl Wish {
             return Ok(Self::Newest(what.to_owned(), failure));
         };
         let date = String::from_utf8_lossy(&bytes[at + 1..]).into_owned();
-        let time = dates::end_of(&date, &now).ok_or_else(|| {
-            Failure::usage(format!("\"{date}\" is no date")).hint("write PATH@2024-06, or PATH@\"3 weeks ago\"")
-        })?;
+        let Some(time) = dates::end_of(&date, &now) else {
+            let failure = Failure::usage(format!("\"{date}\" is no date"));
+            let failure = failure.hint("write PATH@2024-06, or PATH@\"3 weeks ago\"");
+            // A photo may have an @ in its name.
+            return Ok(Self::Newest(what.to_owned(), failure));
+        };
         Ok(Self::AsOf(places::path_of(bytes[..at].to_vec()).into_os_string(), time, date))
     }
 
@@ -70,8 +76,18 @@ impl Wish {
     /// If it is not there, or if several things could be meant.
     pub fn find(self, app: &App, archive: &Archive, filter: &Filter) -> Result<Vec<Find>, Failure> {
         match self {
-            Self::Snapshot(asked) => {
-                let (id, snapshot, path) = asked.locate(app, archive, filter)?;
+            Self::Snapshot(asked, written) => {
+                let found = asked.locate(app, archive, filter);
+                // A folder may be called "2018" or "a".
+                let is_sure = found.is_ok() && written.len() >= SURE_ID;
+                if asked.may_be_a_name() && !is_sure {
+                    let past = Past::open(archive, filter)?;
+                    if episodes::spots(&past, &written).is_ok() {
+                        let failure = Failure::new(Code::Failed, "no snapshot is called so");
+                        return Self::Newest(written, failure).find(app, archive, filter);
+                    }
+                }
+                let (id, snapshot, path) = found?;
                 Ok(vec![Find { id, snapshot, path, only: None }])
             }
             Self::AsOf(path, time, date) => {
@@ -79,7 +95,13 @@ impl Wish {
                 let spot = only_one(&past, &path)?;
                 let Some((id, snapshot)) = past.as_of(&spot, time)? else {
                     let shown = names::message(&path.to_string_lossy());
-                    return Err(Failure::new(Code::Failed, format!("there was no \"{shown}\" by {date}"))
+                    let counts = |snapshot: &Snapshot| filter.admits(snapshot) && snapshot.time <= time;
+                    let message = if archive.snapshots().iter().any(|(_, snapshot)| counts(snapshot)) {
+                        format!("the newest snapshot that was made by {date} has no \"{shown}\"")
+                    } else {
+                        format!("there was no \"{shown}\" by {date}")
+                    };
+                    return Err(Failure::new(Code::Failed, message)
                         .hint(format!("{{snap}} history \"{shown}\" shows when it was there")));
                 };
                 Ok(vec![find(app, &past, &spot, id, snapshot, None)?])
@@ -107,6 +129,16 @@ impl Wish {
 /// The one place that is meant.
 fn only_one(past: &Past<'_>, path: &OsStr) -> Result<Spot, Failure> {
     let mut spots = episodes::spots(past, path)?;
+    // A folder that is a source and lies in another one is one place: the source that has it newest answers.
+    if spots.iter().all(|spot| Some(past.origin(spot)) == spots.first().map(|spot| past.origin(spot))) {
+        let mut newest = Vec::new();
+        for spot in spots {
+            let last = past.newest_with(&spot)?;
+            newest.push((last.map(|(_, snapshot, is_there)| (is_there, snapshot.sequence)), spot));
+        }
+        newest.sort_by_key(|(last, _)| *last);
+        spots = newest.pop().map(|(_, spot)| spot).into_iter().collect();
+    }
     if spots.len() > 1 {
         let origin = |spot: &Spot| {
             let (host, path) = past.origin(spot);

@@ -27,6 +27,8 @@ pub struct Past<'a> {
 struct Source {
     track: Track,
     name: Vec<u8>,
+    /// Its other names in earlier ones.
+    names: Vec<Vec<u8>>,
     /// Paths that it had before.
     was: Vec<Vec<u8>>,
     retired: bool,
@@ -146,12 +148,13 @@ impl<'a> Past<'a> {
             };
             let Some(source) = renames.source_by(order, newest, &track.path) else { continue };
             if own().any(|(snapshot, _)| filter.admits(snapshot)) {
-                let of = |(snapshot, order)| Some(&renames.source_by(order, snapshot, &track.path)?.path);
-                let paths = own().filter_map(of);
-                let was: HashSet<&Vec<u8>> = paths.filter(|path| **path != track.path).collect();
-                let was = was.into_iter().cloned().collect();
+                let all = || own().filter_map(|(snapshot, order)| renames.source_by(order, snapshot, &track.path));
+                let was: HashSet<&Vec<u8>> = all().map(|one| &one.path).filter(|path| **path != track.path).collect();
+                let names: HashSet<&Vec<u8>> =
+                    all().map(|one| &one.name).filter(|name| **name != source.name).collect();
+                let (was, names) = (was.into_iter().cloned().collect(), names.into_iter().cloned().collect());
                 let retired = renames.is_retired(&track.host, &track.path, newest.sequence);
-                sources.push(Source { name: source.name.clone(), was, retired, track });
+                sources.push(Source { name: source.name.clone(), names, was, retired, track });
             }
         }
         Ok(Self { archive, tracks: sources, snapshots, renames, orders })
@@ -168,20 +171,13 @@ impl<'a> Past<'a> {
     /// # Errors
     /// [`Kind::NotFound`] if nothing was ever there.
     pub fn spots(&self, path: &[u8]) -> Result<Vec<Spot>> {
-        let mut spots = Vec::new();
-        for (source, Source { track, name, was, .. }) in self.tracks.iter().enumerate() {
-            let above: Vec<&[u8]> = match path.first() {
-                Some(b'/') => std::iter::once(&track.path).chain(was).map(Vec::as_slice).collect(),
-                _ => vec![name],
-            };
-            let whole = path.split(|byte| *byte == b'/').all(|name| name.is_empty() || name == b".");
-            let rest = above.into_iter().filter_map(|above| below(path, above)).min_by_key(Vec::len);
-            let Some(rest) = rest.or(whole.then(Vec::new)) else { continue };
-            if !self.archive.states_from(track.number, &rest, 1)?.is_empty() {
-                spots.push(Spot { source, below: rest });
-            } else if !rest.is_ascii() {
-                spots.extend(self.written_otherwise(source, &rest)?);
-            }
+        let mut spots = self.spots_by(path, |source| match path.first() {
+            Some(b'/') => std::iter::once(&source.track.path).chain(&source.was).map(Vec::as_slice).collect(),
+            _ => vec![&source.name],
+        })?;
+        if spots.is_empty() {
+            // A source that has another name now was called so.
+            spots = self.spots_by(path, |source| source.names.iter().map(Vec::as_slice).collect())?;
         }
         if spots.is_empty() {
             let path = String::from_utf8_lossy(path);
@@ -190,6 +186,23 @@ impl<'a> Past<'a> {
                 format!("looking for \"{path}\""),
                 "no snapshot has ever had anything there",
             ));
+        }
+        Ok(spots)
+    }
+
+    /// Where a path is or was, in each source that lies at the start of it by one of these names or paths.
+    fn spots_by(&self, path: &[u8], names: impl Fn(&Source) -> Vec<&[u8]>) -> Result<Vec<Spot>> {
+        let mut spots = Vec::new();
+        for (number, source) in self.tracks.iter().enumerate() {
+            let above = names(source);
+            let whole = path.split(|byte| *byte == b'/').all(|name| name.is_empty() || name == b".");
+            let rest = above.into_iter().filter_map(|above| below(path, above)).min_by_key(Vec::len);
+            let Some(rest) = rest.or(whole.then(Vec::new)) else { continue };
+            if !self.archive.states_from(source.track.number, &rest, 1)?.is_empty() {
+                spots.push(Spot { source: number, below: rest });
+            } else if !rest.is_ascii() {
+                spots.extend(self.written_otherwise(number, &rest)?);
+            }
         }
         Ok(spots)
     }

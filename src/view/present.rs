@@ -36,6 +36,8 @@ pub struct SourceLine {
     pub was: Vec<Vec<u8>>,
     /// Its name in its newest snapshot.
     pub name: Vec<u8>,
+    /// Its other names in earlier ones.
+    pub names: Vec<Vec<u8>>,
     /// It was retired, and not backed up since.
     pub retired: bool,
     /// Its snapshots, by their places among all that count, oldest first; at least one.
@@ -83,15 +85,18 @@ impl<'a> Sources<'a> {
                 let known = *places.entry((snapshot.host.clone(), now.to_vec())).or_insert(all.len());
                 if known == all.len() {
                     let (host, path) = (snapshot.host.clone(), now.to_vec());
-                    let (was, name, snapshots) = (Vec::new(), Vec::new(), Vec::new());
-                    all.push(SourceLine { host, path, was, name, retired: false, snapshots });
+                    let (was, names, snapshots) = (Vec::new(), Vec::new(), Vec::new());
+                    all.push(SourceLine { host, path, was, name: name.clone(), names, retired: false, snapshots });
                 }
                 let Some(line) = all.get_mut(known) else { continue };
                 if line.snapshots.last() == Some(&at) {
                     continue;
                 }
                 line.snapshots.push(at);
-                line.name.clone_from(name);
+                if line.name != *name {
+                    line.names.retain(|other| other != name);
+                    line.names.push(std::mem::replace(&mut line.name, name.clone()));
+                }
                 if *path != line.path {
                     line.was.retain(|other| other != path);
                     line.was.insert(0, path.clone());
@@ -151,8 +156,13 @@ impl<'a> Sources<'a> {
         let mut found: Vec<(&SourceLine, usize, Vec<u8>)> = Vec::new();
         let mut missing: Option<Error> = None;
         let (mut retired, mut earlier) = (None, None);
-        for line in &self.all {
-            let Some(below) = line.below(path) else { continue };
+        let mut lines: Vec<(&SourceLine, Vec<u8>)> =
+            self.all.iter().filter_map(|line| Some((line, line.below(path)?))).collect();
+        if lines.is_empty() {
+            // A source that has another name now was called so.
+            lines = self.all.iter().filter_map(|line| Some((line, line.below_earlier(path)?))).collect();
+        }
+        for (line, below) in lines {
             if line.retired && *selector == Selector::Latest(0) {
                 retired = Some(line);
                 continue;
@@ -231,6 +241,11 @@ impl SourceLine {
             return paths.filter_map(|above| below(path, above)).min_by_key(Vec::len);
         }
         below(path, &self.name)
+    }
+
+    /// The same by a name that it had in earlier snapshots.
+    fn below_earlier(&self, path: &[u8]) -> Option<Vec<u8>> {
+        self.names.iter().filter_map(|above| below(path, above)).min_by_key(Vec::len)
     }
 }
 

@@ -20,14 +20,13 @@ use crate::op::{Event, Observer};
 use crate::view::{Node, View, above, false_claim, join};
 use clap::ValueEnum;
 use flate2::Crc;
-use jiff::Zoned;
 use serde_json::json;
 
 use super::app::App;
 use super::args::Which;
 use super::exit::{Code, Failure};
 use super::progress::{Progress, Words};
-use super::selector::Asked;
+use super::wish::Wish;
 use super::{cat, names, places, stop, words};
 use sink::Sink;
 use tar::Tar;
@@ -43,8 +42,8 @@ const KEPT: u64 = 64 << 20;
 /// Files over 64 MiB are read twice, so that only what is whole is in it.
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// The snapshot, and what in it
-    #[arg(value_name = "SNAPSHOT[:PATH]")]
+    /// The snapshot, and what in it; or PATH@DATE, or PATH as the newest snapshot that has it
+    #[arg(value_name = "SNAPSHOT[:PATH]|PATH@DATE|PATH")]
     what: OsString,
     /// A new file to write into; if its name ends in .zip, it will be one
     #[arg(short, long, value_name = "FILE")]
@@ -74,10 +73,13 @@ impl Arguments {
 
 /// Writes it.
 pub fn run(app: &App, asked: &Arguments) -> Result<Code, Failure> {
-    let what = Asked::parse(&asked.what, &Zoned::now())?;
+    let wish = Wish::parse(&asked.what, false)?;
     let filter = asked.which.filter()?;
     let archive = app.open()?;
-    let (view, node) = what.look(app, &archive, &filter)?;
+    let found = wish.find(app, &archive, &filter)?.pop();
+    let found = found.ok_or_else(|| Failure::new(Code::Failed, "there is nothing to write"))?;
+    let view = View::new(&archive, found.id, found.snapshot);
+    let node = view.find(&found.path)?;
     let plain = asked.format.is_none() && matches!(&node.entry, Some(Entry { kind: EntryKind::File { .. }, .. }));
     if asked.target.is_none() && plain {
         return cat::print(app, &view, &node, false);
