@@ -2,14 +2,18 @@
 //! and the next run is not stopped by it nor records anything that depends on damage which it has met.
 
 use crate::common;
+use crate::forgotten::{lose_page, tree_at};
+use crate::mount;
 
 use std::fs;
 use std::path::PathBuf;
+use std::process::Command;
 
 use common::{Known, Random, TestArchive, album, contents, contents_of, flip, restore_at};
 use snapkeep::archive::Parameters;
 use snapkeep::error::Kind;
-use snapkeep::id::SnapshotId;
+use snapkeep::format::Tree;
+use snapkeep::id::{ChunkKind, SnapshotId};
 
 /// Damage × command: nothing panics, what is said names the object, and whatever is not hit comes back.
 #[test]
@@ -176,4 +180,70 @@ fn damaged_segments_and_recovery_data_are_in_nobodys_way() {
         assert!(!found.damage.is_empty(), "it is told of, though");
         assert!(found.damage.iter().all(|damage| !damage.object.starts_with("packs/")), "{:?}", found.damage);
     }
+}
+
+/// One damaged page of a folder, and nothing of the folder was shown, found or dumped; a folder that is copied from the mount
+/// lacked photos, and nothing said so.
+#[test]
+fn a_damaged_page_hides_only_what_it_holds() {
+    let archive = TestArchive::new(&Parameters::default());
+    fs::create_dir(archive.source().join("many")).unwrap();
+    let names: Vec<String> = (0..1500).map(|number| format!("{number:04}.jpg")).collect();
+    for name in &names {
+        fs::write(archive.source().join("many").join(name), format!("photo {name}")).unwrap();
+    }
+    let id = archive.backup();
+    let top = tree_at(&archive.open(), id, "source/many");
+    let page = archive.open().reader().get(ChunkKind::Tree, &top).unwrap();
+    let Tree::Pages { children, .. } = Tree::decode(&page).unwrap() else { panic!("it has one page") };
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    let (from, until) = (text(&children[1].first), text(&children[2].first));
+    lose_page(&archive, &children[1].id);
+    let (lost, left): (Vec<String>, Vec<String>) =
+        names.into_iter().partition(|name| (from.as_str()..until.as_str()).contains(&name.as_str()));
+    assert!(!lost.is_empty() && !left.is_empty());
+
+    let home = common::quick();
+    let snap = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_snap"));
+        command.args(arguments).env("HOME", home.path()).arg("-a").arg(archive.path()).arg("--no-cache");
+        let done = command.output().unwrap();
+        (done.status.code(), done.stdout, String::from_utf8(done.stderr).unwrap())
+    };
+    for arguments in [&["ls", "latest:source/many"][..], &["ls", "latest:source", "--recursive"]] {
+        let (code, out, err) = snap(arguments);
+        assert_eq!(code, Some(14), "{err}");
+        assert!(err.contains("source/many") && err.contains("part of it cannot be read"), "{err}");
+        let shown: Vec<String> = text(&out).lines().filter(|line| line.ends_with(".jpg")).map(str::to_owned).collect();
+        let shown: Vec<&str> = shown.iter().map(|line| line.strip_prefix("many/").unwrap_or(line)).collect();
+        assert_eq!(shown, left);
+    }
+    let (code, out, err) = snap(&["dump", &format!("latest:source/many/{}", left[0])]);
+    assert_eq!((code, text(&out)), (Some(0), format!("photo {}", left[0])), "{err}");
+    let (code, _, err) = snap(&["dump", &format!("latest:source/many/{}", lost[0])]);
+    assert!(code == Some(14) && !err.contains("there is no"), "it is not known to be missing: {code:?} {err}");
+    let tar = home.path().join("many.tar");
+    let (code, _, err) = snap(&["dump", "latest:source/many", "-t", tar.to_str().unwrap()]);
+    assert!(code == Some(14) && err.contains("many"), "{code:?} {err}");
+    let listed = Command::new("tar").arg("-tf").arg(&tar).output().unwrap();
+    assert_eq!(text(&listed.stdout).lines().filter(|line| line.ends_with(".jpg")).count(), left.len());
+
+    if !mount::can_mount() {
+        return;
+    }
+    let mount = mount::Mount::of(&archive);
+    let (mut shown, mut failed) = (Vec::new(), 0);
+    for item in fs::read_dir(mount.at("latest/source/many")).unwrap() {
+        match item {
+            Ok(item) => shown.push(item.file_name().into_string().unwrap()),
+            Err(error) => {
+                assert_eq!(error.raw_os_error(), Some(rustix::io::Errno::IO.raw_os_error()));
+                failed += 1;
+            }
+        }
+    }
+    shown.sort();
+    assert_eq!((shown, failed), (left, 1));
+    let error = fs::read(mount.at("latest/source/many").join(&lost[0])).unwrap_err();
+    assert_eq!(error.raw_os_error(), Some(rustix::io::Errno::IO.raw_os_error()), "{error}");
 }

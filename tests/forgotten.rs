@@ -32,7 +32,7 @@ fn excluding(archive: &TestArchive, patterns: &[&str]) -> Backup {
 }
 
 /// The top page of the directory at this path.
-fn tree_at(archive: &Archive, id: SnapshotId, path: &str) -> ChunkId {
+pub fn tree_at(archive: &Archive, id: SnapshotId, path: &str) -> ChunkId {
     let mut tree = archive.snapshots().into_iter().find(|(other, _)| *other == id).unwrap().1.tree;
     for name in path.split('/').filter(|name| !name.is_empty()) {
         let entry: Entry = entries_of(&archive.reader(), &tree)
@@ -46,10 +46,16 @@ fn tree_at(archive: &Archive, id: SnapshotId, path: &str) -> ChunkId {
     tree
 }
 
-/// Damages that page so that nothing can mend it.
+/// Damages the top page of a directory so that nothing can mend it.
 fn lose(archive: &TestArchive, id: SnapshotId, path: &str) {
+    let page = tree_at(&archive.open(), id, path);
+    lose_page(archive, &page);
+}
+
+/// Damages a page so that nothing can mend it.
+pub fn lose_page(archive: &TestArchive, page: &ChunkId) {
     let open = archive.open();
-    let places = open.locate(&tree_at(&open, id, path)).unwrap();
+    let places = open.locate(page).unwrap();
     assert!(!places.is_empty());
     for place in places {
         let pack = archive.path().join(names::pack(&place.pack));

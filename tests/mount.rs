@@ -18,7 +18,7 @@ use snapkeep::archive::Parameters;
 
 /// Whether something can be mounted here. Where it cannot, that is said loudly; a machine without the device is the one
 /// thing for which even the checks on every commit pass without.
-fn can_mount() -> bool {
+pub fn can_mount() -> bool {
     if let Err(error) = fs::OpenOptions::new().read(true).write(true).open("/dev/fuse") {
         eprintln!("SKIPPED: /dev/fuse cannot be opened ({error}), so mounting was NOT tested");
         return false;
@@ -27,14 +27,14 @@ fn can_mount() -> bool {
 }
 
 /// An archive that is mounted.
-struct Mount {
+pub struct Mount {
     program: Option<Child>,
     dir: PathBuf,
     said: PathBuf,
 }
 
 impl Mount {
-    fn of(archive: &TestArchive) -> Self {
+    pub fn of(archive: &TestArchive) -> Self {
         Self::with(archive, &[])
     }
 
@@ -56,7 +56,7 @@ impl Mount {
         Self { program: Some(program), dir, said }
     }
 
-    fn at(&self, path: &str) -> PathBuf {
+    pub fn at(&self, path: &str) -> PathBuf {
         self.dir.join(path)
     }
 

@@ -112,6 +112,14 @@ pub struct Gap {
     pub error: Error,
 }
 
+impl Gap {
+    /// Whether an entry of this name may be among them.
+    pub fn may_have(&self, name: &[u8]) -> bool {
+        self.from.as_ref().is_none_or(|from| from.as_slice() <= name)
+            && self.until.as_ref().is_none_or(|until| name < until.as_slice())
+    }
+}
+
 /// The entries of a directory, ascending by name.
 ///
 /// # Errors

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 
 use crate::archive::{Archive, Filter, Selector};
 use crate::format::{CaptureFacts, Carried, Entry, EntryKind};
-use crate::view::{Node, Short, Sources, View, false_claim, join};
+use crate::view::{Gap, Listing, Node, Short, Sources, View, false_claim, join};
 use jiff::Zoned;
 use serde::Serialize;
 
@@ -62,30 +62,38 @@ pub fn run(app: &App, asked: &Arguments) -> Result<Code, Failure> {
         app.screen.json(&Head { message_type: "snapshot", struct_type: "snapshot", snapshot });
     }
     if asked.recursive {
-        let short = view.walk(&node, &mut |visited| {
+        let visit = &mut |visited: &Node| {
             if let Some(entry) = visited.entry.as_ref().filter(|_| visited.path != node.path || !node.is_dir()) {
                 lines.entry(&visited.path, entry);
             }
             Ok(!app.screen.is_closed())
-        })?;
-        return Ok(told(app, &short));
+        };
+        let mut gaps = Vec::new();
+        let short = view.walk_readable(&node, visit, &mut |dir, gap| gaps.push(lacks(dir, &gap)))?;
+        return Ok(told(app, [short, gaps].concat()));
     }
     let mut short = Vec::new();
     match &node.entry {
         Some(entry) if !node.is_dir() => lines.entry(&node.path, entry),
         entry => {
-            let entries = view.list(&node)?;
+            let Listing { entries, gaps } = view.list_readable(&node)?;
             entries.iter().for_each(|entry| lines.entry(&join(&node.path, &entry.name), entry));
-            let wrong = entry.as_ref().and_then(|dir| false_claim(dir, &entries));
+            short.extend(gaps.iter().map(|gap| lacks(&node, gap)));
+            let wrong = entry.as_ref().filter(|_| gaps.is_empty()).and_then(|dir| false_claim(dir, &entries));
             short.extend(wrong.map(|wrong| Short { path: node.path.clone(), why: wrong.why }));
         }
     }
-    Ok(told(app, &short))
+    Ok(told(app, short))
 }
 
-/// Tells of directories that claim more than they hold.
-fn told(app: &App, short: &[Short]) -> Code {
-    for one in short {
+/// What of a directory cannot be read.
+fn lacks(dir: &Node, gap: &Gap) -> Short {
+    Short { path: dir.path.clone(), why: format!("part of it cannot be read: {}", gap.error) }
+}
+
+/// Tells of directories that claim more than they hold, or of which a part cannot be read.
+fn told(app: &App, short: Vec<Short>) -> Code {
+    for one in &short {
         app.screen.trouble("list", &one.path, &one.why);
     }
     if short.is_empty() { Code::Done } else { Code::Damage }

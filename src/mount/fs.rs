@@ -22,7 +22,7 @@ use super::tops::{Origin, snapshot_names, source_names};
 use super::{Clock, Tell, Trouble};
 use crate::error::{Error, Result};
 use crate::id::SnapshotId;
-use crate::view::{EntryKind, Snapshot, Time, Window};
+use crate::view::{self, EntryKind, Snapshot, Time, Window};
 
 /// Nothing here ever changes.
 const FOR_EVER: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -136,9 +136,9 @@ impl Shown {
             (node.ident(ino), node.dir.clone().ok_or(Failed(Errno::ENOTDIR))?)
         };
         match self.list(ident, &dir) {
-            Ok(items) => {
+            Ok((items, whole)) => {
                 self.gone.store(false, Ordering::Relaxed);
-                let listing = Arc::new(Listing::new(items));
+                let listing = Arc::new(Listing::new(items, whole));
                 self.listings.put(ino, Arc::clone(&listing));
                 Ok(listing)
             }
@@ -146,8 +146,10 @@ impl Shown {
         }
     }
 
-    fn list(&self, ident: Ident, dir: &Dir) -> Result<Vec<Item>> {
-        Ok(match dir {
+    /// What is in a directory, and whether that is all of it: what is missing because of damage was told.
+    fn list(&self, ident: Ident, dir: &Dir) -> Result<(Vec<Item>, bool)> {
+        let mut whole = true;
+        let items = match dir {
             Dir::Top => {
                 let newest = self.snapshots.last().map_or(Time::default(), |(_, snapshot)| snapshot.time);
                 let made = |name: &[u8], dir| Item::made(ident, name.to_vec(), dir, newest);
@@ -161,14 +163,19 @@ impl Shown {
                 };
                 named.map(made).collect()
             }
-            Dir::Latest => self.latest(ident)?,
+            Dir::Latest => {
+                let (items, all) = self.latest(ident)?;
+                whole = all;
+                items
+            }
             Dir::Tree(tree, at) => {
-                let entries = self.window.list(tree)?;
+                let view::Listing { entries, mut gaps } = self.window.list_readable(tree)?;
+                whole = self.partly(ident.ino, entries.is_empty(), gaps.pop().map(|gap| gap.error))?;
                 entries.into_iter().map(|entry| Item::of_tree(ident, entry, Some(*at))).collect()
             }
             Dir::Deleted(folder) => {
                 let (found, trouble) = self.deleted()?.list(&self.window, folder);
-                self.partly(ident.ino, found.is_empty(), trouble)?;
+                whole = self.partly(ident.ino, found.is_empty(), trouble)?;
                 let item = |found| match found {
                     Found::Folder(name, path, time) => Item::made(ident, name, Dir::Deleted(path), time),
                     Found::File(name, entry) => {
@@ -179,11 +186,12 @@ impl Shown {
                 };
                 found.into_iter().map(item).collect()
             }
-        })
+        };
+        Ok((items, whole))
     }
 
     /// Each source as its newest snapshot has it.
-    fn latest(&self, ident: Ident) -> Result<Vec<Item>> {
+    fn latest(&self, ident: Ident) -> Result<(Vec<Item>, bool)> {
         let (mut items, mut trouble) = (Vec::new(), None);
         for Latest { origin, at, name } in &self.sources {
             let (_, snapshot) = &self.snapshots[*at];
@@ -195,22 +203,22 @@ impl Shown {
             entry.name = self.source_names.get(origin).cloned().unwrap_or(entry.name);
             items.push(Item::of_tree(ident, entry, Some(*at as u32)));
         }
-        self.partly(ident.ino, items.is_empty(), trouble)?;
+        let whole = self.partly(ident.ino, items.is_empty(), trouble)?;
         items.sort_unstable_by(|a, b| a.entry.name.cmp(&b.entry.name));
-        Ok(items)
+        Ok((items, whole))
     }
 
-    /// Lets a listing pass in which something is missing because of damage, and tells of it.
+    /// Lets a listing pass in which something is missing because of damage, and tells of it. Whether nothing is missing.
     ///
     /// # Errors
     /// The trouble, if there is nothing else to show or the archive does not answer: what is shown stays so.
-    fn partly(&self, ino: u64, nothing: bool, trouble: Option<Error>) -> Result<()> {
+    fn partly(&self, ino: u64, nothing: bool, trouble: Option<Error>) -> Result<bool> {
         match trouble {
-            None => Ok(()),
+            None => Ok(true),
             Some(error) if nothing || !error.kind().is_of_an_object() || !self.window.is_reachable() => Err(error),
             Some(error) => {
                 self.failed(ino, &error);
-                Ok(())
+                Ok(false)
             }
         }
     }
@@ -352,7 +360,7 @@ impl Filesystem for Shown {
             Ok(listing) => listing,
             Err(Failed(errno)) => return reply.error(errno),
         };
-        let Some(at) = listing.find(name.as_bytes()) else { return reply.error(Errno::ENOENT) };
+        let Some(at) = listing.find(name.as_bytes()) else { return reply.error(listing.absence()) };
         let item = &listing[at];
         let ino = self.nodes().remember(item.ident, parent.0, at as u32, item.dir.as_ref());
         reply.entry(&FOR_EVER, &item.attr(ino, self.owner), Generation(0));
@@ -460,6 +468,9 @@ impl Filesystem for Shown {
         });
         let items = listing.iter().map(|item| (item.ident.ino, item.kind(), OsStr::from_bytes(&item.entry.name)));
         let skip = usize::try_from(offset).unwrap_or(usize::MAX);
+        if skip >= listing.len() + 2 && !listing.is_whole() {
+            return reply.error(Errno::EIO);
+        }
         for (at, (ino, kind, name)) in dots.chain(items).enumerate().skip(skip) {
             if reply.add(INodeNo(ino), at as u64 + 1, kind, name) {
                 break;
@@ -478,6 +489,9 @@ impl Filesystem for Shown {
         // The kernel knows these two, and is not told of them: their attributes are not taken.
         let dots = [(ino.0, "."), (parent, "..")];
         let first = usize::try_from(offset).unwrap_or(usize::MAX);
+        if first >= listing.len() + dots.len() && !listing.is_whole() {
+            return reply.error(Errno::EIO);
+        }
         for (at, (ino, name)) in dots.into_iter().enumerate().skip(first) {
             let mut attr = self.top_attr();
             attr.ino = INodeNo(ino);

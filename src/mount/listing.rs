@@ -5,7 +5,7 @@ use std::ops::Deref;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use fuser::{FileAttr, FileType, INodeNo};
+use fuser::{Errno, FileAttr, FileType, INodeNo};
 
 use super::nodes::Ident;
 use crate::id::ChunkId;
@@ -123,14 +123,26 @@ pub(super) struct Listing {
     items: Vec<Item>,
     /// Where directories with a name that was made up lie in no order.
     by_name: Option<HashMap<Vec<u8>, usize>>,
+    whole: bool,
 }
 
 impl Listing {
-    pub(super) fn new(items: Vec<Item>) -> Self {
+    /// These things; and whether they are all that the directory holds. A program that copies one that is not whole gets an error
+    /// after the last of them.
+    pub(super) fn new(items: Vec<Item>, whole: bool) -> Self {
         let sorted = items.is_sorted_by(|a, b| a.entry.name < b.entry.name);
         let names = || items.iter().enumerate().map(|(at, item)| (item.entry.name.clone(), at)).collect();
         let by_name = (!sorted).then(names);
-        Self { items, by_name }
+        Self { items, by_name, whole }
+    }
+
+    pub(super) fn is_whole(&self) -> bool {
+        self.whole
+    }
+
+    /// What is to be said of a name that is not among them.
+    pub(super) fn absence(&self) -> Errno {
+        if self.whole { Errno::ENOENT } else { Errno::EIO }
     }
 
     /// Where the thing with this name is.
@@ -234,7 +246,7 @@ mod tests {
         let listing = |ino: u64| {
             let ident = Ident { ino, check: 0 };
             let item = Item::made(ident, vec![b'a'; 100], Dir::Top, Time::default());
-            Arc::new(Listing::new(vec![item]))
+            Arc::new(Listing::new(vec![item], true))
         };
         let listings = Listings::new(3 * listing(1).weight());
         (1..=3).for_each(|ino| listings.put(ino, listing(ino)));

@@ -133,10 +133,13 @@ impl<'a> View<'a> {
             if !node.is_dir() {
                 return Err(missing());
             }
-            let mut entries = self.list(&node)?;
+            let Listing { mut entries, gaps } = self.list_readable(&node)?;
             let at = match normal::meant(name, entries.iter().map(|entry| entry.name.as_slice())) {
                 Meant::One(at) => at,
-                Meant::None => return Err(missing()),
+                // What lies in a page that cannot be read is not known to be missing.
+                Meant::None => {
+                    return Err(gaps.into_iter().find(|gap| gap.may_have(name)).map_or_else(missing, |gap| gap.error));
+                }
                 Meant::Several => {
                     let path = String::from_utf8_lossy(path).into_owned();
                     let why =
@@ -188,14 +191,14 @@ impl<'a> View<'a> {
         Ok(entries)
     }
 
-    /// The same as part of a walk that may take so much.
+    /// The same as part of a walk that may take so much, as far as it can be read.
     ///
     /// # Errors
-    /// As [`View::list`], and as [`Budget::enter`].
-    pub fn list_within(&self, budget: &mut Budget<'_>, node: &Node) -> Result<Vec<Entry>> {
-        let mut entries = budget.enter(self.tree(node)?, &node.path)?;
-        mark_carried(node, &mut entries);
-        Ok(entries)
+    /// As [`View::list_readable`], and as [`Budget::enter_readable`].
+    pub fn list_within(&self, budget: &mut Budget<'_>, node: &Node) -> Result<Listing> {
+        let mut listing = budget.enter_readable(self.tree(node)?, &node.path)?;
+        mark_carried(node, &mut listing.entries);
+        Ok(listing)
     }
 
     /// What can be read of a directory, and what cannot.
@@ -240,10 +243,10 @@ impl<'a> View<'a> {
         missing: &mut dyn FnMut(&Node, Gap),
     ) -> Result<Vec<Short>> {
         self.walk_lists(node, visit, &mut |budget, node| {
-            let mut listing = budget.enter_readable(self.tree(node)?, &node.path)?;
-            let whole = listing.gaps.is_empty();
-            std::mem::take(&mut listing.gaps).into_iter().for_each(|gap| missing(node, gap));
-            Ok((listing.entries, whole))
+            let Listing { entries, gaps } = budget.enter_readable(self.tree(node)?, &node.path)?;
+            let whole = gaps.is_empty();
+            gaps.into_iter().for_each(|gap| missing(node, gap));
+            Ok((entries, whole))
         })
     }
 

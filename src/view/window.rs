@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::{Past, Sources, Span};
-use crate::archive::{Archive, Filter, chunks_at, entries_of};
+use crate::archive::{Archive, Filter, Listing, chunks_at, entries_of, readable_entries_of};
 use crate::error::{Error, Kind, Result};
 use crate::format::{ChunkRef, Content, Entry, Snapshot};
 use crate::id::{ChunkId, ChunkKind, SnapshotId};
@@ -61,6 +61,14 @@ impl Window {
     /// The reader's error.
     pub fn list(&self, tree: &ChunkId) -> Result<Vec<Entry>> {
         entries_of(&self.archive.reader(), tree)
+    }
+
+    /// What can be read of a directory, and what cannot.
+    ///
+    /// # Errors
+    /// The reader's error, but not for what is lost, damaged or newer.
+    pub fn list_readable(&self, tree: &ChunkId) -> Result<Listing> {
+        readable_entries_of(&self.archive.reader(), tree)
     }
 
     /// The chunks of a file around the byte at `offset`: where in the file the first of them begins, and as many of them as

@@ -8,7 +8,7 @@ use crate::archive::{Archive, Began, Ended, Filter};
 use crate::error::{Error, Kind, Result};
 use crate::format::{Entry, EntryKind, Snapshot, Time};
 use crate::id::{FileHash, SnapshotId};
-use crate::view::{Episode, History, Past, Span, View, above, depth, join};
+use crate::view::{Episode, History, Listing, Node, Past, Span, View, above, depth, join};
 
 use super::search::MOST;
 use crate::cli::{dates, names, words};
@@ -105,8 +105,8 @@ pub type Stop<'a> = &'a dyn Fn() -> bool;
 pub trait Shelf {
     /// Every snapshot, newest first.
     fn moments(&self) -> &[Moment];
-    /// What is in a folder of a snapshot.
-    fn list(&self, snapshot: &SnapshotId, path: &[u8]) -> Result<Vec<Row>>;
+    /// What can be read of a folder of a snapshot, and whether that is all of it.
+    fn list(&self, snapshot: &SnapshotId, path: &[u8]) -> Result<(Vec<Row>, bool)>;
     /// What was in a folder once and is in the source no longer.
     fn gone(&self, path: &[u8]) -> Result<Vec<Row>>;
     /// What happened to a file or folder, newest first.
@@ -185,7 +185,7 @@ impl Shelf for Held<'_> {
         &self.moments
     }
 
-    fn list(&self, snapshot: &SnapshotId, path: &[u8]) -> Result<Vec<Row>> {
+    fn list(&self, snapshot: &SnapshotId, path: &[u8]) -> Result<(Vec<Row>, bool)> {
         let view = self.view(snapshot)?;
         let node = view.find(path)?;
         let source = |name: &[u8]| {
@@ -193,11 +193,12 @@ impl Shelf for Held<'_> {
             let found = sources.iter().find(|source| path.is_empty() && source.name == name);
             found.map(|source| source.path.clone())
         };
-        let rows = view.list(&node)?.into_iter().map(|entry| {
+        let Listing { entries, gaps } = view.list_readable(&node)?;
+        let rows = entries.into_iter().map(|entry| {
             let source = source(&entry.name);
             Row { source, ..row(snapshot, path, entry) }
         });
-        Ok(rows.collect())
+        Ok((rows.collect(), gaps.is_empty()))
     }
 
     fn gone(&self, path: &[u8]) -> Result<Vec<Row>> {
@@ -297,7 +298,7 @@ impl Shelf for Held<'_> {
         let view = self.view(snapshot)?;
         let (node, mut found, mut seen) = (view.find(path)?, Vec::new(), 0_u64);
         let here = depth(&node.path);
-        view.walk(&node, &mut |visited| {
+        let visit = &mut |visited: &Node| {
             seen += 1;
             let ended = found.len() >= MOST || (seen.is_multiple_of(256) && stop());
             if ended {
@@ -309,8 +310,10 @@ impl Shelf for Held<'_> {
                 found.push(visited.path.clone());
             }
             Ok(true)
-        })
-        .or_else(|error| if error.kind() == Kind::Interrupted { Ok(Vec::new()) } else { Err(error) })?;
+        };
+        // A folder that is opened says itself what of it cannot be read.
+        view.walk_readable(&node, visit, &mut |_, _| {})
+            .or_else(|error| if error.kind() == Kind::Interrupted { Ok(Vec::new()) } else { Err(error) })?;
         Ok(found)
     }
 

@@ -205,7 +205,10 @@ impl<'a> State<'a> {
     /// Shows a folder, with the cursor on this name.
     pub(super) fn open(&mut self, snapshot: SnapshotId, path: Vec<u8>, name: Option<&[u8]>) {
         let rows = self.shelf.list(&snapshot, &path);
-        let Some(mut rows) = self.take(rows) else { return };
+        let Some((mut rows, whole)) = self.take(rows) else { return };
+        if !whole {
+            self.message = "some names here are damaged and not shown; snap verify tells more".to_owned();
+        }
         if self.with_gone
             && let gone = self.shelf.gone(&path)
             && let Some(gone) = self.take(gone)

@@ -17,7 +17,7 @@ use crate::archive::{Budget, weight, weights};
 use crate::error::{Error, Kind};
 use crate::format::{Carried, Entry, EntryKind};
 use crate::op::{Event, Observer};
-use crate::view::{Node, View, above, false_claim, join};
+use crate::view::{Listing, Node, View, above, false_claim, join};
 use clap::ValueEnum;
 use flate2::Crc;
 use serde_json::json;
@@ -235,16 +235,20 @@ impl Dump<'_> {
             if !node.is_dir() {
                 continue;
             }
-            let listed = self.view.list_within(&mut budget, &node).and_then(|entries| {
+            let listed = self.view.list_within(&mut budget, &node).and_then(|listing| {
+                let Listing { entries, .. } = &listing;
                 let paths = entries.len() as u64 * node.path.len() as u64;
                 let names: u64 = entries.iter().map(|entry| entry.name.len() as u64 + 1).sum();
-                let more = weights(&entries) + paths + names;
+                let more = weights(entries) + paths + names;
                 budget.hold(more, &node.path).inspect_err(|_| budget.release(more))?;
-                Ok(entries)
+                Ok(listing)
             });
             match listed {
-                Ok(entries) => {
-                    if let Some(wrong) = node.entry.as_ref().and_then(|dir| false_claim(dir, &entries)) {
+                Ok(Listing { entries, gaps }) => {
+                    gaps.iter().for_each(|gap| self.unread(&shown, &gap.error));
+                    if gaps.is_empty()
+                        && let Some(wrong) = node.entry.as_ref().and_then(|dir| false_claim(dir, &entries))
+                    {
                         self.done.damaged = true;
                         self.trouble(&shown, &wrong.why);
                     }

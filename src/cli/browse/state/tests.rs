@@ -49,20 +49,19 @@ impl Shelf for Fake {
         &self.moments
     }
 
-    fn list(&self, snapshot: &SnapshotId, path: &[u8]) -> Result<Vec<Row>> {
+    fn list(&self, snapshot: &SnapshotId, path: &[u8]) -> Result<(Vec<Row>, bool)> {
         *self.listed.borrow_mut() += 1;
         let number = snapshot.as_bytes()[0];
-        match path {
-            b"" => Ok(vec![row(number, "src", Sort::Folder, false)]),
-            b"src" => {
-                Ok(vec![row(number, "src/a.txt", Sort::File, false), row(number, "src/2019", Sort::Folder, false)])
-            }
+        let rows = match path {
+            b"" => vec![row(number, "src", Sort::Folder, false)],
+            b"src" => vec![row(number, "src/a.txt", Sort::File, false), row(number, "src/2019", Sort::Folder, false)],
             b"src/2019" if number == 1 => {
-                Ok(vec![row(1, "src/2019/a.jpg", Sort::File, false), row(1, "src/2019/b.jpg", Sort::File, false)])
+                vec![row(1, "src/2019/a.jpg", Sort::File, false), row(1, "src/2019/b.jpg", Sort::File, false)]
             }
-            b"src/2019" => Ok(vec![row(2, "src/2019/a.jpg", Sort::File, false)]),
-            _ => Err(Error::new(Kind::NotFound, "looking", "it is not there\x1b[2J")),
-        }
+            b"src/2019" => vec![row(2, "src/2019/a.jpg", Sort::File, false)],
+            _ => return Err(Error::new(Kind::NotFound, "looking", "it is not there\x1b[2J")),
+        };
+        Ok((rows, true))
     }
 
     fn gone(&self, path: &[u8]) -> Result<Vec<Row>> {
@@ -87,7 +86,7 @@ impl Shelf for Fake {
         fits: &dyn Fn(&Row) -> bool,
         stop: Stop<'_>,
     ) -> Result<Vec<Vec<u8>>> {
-        let rows = if path == b"src" && !stop() { self.list(snapshot, b"src/2019")? } else { Vec::new() };
+        let rows = if path == b"src" && !stop() { self.list(snapshot, b"src/2019")?.0 } else { Vec::new() };
         Ok(rows.into_iter().filter(fits).map(|row| row.thing.path).collect())
     }
 
