@@ -111,3 +111,62 @@ fn a_shell_completes_snapshots_and_what_is_in_them() {
     fs::remove_dir_all(archive.path()).unwrap();
     assert!(complete("snap ls lat").iter().all(|word| !word.starts_with("latest")));
 }
+
+/// A folder of which a shell finds the program, and the script that it sources.
+fn found_by(archive: &TestArchive, shell: &str) {
+    let script = Command::new(env!("CARGO_BIN_EXE_snap")).args(["completions", shell]).output().unwrap();
+    fs::write(archive.beside("script"), script.stdout).unwrap();
+}
+
+/// The folder of the program, before all others.
+fn path_with_the_program() -> String {
+    let program = std::path::Path::new(env!("CARGO_BIN_EXE_snap"));
+    format!("{}:{}", program.parent().unwrap().display(), std::env::var("PATH").unwrap())
+}
+
+#[test]
+fn fish_completes_what_is_in_a_snapshot() {
+    if !has_tool("fish") {
+        return;
+    }
+    let archive = archive();
+    found_by(&archive, "fish");
+    let complete = |line: &str| -> Vec<String> {
+        let mut fish = Command::new("fish");
+        fish.args(["--no-config", "-c", "source ./script; complete -C $argv[1]", line]).current_dir(archive.beside(""));
+        fish.env("PATH", path_with_the_program()).env("HOME", archive.beside("")).env("TZ", "UTC");
+        fish.env("SNAPKEEP_ARCHIVE", archive.path()).env("SNAPKEEP_CACHE_DIR", archive.cache());
+        let done = fish.stdin(Stdio::null()).output().unwrap();
+        assert!(done.stderr.is_empty(), "{}", String::from_utf8_lossy(&done.stderr));
+        let lines = String::from_utf8(done.stdout).unwrap();
+        lines.lines().map(|line| line.split('\t').next().unwrap_or_default().to_owned()).collect()
+    };
+    assert!(complete("snap ls lat").contains(&"latest:".to_owned()));
+    assert_eq!(complete("snap restore latest:source/n"), ["latest:source/notes.txt"]);
+    assert_eq!(complete("snap cat latest:source/"), ["latest:source/a.jpg", "latest:source/notes.txt"]);
+    assert!(complete("snap ver").contains(&"verify".to_owned()));
+}
+
+#[test]
+fn zsh_completes_what_is_in_a_snapshot() {
+    if !Terminal::is_there() || !has_tool("zsh") {
+        return;
+    }
+    let archive = archive();
+    found_by(&archive, "zsh");
+    let environment = format!(
+        "PATH='{}' SNAPKEEP_ARCHIVE='{}' SNAPKEEP_CACHE_DIR='{}' HOME='{}' zsh -f -i",
+        path_with_the_program(),
+        archive.path().display(),
+        archive.cache().display(),
+        archive.beside("").display(),
+    );
+    let terminal = Terminal::of("zsh", &archive, &format!("--version; {environment}"));
+    terminal.press(&["autoload -U compinit && compinit -u -D && source ./script && echo it is re''ady", "Enter"]);
+    terminal.shows("it is ready");
+    terminal.press(&["snap ls latest:source/n", "Tab"]);
+    terminal.shows("latest:source/notes.txt");
+    terminal.press(&["Enter"]);
+    terminal.press(&["snap veri", "Tab"]);
+    terminal.shows("snap verify");
+}

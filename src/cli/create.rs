@@ -66,7 +66,7 @@ pub struct Arguments {
     /// Do not enter other file systems
     #[arg(short = 'x', long)]
     one_file_system: bool,
-    /// Back up what the lines of this file name, too; - is standard input; may be repeated
+    /// Back up what the lines of this file name, too, each as a source of its own; - is standard input; may be repeated
     #[arg(long, value_name = "FILE")]
     files_from: Vec<PathBuf>,
     /// The same for names that end with a zero byte
