@@ -482,3 +482,17 @@ fn a_restore_that_finds_its_photos_there_reads_none_of_them() {
         assert_eq!(packs == 0, again, "again: {again}, {packs} packs of photos read");
     }
 }
+
+/// Previews beside a film were tried, said to be worth squeezing, and not mentioned when they stayed as they were.
+#[test]
+fn images_whose_pack_would_hardly_shrink_are_told_of() {
+    let archive = TestArchive::new(&Parameters { pack_size: 8 << 20, ..SMALL });
+    fs::write(archive.source().join("film.mov"), Random(4).bytes(3_000_000)).unwrap();
+    fs::write(archive.source().join("film.jpg"), photo(1, 240, 160)).unwrap();
+    archive.backup();
+    let dry = SqueezeOptions { dry_run: true, ..SqueezeOptions::default() };
+    let found = squeeze(&archive.open(), &dry, &Heard::default()).unwrap();
+    assert_eq!(found.foretold(SMALL.parity_permille), None, "nothing to gain");
+    let done = squeezed(&archive);
+    assert_eq!((done.done.images, done.done.not_worth, done.left), (0, 1, 0));
+}

@@ -19,7 +19,7 @@ use super::segments::put_segments;
 use super::writer::pack;
 use super::{Archive, Change, MAX_PACK_LEN, PackInfo, Packing, check_hash, read_directory, unpack_frame};
 use crate::error::{Error, Kind, Result};
-use crate::format::{FRAME_HEADER_LEN, FrameHeader, Hint, SegmentPack, names};
+use crate::format::{FRAME_HEADER_LEN, FrameHeader, Hint, Row, SegmentPack, names};
 use crate::id::{PackId, SegmentId};
 use crate::store::{Leftovers, Lock};
 
@@ -51,8 +51,10 @@ pub struct Recompressed {
     pub packs: u64,
     /// Images that were recompressed.
     pub images: u64,
-    /// Images that stay as they are.
+    /// Images that stay as they are: they cannot be recompressed.
     pub declined: u64,
+    /// Images that stay as they are because the pack that they lie in would shrink by less than one part in 100.
+    pub not_worth: u64,
     /// Bytes of the packs before, with their recovery data.
     pub before: u64,
     /// And of those that took their place, likewise.
@@ -64,6 +66,7 @@ impl std::ops::AddAssign for Recompressed {
         self.packs += more.packs;
         self.images += more.images;
         self.declined += more.declined;
+        self.not_worth += more.not_worth;
         self.before += more.before;
         self.after += more.after;
     }
@@ -131,7 +134,10 @@ impl Rewriter<'_> {
                 let all_tried = count(Outcome::Untried) == 0;
                 if saved == 0 || saved < info.len / WORTH_ONE_IN {
                     settled.extend(all_tried.then_some(info.id));
-                    done.declined += if all_tried { count(Outcome::Declined) } else { 0 };
+                    if all_tried {
+                        done.declined += count(Outcome::Declined);
+                        done.not_worth += count(Outcome::Smaller);
+                    }
                 } else {
                     done.declined += count(Outcome::Declined);
                     for frame in &frames {
@@ -314,7 +320,11 @@ impl Archive {
                 Err(error) => return Err(error),
             };
             let images: Vec<_> = rows.into_iter().filter(|row| is_untried(&row.frame)).collect();
-            frames.extend(spread(&images, MOST_TRIED / PACKS_TRIED).map(|row| (info.id, *row)).collect::<Vec<_>>());
+            let bytes: u64 = images.iter().map(|row| u64::from(row.frame.plain_len)).sum();
+            // No image shrinks by more than a third, and a pack that shrinks too little stays as it is.
+            if bytes / 3 >= info.len / WORTH_ONE_IN {
+                frames.extend(spread_by_bytes(&images, MOST_TRIED / PACKS_TRIED).map(|row| (info.id, *row)));
+            }
         }
         let begun = Instant::now();
         let each = frames.par_iter().enumerate().map(|(number, (pack_id, row))| {
@@ -343,6 +353,21 @@ impl Archive {
 fn spread<T>(all: &[T], most: usize) -> impl Iterator<Item = &T> {
     let count = all.len().min(most);
     (0..count).filter_map(move |number| all.get(number * all.len() / count.max(1)))
+}
+
+/// So many of them at most, each as likely to be taken as it is long: a few large ones make up most of the bytes.
+fn spread_by_bytes(images: &[Row], most: usize) -> impl Iterator<Item = &Row> {
+    let all: u64 = images.iter().map(|row| u64::from(row.frame.plain_len)).sum();
+    let step = (all / most as u64).max(1);
+    let (mut passed, mut next) = (0, step / 2);
+    images.iter().filter(move |row| {
+        passed += u64::from(row.frame.plain_len);
+        let taken = passed > next;
+        while next < passed {
+            next += step;
+        }
+        taken
+    })
 }
 
 /// The frames of a pack, the images among them recompressed, on all cores.

@@ -45,9 +45,9 @@ pub fn run(app: &App, asked: &Arguments) -> Result<Code, Failure> {
         (shown, held) if shown < held => format!("{shown} of {}", words::things(held as u64, "snapshot", "snapshots")),
         (shown, _) => words::things(shown as u64, "snapshot", "snapshots"),
     });
-    let saved = crate::op::saved(&archive);
-    if saved > 0 {
-        app.screen.tell(&format!("squeezing has saved {}", words::bytes(saved)));
+    let sizes = crate::op::sizes(&archive);
+    if sizes.images > 0 {
+        app.screen.tell(&format!("squeezed: {}", words::squeezed(&sizes)));
     }
     Ok(Code::Done)
 }

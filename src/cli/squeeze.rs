@@ -12,7 +12,7 @@ use super::words;
 
 /// Store the JPEGs in the archive in a fifth fewer bytes, without losing a bit
 ///
-/// It takes a while and may be stopped at any time with Ctrl-C; the next run goes on where it stopped. Every photo is
+/// Images are counted, and a photo may hold several: a preview is one. It takes a while and may be stopped at any time with Ctrl-C; the next run goes on where it stopped. Every photo is
 /// unpacked again and compared before its old bytes go.
 ///
 /// What is squeezed is slower to read for ever after: one core unpacks about 7 MB of photos a second. Restoring them and
@@ -43,7 +43,7 @@ pub fn run(app: &App, asked: &Arguments) -> Result<Code, Failure> {
     }
     let words = Words {
         during: "squeeze",
-        things: "photos",
+        things: "images",
         restored: "restored",
         finishing: "removing what has been stored in fewer bytes",
     };
@@ -71,7 +71,7 @@ fn foretell(app: &App, found: &Squeeze, foretold: Option<(u64, Duration)>) {
     }
     let left = format!(
         "left to squeeze: {}, {}",
-        words::things(found.images_left, "photo", "photos"),
+        words::things(found.images_left, "image", "images"),
         words::bytes(found.left)
     );
     app.screen.tell(&match foretold {
@@ -85,15 +85,19 @@ fn foretell(app: &App, found: &Squeeze, foretold: Option<(u64, Duration)>) {
 }
 
 fn tell(app: &App, done: &Squeeze, took: Duration) {
-    let images = words::things(done.done.images, "photo", "photos");
+    let images = words::things(done.done.images, "image", "images");
     let saved = done.done.before.saturating_sub(done.done.after);
     app.screen.tell(&format!("squeezed {images}: {} saved in {}", words::bytes(saved), words::duration(took)));
     if done.done.declined > 0 {
-        let stay = words::things(done.done.declined, "photo stays as it is", "photos stay as they are");
+        let stay = words::things(done.done.declined, "image stays as it is", "images stay as they are");
         app.screen.tell(&format!("{stay}, being of a kind that cannot be squeezed"));
     }
+    if done.done.not_worth > 0 {
+        let stay = words::things(done.done.not_worth, "image stays as it is", "images stay as they are");
+        app.screen.tell(&format!("{stay}, since the pack around them would shrink by less than a hundredth"));
+    }
     if done.stopped {
-        let (images, bytes) = (words::things(done.images_left, "photo", "photos"), words::bytes(done.left));
+        let (images, bytes) = (words::things(done.images_left, "image", "images"), words::bytes(done.left));
         app.screen.tell(&format!("left to squeeze: {images}, {bytes}; the next run goes on from here"));
     }
 }
@@ -104,6 +108,7 @@ fn object(done: &Squeeze, dry_run: bool, foretold: Option<(u64, Duration)>, took
         "dry_run": dry_run,
         "images_squeezed": done.done.images,
         "images_declined": done.done.declined,
+        "images_not_worth_it": done.done.not_worth,
         "packs_rewritten": done.done.packs,
         "bytes_before": done.done.before,
         "bytes_after": done.done.after,

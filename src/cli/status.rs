@@ -37,10 +37,9 @@ pub fn run(app: &App, _: &Arguments) -> Result<Code, Failure> {
     if let Some(damage) = &status.damage {
         app.screen.line(&format!("damaged    {}", damaged(damage, app.screen.name())));
     }
-    let images = words::things(status.sizes.images, "photo", "photos");
-    app.screen.line(&format!("squeezed   {images}, {} saved", words::bytes(status.saved)));
+    app.screen.line(&format!("squeezed   {}", super::words::squeezed(&status.sizes)));
     if status.sizes.count_left > 0 {
-        let left = words::things(status.sizes.count_left, "photo", "photos");
+        let left = words::things(status.sizes.count_left, "image", "images");
         app.screen.line(&format!("           left to squeeze: {left}, {}", words::bytes(status.sizes.images_left)));
     }
     litter(app, &status);
@@ -115,7 +114,6 @@ fn object(status: &Status) -> serde_json::Value {
         "images_left_size": status.sizes.images_left,
         "images_squeezed": status.sizes.images,
         "images_left": status.sizes.count_left,
-        "squeezed_saved_size": status.saved,
         "damage": status.damage.as_ref().map(|damage| json!({
             "found": dates::rfc3339(Time { secs: damage.time, nanos: 0 }, 0),
             "objects": damage.objects,

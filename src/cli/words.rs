@@ -94,6 +94,15 @@ pub fn parse_size_of(name: &str, text: &str) -> Result<u64, Failure> {
     parse_size(text).map_err(|why| Failure::usage(format!("{name} = \"{text}\": {why}")))
 }
 
+/// What squeezing has come to.
+pub fn squeezed(sizes: &crate::archive::Sizes) -> String {
+    let images = things(sizes.images, "image", "images");
+    match sizes.images {
+        0 => images,
+        _ => format!("{images}: {} stored as {}", bytes(sizes.images_plain), bytes(sizes.images_stored)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

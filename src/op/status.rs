@@ -59,8 +59,6 @@ pub struct Status {
     pub verified: Verified,
     /// Damage that was found on this computer and has not been mended since.
     pub damage: Option<DamageNote>,
-    /// What recompressing images has saved, with what their recovery data would take.
-    pub saved: u64,
     /// What repairs have set aside.
     pub quarantine: Litter,
     /// What interrupted writes have left, or writes that are under way.
@@ -90,10 +88,6 @@ pub fn status(archive: &Archive) -> Result<Status> {
     }));
     let size =
         |objects: &[Object]| objects.iter().filter(|object| !is_unfinished(object)).map(|object| object.len).sum();
-    let mut sizes = Sizes::default();
-    for pack in archive.known_packs() {
-        sizes += pack.sizes;
-    }
     let present = archive.present_packs(Leftovers::Leave)?;
     let (known, mut verified) = (archive.verified(), Verified::default());
     let recently = now() - VERIFIED_DAYS as i64 * 86_400;
@@ -118,22 +112,20 @@ pub fn status(archive: &Archive) -> Result<Status> {
         newest: snapshots.last().map(|(id, snapshot)| (*id, snapshot.time)),
         packs: size(&packs),
         parity: size(&parity),
-        sizes,
+        sizes: sizes(archive),
         verified,
         damage,
-        saved: saved(archive),
         quarantine: Litter::of(quarantine.iter()),
         unfinished,
         orphans,
     })
 }
 
-/// What recompressing saves on the drive: bytes of images, and of the recovery data that they would have.
-pub fn saved(archive: &Archive) -> u64 {
+/// What all chunks of the archive add up to.
+pub fn sizes(archive: &Archive) -> Sizes {
     let mut sizes = Sizes::default();
     archive.known_packs().iter().for_each(|pack| sizes += pack.sizes);
-    let images = sizes.images_plain.saturating_sub(sizes.images_stored);
-    images + images * u64::from(archive.header().parity_permille) / 1000
+    sizes
 }
 
 fn list_all(archive: &Archive, folders: &[&str]) -> Result<Vec<Object>> {
