@@ -46,6 +46,48 @@ fn a_lost_snapshot_is_named_and_brought_back() {
     }
 }
 
+/// A snapshot was lost together with its recovery data, and everything was "there and whole", although this computer had seen
+/// it and a later snapshot names it.
+#[test]
+fn a_snapshot_that_left_nothing_is_missed_by_who_has_seen_it() {
+    let known = Known::new();
+    let elsewhere = known.copy();
+    let (first, _) = known.held[0];
+    let name = format!("snapshots/{}", first.to_hex());
+    let lose = |archive: &TestArchive| {
+        fs::remove_file(archive.path().join(&name)).unwrap();
+        fs::remove_file(parity(&archive.path(), &name)).unwrap();
+    };
+    lose(&known.archive);
+    let found = known.archive.verify(false);
+    assert!(!found.is_whole());
+    assert!(
+        matches!(found.gone[..], [ref gone] if gone.what == Record::LostSnapshot(first) && !gone.mendable),
+        "{found:?}"
+    );
+    // Another archive has it.
+    let copy = known.copy();
+    let open = elsewhere.archive.open();
+    let done = repair(
+        &copy.archive.open(),
+        &RepairOptions { from: Some(&open), ..RepairOptions::default() },
+        &Heard::default(),
+    );
+    assert!(done.unwrap().is_whole() && copy.archive.verify(true).is_whole());
+    // Nobody has it: a repair says so, once.
+    let done = repaired(&known.archive);
+    assert!(!done.is_whole() && done.gone.len() == 1, "{done:?}");
+    assert!(known.archive.verify(true).is_whole() && repaired(&known.archive).is_whole());
+
+    // Who has never seen it is told that it may be missing.
+    let other = elsewhere.copy();
+    lose(&other.archive);
+    fs::remove_dir_all(other.archive.cache()).unwrap();
+    let found = other.archive.verify(true);
+    assert!(found.is_whole());
+    assert_eq!(found.orphans, [(known.held[1].0, first)]);
+}
+
 /// Another computer has never seen the snapshot; but the one after it took it into account.
 #[test]
 fn a_gap_in_the_order_tells_that_a_snapshot_is_lost() {

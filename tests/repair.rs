@@ -1,6 +1,7 @@
 //! What every command makes of every damage of every sort of object, and that a repair may be cut off anywhere.
 
 use crate::common;
+use crate::common::picture::photo;
 use crate::common::watched;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,7 +16,7 @@ use snapkeep::chunk::Chunk;
 use snapkeep::error::{Kind, Result};
 use snapkeep::format::{Hint, Row};
 use snapkeep::id::SnapshotId;
-use snapkeep::op::{Remedy, Repair, RepairOptions, repair};
+use snapkeep::op::{Remedy, Repair, RepairOptions, SqueezeOptions, repair, squeeze};
 use snapkeep::parity::Parity;
 use snapkeep::store::{Leftovers, Local};
 use watched::{Fault, Record};
@@ -286,6 +287,36 @@ fn what_is_lost_is_found_at_the_source_or_in_another_archive() {
     assert!(done.is_whole(), "{:?}", done.lost);
     others_are_restored("chunk by chunk", &archive, &whole.held, &done);
     assert_eq!(archive.verify(true).damage, []);
+}
+
+/// What was taken in from the source could never be squeezed, and a dry run called photos lost that lay under another name.
+#[test]
+fn what_the_source_gives_back_is_as_it_was_stored() {
+    let archive = TestArchive::new(&SMALL);
+    fs::create_dir(archive.source().join("album")).unwrap();
+    for number in 0..4 {
+        fs::write(archive.source().join(format!("album/{number}.jpg")), photo(number, 240, 112)).unwrap();
+    }
+    archive.backup();
+    let left = |archive: &TestArchive| {
+        let dry = SqueezeOptions { dry_run: true, ..SqueezeOptions::default() };
+        squeeze(&archive.open(), &dry, &Heard::default()).unwrap().images_left
+    };
+    let images = left(&archive);
+    assert!(images >= 4);
+    fs::rename(archive.source().join("album"), archive.source().join("renamed")).unwrap();
+    archive.backup();
+    for (name, path) in archive.objects_in("packs/") {
+        if fs::read(&path).unwrap()[10] == 0 {
+            fs::write(path, "nothing is left").unwrap();
+            drop(fs::remove_file(archive.path().join(name.replace("packs", "parity"))));
+        }
+    }
+    let options = RepairOptions { source: true, ..RepairOptions::default() };
+    let foretold = repaired(&archive, &RepairOptions { dry_run: true, ..options }).unwrap();
+    assert!(foretold.lost.is_empty(), "{:?}", foretold.lost);
+    assert!(repaired(&archive, &options).unwrap().is_whole());
+    assert_eq!(left(&archive), images);
 }
 
 /// Every chunk of one archive into another.

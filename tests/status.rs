@@ -37,6 +37,13 @@ fn damage_that_was_found_is_told_until_it_is_mended() {
     assert!(verbose.out.contains("packs/"), "{}", verbose.out);
     // A look that reads no data does not see it, and is no reason to forget it.
     user.snap(&["verify"]);
+    // What was set aside once may be all that a photo is read from: nobody is to be told to delete it now.
+    fs::create_dir_all(archive.join("quarantine/packs")).expect("made");
+    fs::write(archive.join("quarantine/packs").join(format!("ab{}", "0".repeat(62))), "once").expect("written");
+    let said = user.done(&["status"]);
+    assert!(said.contains("quarantine 1 damaged object") && said.contains("keep them"), "{said}");
+    assert!(!said.contains("may be deleted"), "{said}");
+    fs::remove_dir_all(archive.join("quarantine")).expect("removed");
     let said = user.done(&["status"]);
     assert!(said.contains("damaged    found 20") && said.contains("1 object"), "{said}");
     assert_eq!(user.json(&["status"])[0]["damage"]["objects"], 1);
@@ -44,7 +51,7 @@ fn damage_that_was_found_is_told_until_it_is_mended() {
     let said = user.done(&["status"]);
     assert!(!said.contains("damaged    "), "{said}");
     assert!(said.contains("quarantine 1 damaged object that was set aside"), "{said}");
-    assert!(said.contains("delete the folder by hand"), "{said}");
+    assert!(said.contains("finds everything whole, nothing needs them"), "{said}");
     let quarantined = user.json(&["status"])[0]["quarantine"]["size"].as_u64().expect("a size");
     assert_eq!(quarantined, size_of(&archive.join("quarantine")));
 }

@@ -58,6 +58,12 @@ impl Archive {
         self.index().seen().unwrap_or_default()
     }
 
+    /// Remembers no longer that these snapshots were in this place: it was told that they are lost.
+    pub fn forget_snapshots(&self, ids: &[SnapshotId]) {
+        // Where that cannot be kept, they are told of once more.
+        let _ = self.index().note(&NotesChange { forgotten: ids, ..NotesChange::default() });
+    }
+
     /// What damage was found here and has not been mended since, as far as is known on this computer.
     pub fn damage_note(&self) -> Option<DamageNote> {
         DamageNote::decode(&self.index().damage().ok()??)

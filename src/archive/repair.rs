@@ -278,12 +278,12 @@ impl Rescue<'_> {
         Ok(moved)
     }
 
-    /// Takes a chunk in. Whether it was not held.
+    /// Takes a chunk in, with what is known of its kind. Whether it was not held.
     ///
     /// # Errors
     /// The store's error.
-    pub fn chunk(&self, chunk: &Chunk<'_>) -> Result<bool> {
-        self.writer.put(chunk, Hint::None)
+    pub fn chunk(&self, chunk: &Chunk<'_>, hint: Hint) -> Result<bool> {
+        self.writer.put(chunk, hint)
     }
 
     /// Makes all of it durable.

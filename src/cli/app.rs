@@ -177,7 +177,8 @@ impl App {
     /// Puts notices into words.
     fn notify(&self) -> Notify {
         let (screen, lacking) = (Arc::clone(&self.screen), Arc::clone(&self.lacking));
-        Arc::new(move |notice| match notice {
+        Arc::new(move |notice| {
+            match notice {
             Notice::IndexRebuilt(why) => {
                 screen.remark(&format!("the index on this computer is filled again from the archive ({why})"));
             }
@@ -186,7 +187,7 @@ impl App {
                     .remark("there is no place to keep the index, so it is made for this run only; that takes longer");
             }
             Notice::Mended { object, .. } => screen.warn(&format!(
-                "{object} is damaged and was read with its recovery data; `{} repair` writes it anew",
+                "{object} is damaged and was read with its recovery data or from quarantine; `{} repair` writes it anew",
                 screen.name()
             )),
             Notice::PassedOver(name, why) => {
@@ -195,6 +196,7 @@ impl App {
                 }
                 screen.warn(&format!("{name} cannot be used and was passed over: {why}"));
             }
+        }
         })
     }
 

@@ -79,7 +79,14 @@ fn litter(app: &App, status: &Status) {
     };
     if status.quarantine.objects > 0 {
         let what = told(&status.quarantine, "damaged object that was set aside", "damaged objects that were set aside");
-        app.screen.line(&format!("quarantine {what}; no restore needs them: delete the folder by hand for the room"));
+        let then = match &status.damage {
+            Some(_) => "keep them: what is damaged may still be read from them".to_owned(),
+            None => format!(
+                "once `{} verify --read-data` finds everything whole, nothing needs them, and the folder may be deleted",
+                app.screen.name()
+            ),
+        };
+        app.screen.line(&format!("quarantine {what}; {then}"));
     }
     if status.unfinished.objects > 0 {
         let what = told(&status.unfinished, "unfinished object", "unfinished objects");

@@ -118,6 +118,13 @@ pub fn run(app: &App, asked: &Arguments) -> Result<Code, Failure> {
             app.screen.tell(how);
         }
     }
+    for (id, parent) in &found.orphans {
+        app.screen.warn(&format!(
+            "snapshot {} was compared with snapshot {}, which is not here: if nobody removed it, it is lost",
+            id.short(),
+            parent.short()
+        ));
+    }
     unchecked(app, &found);
     if found.is_whole() {
         return Ok(if incomplete { Code::Incomplete } else { Code::Done });

@@ -43,6 +43,8 @@ pub struct NotesChange<'a> {
     pub damage: Option<Option<&'a [u8]>>,
     /// Snapshots that were there.
     pub seen: &'a [SnapshotId],
+    /// Snapshots that were there, and of which it is known that nobody can tell them any more.
+    pub forgotten: &'a [SnapshotId],
 }
 
 impl Index {
@@ -91,6 +93,10 @@ impl Index {
                     table.remove(file)?;
                 }
                 note_seen(&write, change.seen.iter())?;
+                let mut table = write.open_table(SEEN)?;
+                for id in change.forgotten {
+                    table.remove(id.as_bytes())?;
+                }
                 let mut table = write.open_table(NOTES)?;
                 match change.damage {
                     Some(Some(damage)) => drop(table.insert(DAMAGE, damage)?),
@@ -110,7 +116,9 @@ impl Index {
         let seen: Vec<_> = notes.seen.iter().copied().collect();
         let damage = notes.damage.as_deref().map(Some);
         if !reads.is_empty() || !suspects.is_empty() || !seen.is_empty() || damage.is_some() {
-            let _ = self.note(&NotesChange { reads: &reads, suspects: &suspects, cleared: &[], damage, seen: &seen });
+            let change =
+                NotesChange { reads: &reads, suspects: &suspects, damage, seen: &seen, ..NotesChange::default() };
+            let _ = self.note(&change);
         }
     }
 }

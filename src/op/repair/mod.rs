@@ -15,7 +15,7 @@ use super::verify::{AffectedFile, Damage, GoneRecord, LostChunk, Record, Verify,
 use super::{Event, Observer, Quiet, check_stop};
 use crate::archive::{Archive, MAX_PACK_LEN, Repairer, directory_of};
 use crate::error::{Error, Kind, Result};
-use crate::format::{HEADER_LEN, Header, Mark, SegmentPack, Snapshot, names};
+use crate::format::{HEADER_LEN, Header, Hint, Mark, SegmentPack, Snapshot, names};
 use crate::id::{ChunkId, MarkId, PackId, SegmentId, SnapshotId};
 use crate::store::Leftovers;
 use find::Find;
@@ -98,7 +98,9 @@ pub fn repair(archive: &Archive, options: &RepairOptions<'_>, observer: &dyn Obs
             let (found, lost) = work.foretell(found)?;
             Ok(Repair { steps, found, left, lost_snapshots, gone, lost })
         }
-        Some(_) if steps.is_empty() && found.lost.is_empty() => Ok(Repair { lost: wrong(&found), ..Repair::default() }),
+        Some(_) if steps.is_empty() && found.lost.is_empty() => {
+            Ok(Repair { gone, lost: wrong(&found), ..Repair::default() })
+        }
         Some(repairer) => {
             let (more, after) = work.perform(&repairer, &steps)?;
             let mut lost = after.affected;
@@ -107,8 +109,12 @@ pub fn repair(archive: &Archive, options: &RepairOptions<'_>, observer: &dyn Obs
             Ok(Repair { steps, found: more, left: after.damage, lost_snapshots, gone, lost })
         }
     }?;
-    if done.is_whole() && !options.dry_run {
-        archive.note_damage(None);
+    if !options.dry_run {
+        // Whoever repairs has been told of them.
+        archive.forget_snapshots(&gone_for_ever(&done));
+        if done.is_whole() {
+            archive.note_damage(None);
+        }
     }
     Ok(done)
 }
@@ -170,6 +176,14 @@ impl Work<'_> {
         for name in damaged {
             check_stop(self.observer)?;
             steps.push((name.to_owned(), self.remedy(name)?));
+        }
+        // The other archive may have a snapshot of which nothing is left here.
+        for gone in &found.gone {
+            if let (Sort::Snapshot(id), Record::LostSnapshot(_)) = (Sort::of(&gone.object), &gone.what)
+                && let Some((remedy, _)) = self.find.snapshot(&id)?
+            {
+                steps.push((gone.object.clone(), remedy));
+            }
         }
         for Vanished { name, remedy, .. } in self.vanished(found)? {
             steps.retain(|(other, _)| *other != name);
@@ -252,13 +266,16 @@ impl Work<'_> {
         let coming: HashSet<ChunkId> =
             self.vanished(&verified)?.into_iter().flat_map(|vanished| vanished.chunks).collect();
         let (mut found, mut missing) = (BTreeSet::new(), HashSet::new());
-        for chunk in verified.lost.iter().filter(|chunk| !coming.contains(&chunk.id)) {
+        let lost = || verified.lost.iter().filter(|chunk| !coming.contains(&chunk.id));
+        for chunk in lost() {
             check_stop(self.observer)?;
-            if self.find.has(chunk)? {
+            // It may be needed by several files, and be found where one of them is.
+            if !found.contains(&chunk.id) && self.find.has(chunk)? {
                 found.insert(chunk.id);
-            } else {
-                missing.insert((chunk.snapshot, chunk.path.as_slice()));
             }
+        }
+        for chunk in lost().filter(|chunk| !found.contains(&chunk.id)) {
+            missing.insert((chunk.snapshot, chunk.path.as_slice()));
         }
         let mut affected = std::mem::take(&mut verified.affected);
         let wrong = wrong(&verified);
@@ -277,12 +294,15 @@ impl Work<'_> {
             self.apply(repairer, name, *remedy)?;
             self.observer.event(Event::Advance { files: 1, bytes: 0 });
         }
-        self.give_up(repairer, steps)?;
+        let told = self.told(&given_up(steps))?;
+        self.give_up(repairer, &told, steps)?;
+        let frames = told.values().flat_map(|pack| &pack.rows).map(|row| row.frame);
+        let hints: HashMap<ChunkId, Hint> = frames.map(|frame| (frame.id, frame.hint)).collect();
         repairer.retell()?;
         let (mut found, mut after) = (0, self.look()?);
         // What was below a directory that was lost is known only when that is found.
         while !after.lost.is_empty() {
-            let more = self.fetch(repairer, &after.lost)?;
+            let more = self.fetch(repairer, &after.lost, &hints)?;
             if more == 0 {
                 break;
             }
@@ -332,16 +352,16 @@ impl Work<'_> {
     }
 
     /// Moves what is whole in packs that nobody can tell into new ones, and sets them aside.
-    fn give_up(&self, repairer: &Repairer<'_>, steps: &[(String, Remedy)]) -> Result<()> {
-        let packs = steps.iter().filter_map(|(name, remedy)| match Sort::of(name) {
-            Sort::Pack(id) if *remedy == Remedy::Rescue => Some(id),
-            _ => None,
-        });
-        let packs: HashSet<PackId> = packs.collect();
+    fn give_up(
+        &self,
+        repairer: &Repairer<'_>,
+        told: &HashMap<PackId, SegmentPack>,
+        steps: &[(String, Remedy)],
+    ) -> Result<()> {
+        let packs = given_up(steps);
         if packs.is_empty() {
             return Ok(());
         }
-        let told = self.told(&packs)?;
         let rescue = repairer.rescue(&packs)?;
         for id in &packs {
             check_stop(self.observer)?;
@@ -371,20 +391,30 @@ impl Work<'_> {
         Ok(told)
     }
 
-    /// Takes in what is found of lost chunks. How many that were.
-    fn fetch(&self, repairer: &Repairer<'_>, lost: &[LostChunk]) -> Result<u64> {
+    /// Takes in what is found of lost chunks, of which segments said this much. How many that were.
+    fn fetch(&self, repairer: &Repairer<'_>, lost: &[LostChunk], hints: &HashMap<ChunkId, Hint>) -> Result<u64> {
         let rescue = repairer.rescue(&HashSet::new())?;
         let mut found = 0;
         for chunk in lost {
             check_stop(self.observer)?;
             self.find.each(chunk, &mut |chunk| {
-                found += u64::from(rescue.chunk(chunk)?);
+                let hint = hints.get(&chunk.id()).copied().unwrap_or(Hint::None);
+                found += u64::from(rescue.chunk(chunk, hint)?);
                 Ok(())
             })?;
         }
         rescue.finish()?;
         Ok(found)
     }
+}
+
+/// Packs that nobody can tell any more.
+fn given_up(steps: &[(String, Remedy)]) -> HashSet<PackId> {
+    let packs = steps.iter().filter_map(|(name, remedy)| match Sort::of(name) {
+        Sort::Pack(id) if *remedy == Remedy::Rescue => Some(id),
+        _ => None,
+    });
+    packs.collect()
 }
 
 /// Damage that nothing is done about.
@@ -400,8 +430,18 @@ fn gone(steps: &[(String, Remedy)], found: &Verify) -> Vec<GoneRecord> {
         steps.iter().any(|(name, remedy)| *name == gone.object && matches!(remedy, Remedy::Mend | Remedy::Copy))
     };
     let known = found.gone.iter().map(|gone| GoneRecord { mendable: comes_back(gone), ..gone.clone() });
-    // Lost snapshots are told by themselves.
-    known.filter(|gone| !matches!(gone.what, Record::LostSnapshot(_))).collect()
+    // Snapshots of which a damaged object is left are told by what is done about that.
+    let is_left = |gone: &GoneRecord| found.damage.iter().any(|damage| damage.object == gone.object);
+    known.filter(|gone| !matches!(gone.what, Record::LostSnapshot(_)) || !is_left(gone)).collect()
+}
+
+/// Snapshots of which nothing is left anywhere.
+fn gone_for_ever(done: &Repair) -> Vec<SnapshotId> {
+    let of = |gone: &GoneRecord| match gone.what {
+        Record::LostSnapshot(id) if !gone.mendable => Some(id),
+        _ => None,
+    };
+    done.gone.iter().filter_map(of).collect()
 }
 
 fn lost_snapshots(steps: &[(String, Remedy)]) -> Vec<SnapshotId> {

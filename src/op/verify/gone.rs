@@ -1,7 +1,9 @@
 //! What is not there any more and only its recovery data tell of.
 //!
 //! Nothing else points at a snapshot or mark that is gone, and a pack may lose the segment that tells of it along with
-//! itself. Their recovery data lie elsewhere, so what is gone is named by them, and made again from them.
+//! itself. Their recovery data lie elsewhere, so what is gone is named by them, and made again from them. A snapshot that is
+//! gone together with its recovery data is named if this computer has seen it here, and mentioned if a later one was
+//! compared with it.
 //!
 //! A run that is cut off in its last moment leaves recovery data, too: those of a snapshot that was never committed. It
 //! counts as lost only if it was surely there: this computer has seen it, or others were recorded that took it into account.
@@ -69,6 +71,32 @@ impl Check<'_> {
             }
         }
         self.comes_back(&coming);
+        self.gone_without_a_trace()
+    }
+
+    /// Snapshots that are gone and have left no recovery data.
+    fn gone_without_a_trace(&mut self) -> Result<()> {
+        let all = self.archive.snapshots();
+        let here: HashSet<SnapshotId> = all.iter().map(|(id, _)| *id).collect();
+        let told: HashSet<String> = self.found.gone.iter().map(|gone| gone.object.clone()).collect();
+        let is_gone = |id: &SnapshotId| -> Result<bool> {
+            let name = names::snapshot(id);
+            Ok(!here.contains(id) && !told.contains(&name) && self.archive.store().len(&name)?.is_none())
+        };
+        let seen: BTreeSet<SnapshotId> = self.archive.seen_snapshots().into_iter().collect();
+        for id in &seen {
+            if is_gone(id)? {
+                let (object, what) = (names::snapshot(id), Record::LostSnapshot(*id));
+                self.found.gone.push(GoneRecord { object, what, mendable: false, lost: true });
+            }
+        }
+        for (id, snapshot) in &all {
+            if let Some(parent) = snapshot.parent.filter(|parent| !seen.contains(parent))
+                && is_gone(&parent)?
+            {
+                self.found.orphans.push((*id, parent));
+            }
+        }
         Ok(())
     }
 

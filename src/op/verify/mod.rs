@@ -148,6 +148,8 @@ pub enum Record {
 /// What was found.
 #[derive(Clone, Debug, Default)]
 pub struct Verify {
+    /// Snapshots that were compared with one that is not here, and that one: it may have been removed, or it was lost.
+    pub orphans: Vec<(SnapshotId, SnapshotId)>,
     /// Objects looked at.
     pub objects: u64,
     /// Bytes of packs that were read and matched their names.
