@@ -9,11 +9,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use rustix::fs::{XattrFlags, setxattr};
-use snapkeep::format::EntryKind;
+use snapkeep::format::{EntryKind, Time};
 use snapkeep::op::{Backup, Event, backup};
 use snapkeep::view::{Node, View};
 
+use super::PLAIN;
 use super::drives::Drive;
+use super::life::Disk;
+use super::odd::{Odd, Oddities};
 use crate::common::{
     Heard, Random, SMALL, TestArchive, contents, contents_of, has_tool, is_root, now, options, run, touch,
 };
@@ -31,6 +34,51 @@ fn backed_up(archive: &TestArchive, source: &Path, reread: bool) -> (Backup, u64
     (asked.time, asked.force) = (now(), reread);
     let done = backup(&archive.open(), &asked, &heard).unwrap();
     (done, read.load(Ordering::Relaxed))
+}
+
+/// A file system with oddities; none where nothing can be mounted.
+fn odd(oddities: Oddities, what: &str) -> Option<Odd> {
+    if !is_root(what) || !Path::new("/dev/fuse").exists() {
+        assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "FUSE is needed to test {what}");
+        eprintln!("SKIPPED: no file system can be mounted here, so {what} was NOT tested");
+        return None;
+    }
+    Some(Odd::mount(oddities))
+}
+
+/// Backs up folders of one of these, so many seconds after what happened there last.
+fn backed_up_after(archive: &TestArchive, disk: &Odd, folders: &[&str], seconds: i64) -> (Backup, Heard) {
+    let sources: Vec<_> = folders.iter().map(|folder| disk.source().join(folder)).collect();
+    let mut asked = options(&sources.iter().map(|path| path.as_path()).collect::<Vec<_>>());
+    let since = disk.now().duration_since(std::time::SystemTime::UNIX_EPOCH).unwrap();
+    asked.time = Time { secs: since.as_secs() as i64 + seconds, nanos: since.subsec_nanos() };
+    let heard = Heard::default();
+    (backup(&archive.open(), &asked, &heard).unwrap(), heard)
+}
+
+/// The drive flipped a bit in the first reading of a photo that the archive had lost; the second reading was good, and was thrown
+/// away: the photo was recorded as it was, in chunks that nobody had any more.
+#[test]
+fn a_photo_that_reads_well_the_second_time_is_stored_where_the_archive_has_it_no_longer() {
+    let Some(mut disk) = odd(PLAIN, "a drive that reads differently each time") else { return };
+    let (archive, photo) = (TestArchive::new(&SMALL), Path::new("2019/a.jpg"));
+    disk.make_folder(Path::new("2019"));
+    disk.write(photo, &Random(1).bytes(3000));
+    backed_up_after(&archive, &disk, &["."], 1000);
+    let data = |archive: &TestArchive| {
+        let packs = archive.objects_in("packs/").into_iter();
+        packs.filter(|(_, path)| fs::metadata(path).unwrap().len() > 3000).collect::<Vec<_>>()
+    };
+    assert_eq!(data(&archive).len(), 1);
+    // While the archive has it, it is recorded as it was, and nothing is stored.
+    disk.spoil(photo);
+    let (done, _) = backed_up_after(&archive, &disk, &["."], 2000);
+    assert_eq!((done.read, data(&archive).len()), (0, 1), "it was not read");
+    fs::remove_file(&data(&archive)[0].1).unwrap();
+    let (done, heard) = backed_up_after(&archive, &disk, &["."], 3000);
+    let trouble = heard.trouble.lock().unwrap();
+    assert!(trouble.iter().any(|(_, why)| why.contains("reads differently each time")), "{trouble:?}");
+    assert!(contents_of(&archive.open(), done.id.unwrap()).unwrap() == contents(&disk.source()));
 }
 
 /// What was written just before a run may change again within the same tick of the clock.

@@ -21,7 +21,7 @@ use crate::error::{Kind, Result};
 use crate::format::{CaptureFacts, Entry, EntryKind, Meta, Summary, Unread};
 use crate::id::{ChunkId, FileHash, SnapshotId};
 use crate::op::capture::MAKER;
-use crate::op::file::{self, Stored};
+use crate::op::file::{self, Looked, Stored};
 use crate::op::reread::last_good;
 use crate::op::{Action, Decayed, Event, Observer, check_stop};
 use crate::source::{self, Failure, Node, Presence, Stat, Unseen};
@@ -365,15 +365,13 @@ impl<'a> Run<'a> {
         };
         if let Some(known) = known
             && self.looks_decayed(place, known, &kind, &stat)
-            && let Ok(again) = file::look(self.archive, path, &node.stat, self.observer)?
-            && again.settled
-            && Some((again.size, again.hash)) == content(&known.kind)
+            && let Some(kind) = self.as_it_was(place, writer, path, node, known)?
         {
             // A single bad read may be the memory's fault, or the cable's.
             self.trouble(path, decay::FAILING.to_owned());
             self.counted(Action::Unchanged, path, size, true);
             let meta = Meta { decayed: known.meta.decayed, ..self.meta(place, &stat, || self.readable_of(xattrs)) };
-            return Ok(Some(Found::Other(known.kind.clone(), meta)));
+            return Ok(Some(Found::Other(kind, meta)));
         }
         if stat.nlink > 1 && !matches!(kind, EntryKind::File { unsettled: true, .. }) {
             self.linked().insert((stat.dev, stat.ino), (stat, kind.clone()));
@@ -394,6 +392,28 @@ impl<'a> Run<'a> {
         let decayed = self.decayed(place, path, known, &kind, &stat)?;
         let meta = Meta { decayed, ..self.meta(place, &stat, || self.readable_of(xattrs)) };
         Ok(Some(Found::Other(kind, meta)))
+    }
+
+    /// Reads a file once more that was just read with other bytes than `known` has of it, and gives what is in the archive of
+    /// it if it has the known bytes after all. Where the archive has them no longer, this reading is what is stored.
+    fn as_it_was(
+        &self,
+        place: &Place<'_>,
+        writer: &Writer<'_>,
+        path: &Path,
+        node: &Node,
+        known: &Entry,
+    ) -> Result<Option<EntryKind>> {
+        if self.holds(place, known)? {
+            let looked = file::look(self.archive, path, &node.stat, self.observer)?;
+            let same = |again: Looked| again.settled && Some((again.size, again.hash)) == content(&known.kind);
+            return Ok(looked.is_ok_and(same).then(|| known.kind.clone()));
+        }
+        let stored = file::store(self.archive, writer, path, &node.stat, self.observer)?;
+        let same = |kind: &EntryKind| {
+            content(kind) == content(&known.kind) && !matches!(kind, EntryKind::File { unsettled: true, .. })
+        };
+        Ok(stored.ok().map(|stored| stored.kind).filter(same))
     }
 
     /// Whether the bytes of a file that was just read are others than `known` has of it, while nothing else has
@@ -431,7 +451,7 @@ impl<'a> Run<'a> {
             return Ok(false);
         }
         let looked = file::look(self.archive, path, &node.stat, self.observer)?;
-        Ok(looked.is_ok_and(|looked| Some((looked.size, looked.hash)) == content(&known.kind)))
+        Ok(looked.is_ok_and(|looked| looked.settled && Some((looked.size, looked.hash)) == content(&known.kind)))
     }
 
     fn looks_as_it_was(&self, place: &Place<'_>, known: &Entry, stat: &Stat) -> bool {
