@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use rustix::fs::{XattrFlags, setxattr};
+use snapkeep::archive::{Filter, Selector};
 use snapkeep::format::{EntryKind, Time};
 use snapkeep::op::{Backup, Event, backup};
 use snapkeep::view::{Node, View};
@@ -16,7 +17,7 @@ use snapkeep::view::{Node, View};
 use super::PLAIN;
 use super::drives::Drive;
 use super::life::Disk;
-use super::odd::{Odd, Oddities};
+use super::odd::{Numbers, Odd, Oddities};
 use crate::common::{
     Heard, Random, SMALL, TestArchive, contents, contents_of, has_tool, is_root, now, options, run, touch,
 };
@@ -79,6 +80,57 @@ fn a_photo_that_reads_well_the_second_time_is_stored_where_the_archive_has_it_no
     let trouble = heard.trouble.lock().unwrap();
     assert!(trouble.iter().any(|(_, why)| why.contains("reads differently each time")), "{trouble:?}");
     assert!(contents_of(&archive.open(), done.id.unwrap()).unwrap() == contents(&disk.source()));
+}
+
+/// Two folders of a card changed their names. Each was a source of its own, and photos with one name, length and date (camera
+/// burst numbers begin anew in each folder) were recorded as those of the other folder.
+#[test]
+fn photos_of_two_sources_that_changed_their_names_are_told_apart() {
+    let oddities = Oddities { numbers: Numbers::Fresh, ctime: super::Ctime::Date, ..PLAIN };
+    let Some(mut disk) = odd(oddities, "folders of a card that change their names") else { return };
+    let date = std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(1_500_000_000);
+    for (folder, names) in [("A", &["1.jpg", "2.jpg"][..]), ("B", &["1.jpg"]), ("C", &["2.jpg"])] {
+        disk.make_folder(Path::new(folder));
+        for name in names {
+            let path = Path::new(folder).join(name);
+            disk.write(&path, &Random(u64::from(folder.as_bytes()[0] ^ name.as_bytes()[0])).bytes(900));
+            disk.set_date(&path, date);
+        }
+    }
+    let archive = TestArchive::new(&SMALL);
+    let recorded = |done: &Backup| {
+        let opened = archive.open();
+        let (id, snapshot) = opened.find(&Selector::Prefix(done.id.unwrap().to_hex()), &Filter::default()).unwrap();
+        let (view, mut held) = (View::new(&opened, id, snapshot), Vec::new());
+        view.walk(&Node { path: Vec::new(), entry: None }, &mut |node| {
+            if let Some(EntryKind::File { hash, .. }) = node.entry.as_ref().map(|entry| &entry.kind) {
+                held.push((String::from_utf8(node.path.clone()).unwrap(), *hash.as_bytes()));
+            }
+            Ok(true)
+        })
+        .unwrap();
+        held.sort();
+        held
+    };
+    let there = |disk: &Odd, folders: &[&str]| {
+        let all = disk.files().into_iter().filter(|(path, _)| folders.iter().any(|folder| path.starts_with(folder)));
+        all.map(|(path, bytes)| (path.to_str().unwrap().to_owned(), *blake3::hash(&bytes).as_bytes()))
+            .collect::<Vec<_>>()
+    };
+    let swap = |disk: &mut Odd, one: &str, other: &str| {
+        disk.rename(Path::new(one), Path::new("aside"));
+        disk.rename(Path::new(other), Path::new(one));
+        disk.rename(Path::new("aside"), Path::new(other));
+    };
+    let (done, _) = backed_up_after(&archive, &disk, &["A", "B"], 1000);
+    assert_eq!(recorded(&done), there(&disk, &["A", "B"]));
+    swap(&mut disk, "A", "B");
+    let (done, _) = backed_up_after(&archive, &disk, &["A", "B"], 2000);
+    assert_eq!(recorded(&done), there(&disk, &["A", "B"]));
+    // The other one was never backed up.
+    swap(&mut disk, "B", "C");
+    let (done, _) = backed_up_after(&archive, &disk, &["A", "B", "C"], 3000);
+    assert_eq!(recorded(&done), there(&disk, &["A", "B", "C"]));
 }
 
 /// What was written just before a run may change again within the same tick of the clock.

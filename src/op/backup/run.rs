@@ -12,7 +12,7 @@ use rayon::prelude::*;
 use super::before::Before;
 use super::carry::{Below, Keeping, Kept, is_of_kind, presence};
 use super::decay::{self, Decay};
-use super::evidence::{Grounds, is_one_file};
+use super::evidence::{Asked, Grounds, is_one_file};
 use super::moved::Moved;
 use super::previous::{Known, Previous, time};
 use super::{BackupOptions, Root, bytes};
@@ -106,10 +106,10 @@ impl<'a> Run<'a> {
         roots: &'a [Root],
     ) -> Result<Self> {
         let reader = archive.reader();
-        let grounds = roots.iter().enumerate();
-        let grounds = grounds
-            .map(|(at, root)| Grounds::find(&reader, &root.path, &root.scan.node, previous.root(at), options.time));
-        let grounds = grounds.collect::<Result<_>>()?;
+        let sources = roots.iter().enumerate();
+        let sources =
+            sources.map(|(at, root)| Asked { path: &root.path, node: &root.scan.node, known: previous.root(at) });
+        let grounds = Grounds::find(&reader, &sources.collect::<Vec<_>>(), options.time)?;
         let writer = if options.dry_run { None } else { Some(archive.writer(options.packing)?) };
         let mut snapshots: HashSet<SnapshotId> =
             (0..roots.len()).filter_map(|number| previous.root(number)).map(|known| known.snapshot).collect();
