@@ -145,6 +145,25 @@ fn sources_are_listed_renamed_and_retired() {
     assert!(user.done(&["verify", "--read-data"]).contains("whole"));
 }
 
+/// A source was retired, and its photos were deleted from the disk; `find --all` and `history` said that they were still there.
+#[test]
+fn what_a_retired_source_had_to_the_last_is_not_said_to_be_there_still() {
+    let user = apart();
+    user.done(&["source", "retire", "Videos"]);
+    fs::remove_dir_all(user.path("Videos")).unwrap();
+    for (arguments, words) in [
+        (&["find", "--all", "film.mov"][..], "Videos/film.mov (its source was retired)"),
+        (&["history", "Videos/film.mov"], "added; then its source was retired: Videos/film.mov"),
+    ] {
+        let told = user.done(arguments);
+        assert!(told.contains(words) && !told.contains("still there"), "{told}");
+    }
+    let told = user.json(&["find", "--all", "film.mov"]);
+    assert_eq!(told[0]["source_retired"], true);
+    let told = user.json(&["find", "--all", "a.jpg"]);
+    assert!(told[0]["source_retired"].is_null() && user.done(&["find", "--all", "a.jpg"]).contains("still there"));
+}
+
 #[test]
 fn names_are_found_as_they_are_typed() {
     // A folder from a Mac could not be named by typing it, and what was excluded by name was backed up.

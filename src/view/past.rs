@@ -270,6 +270,11 @@ impl<'a> Past<'a> {
         Spot { source: episode.source, below: episode.state.path.clone() }
     }
 
+    /// Whether the source of an episode was retired: nobody knows what is there now.
+    pub fn is_retired(&self, episode: &Episode) -> bool {
+        self.tracks[episode.source].retired
+    }
+
     /// The source of an episode as a whole.
     pub fn root(&self, episode: &Episode) -> Spot {
         Spot { source: episode.source, below: Vec::new() }
