@@ -346,14 +346,16 @@ fn twins(reader: &Reader<'_>, sources: &[&Asked<'_>]) -> Result<Option<HashSet<L
             }
             todo.extend(&node.children);
         }
-        match known.map(|known| &known.entry) {
-            Some(Entry { kind: EntryKind::Dir { tree, .. }, .. }) => {
-                if !meet_all(reader, *tree, &mut then)? {
-                    return Ok(None);
-                }
+        let whole = match known.map(|known| &known.entry) {
+            Some(Entry { kind: EntryKind::Dir { tree, .. }, .. }) => meet_all(reader, *tree, &mut then)?,
+            Some(entry) => {
+                then.meet(look_of(&node.name, entry));
+                true
             }
-            Some(entry) => then.meet(look_of(&node.name, entry)),
-            None => {}
+            None => true,
+        };
+        if !whole {
+            return Ok(None);
         }
     }
     then.twins.extend(now.twins);
