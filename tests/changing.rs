@@ -12,9 +12,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use common::{Heard, Random, SMALL, TestArchive, contents, options};
+use common::{Heard, Random, SMALL, TestArchive, contents, options, touch};
+use snapkeep::archive::Filter;
 use snapkeep::format::{Entry, EntryKind};
-use snapkeep::op::{Action, Backup, Event, backup};
+use snapkeep::op::{Action, Backup, Event, backup, has};
 use snapkeep::source::PassedOver;
 use snapkeep::view::View;
 
@@ -324,4 +325,29 @@ fn under_a_restless_writer_nothing_is_mixed_in_silence() {
     eprintln!("{marked} of 12 were marked");
     archive.try_backup().unwrap();
     assert!(recorded(&archive, "long").unwrap().1 == contents(&archive.source())[&b"long"[..]]);
+}
+
+/// Somebody asked whether a photo was in the archive while a program wrote to it; what was read was there, and what the program
+/// left was deleted.
+#[test]
+fn a_file_that_changes_each_time_it_is_read_is_not_plainly_here() {
+    let (archive, long) = source();
+    archive.backup();
+    let (path, times) = (long.clone(), AtomicUsize::new(0));
+    let heard = Heard::calling(move |event, _| {
+        if matches!(event, Event::Advance { files: 0, bytes } if *bytes > 100_000) {
+            touch(&path, 1_500_000_000 + times.fetch_add(1, Ordering::Relaxed) as i64, 0);
+        }
+    });
+    let found = has(&archive.open(), &[archive.source()], &Filter::default(), false, &heard).unwrap();
+    assert!(!found.all());
+    assert_eq!(
+        found.files.iter().map(|file| &file.path).collect::<Vec<_>>(),
+        [&archive.source().join("album/bystander")]
+    );
+    assert!(
+        matches!(found.unread.as_slice(), [(path, why)] if *path == long && why.contains("changed")),
+        "{:?}",
+        found.unread
+    );
 }

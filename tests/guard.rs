@@ -168,6 +168,39 @@ fn a_folder_whose_drive_is_not_mounted_is_not_deleted() {
     assert!(!user.done(&["ls", "--recursive", "latest"]).contains("2019/ext"));
 }
 
+/// A drive was mounted where another one had been. The top folder of every file system of a sort has one number, so it was "the
+/// same folder", and its forty photos were recorded as deleted.
+#[test]
+fn another_drive_at_the_same_place_is_refused_whatever_numbers_it_has() {
+    if !rustix::process::geteuid().is_root() {
+        assert!(std::env::var_os("CI").is_none(), "CI has root");
+        return eprintln!("SKIPPED: mounting needs root");
+    }
+    let user = User { home: tempfile::tempdir().expect("a home") };
+    let script = |text: &str| {
+        let done = Command::new("sh").args(["-ec", text]).current_dir(user.home.path()).output().expect("it runs");
+        assert!(done.status.success(), "{text}: {}", String::from_utf8_lossy(&done.stderr));
+        String::from_utf8_lossy(&done.stdout).trim().to_owned()
+    };
+    // The one may get the number of the device that it stands in for, the other has another number.
+    for (other, differs) in
+        [("umount Drive; mount -t tmpfs none Drive", false), ("umount Drive; mount --move Next Drive", true)]
+    {
+        script("mkdir -p Drive Next; mount -t tmpfs none Drive; mount -t tmpfs none Next");
+        script("for i in $(seq 40); do echo photo $i > Drive/$i.jpg; done; echo other > Next/other.jpg");
+        let (first, before) = (user.snap(&["create", "Drive"]), script("stat -c '%d %i' Drive"));
+        script(&format!("{other}; echo other > Drive/other.jpg"));
+        let (said, after) = (user.snap(&["create", "Drive"]), script("stat -c '%d %i' Drive"));
+        let told = user.done(&["deleted"]);
+        script("umount Drive; umount Next 2>/dev/null || true; rm -rf .local .cache .config");
+        assert_eq!(first.code, 0, "{}", first.err);
+        assert!(!differs || before != after, "this test is of a drive with another number: {before}, {after}");
+        assert_eq!(said.code, 13, "{}{}", said.out, said.err);
+        assert!(said.err.contains("another device"), "{}", said.err);
+        assert_eq!(told.matches(".jpg").count(), 0, "{told}");
+    }
+}
+
 /// What the refusal names is what was lost, not what only moved.
 #[test]
 fn the_refusal_names_what_is_lost() {

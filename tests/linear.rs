@@ -26,7 +26,7 @@ fn library(pairs: usize) -> TestArchive {
     }
     archive.backup();
     // The index knows of it from now on.
-    duplicates(&archive.open(), &Filter::default(), "").unwrap();
+    duplicates(&archive.open(), &Filter::default(), "", &Heard::default()).unwrap();
     archive
 }
 
@@ -46,7 +46,7 @@ fn duplicates_reads_each_folder_once() {
     for pairs in [20, 400] {
         let archive = library(pairs);
         let count = reads(&archive, |opened| {
-            let found = duplicates(opened, &Filter::default(), "").unwrap();
+            let found = duplicates(opened, &Filter::default(), "", &Heard::default()).unwrap();
             assert_eq!(found.groups.len(), pairs + 1);
         });
         // A folder for each album, those above them, and a page or two for each of the large ones.

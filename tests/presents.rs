@@ -4,6 +4,7 @@ use crate::common::user;
 
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::time::Duration;
 
 use user::User;
@@ -144,6 +145,25 @@ fn sources_are_listed_renamed_and_retired() {
     assert!(user.done(&["verify", "--read-data"]).contains("whole"));
 }
 
+/// A source was retired, and its photos were deleted from the disk; `find --all` and `history` said that they were still there.
+#[test]
+fn what_a_retired_source_had_to_the_last_is_not_said_to_be_there_still() {
+    let user = apart();
+    user.done(&["source", "retire", "Videos"]);
+    fs::remove_dir_all(user.path("Videos")).unwrap();
+    for (arguments, words) in [
+        (&["find", "--all", "film.mov"][..], "Videos/film.mov (its source was retired)"),
+        (&["history", "Videos/film.mov"], "added; then its source was retired: Videos/film.mov"),
+    ] {
+        let told = user.done(arguments);
+        assert!(told.contains(words) && !told.contains("still there"), "{told}");
+    }
+    let told = user.json(&["find", "--all", "film.mov"]);
+    assert_eq!(told[0]["source_retired"], true);
+    let told = user.json(&["find", "--all", "a.jpg"]);
+    assert!(told[0]["source_retired"].is_null() && user.done(&["find", "--all", "a.jpg"]).contains("still there"));
+}
+
 #[test]
 fn names_are_found_as_they_are_typed() {
     // A folder from a Mac could not be named by typing it, and what was excluded by name was backed up.
@@ -211,6 +231,34 @@ fn a_double_that_was_edited_is_none() {
     bytes[300] ^= 1;
     fs::write(user.path("Pictures/d.jpg"), bytes).unwrap();
     assert!(!user.done(&["duplicates"]).contains("d.jpg"));
+}
+
+/// An editor wrote into one of two equal photos and put its length and date back; both were still told as doubles, and the one
+/// that had not been edited was deleted.
+#[test]
+fn a_double_that_was_edited_with_its_date_put_back_is_none() {
+    let user = User::new();
+    let date = std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(1_500_000_000);
+    let dated = |path: &Path| fs::File::options().write(true).open(path).unwrap().set_modified(date).unwrap();
+    for name in ["Pictures/d.jpg", "Pictures/e.jpg", "Pictures/f.jpg"] {
+        dated(&user.photo(name, 7));
+    }
+    settle();
+    user.done(&["create", "Pictures"]);
+    let path = user.path("Pictures/d.jpg");
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[300] ^= 1;
+    fs::write(&path, bytes).unwrap();
+    dated(&path);
+    // One that only has another date has the same bytes, and is read to know that.
+    let touched = fs::File::options().write(true).open(user.path("Pictures/f.jpg")).unwrap();
+    touched.set_modified(date + Duration::from_secs(60)).unwrap();
+    let said = user.snap(&["duplicates"]);
+    assert_eq!(said.code, 0, "{}", said.err);
+    assert!(said.out.contains("2 times") && !said.out.contains("d.jpg"), "{}", said.out);
+    assert!(said.err.contains("1 file is not counted"), "{}", said.err);
+    fs::remove_file(user.path("Pictures/f.jpg")).unwrap();
+    assert!(user.done(&["duplicates"]).contains("nothing more than once"));
 }
 
 /// Whoever named an album by a name that its source had once, by a short name, by a number or with `..` was told that there is

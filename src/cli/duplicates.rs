@@ -7,12 +7,14 @@ use super::app::App;
 use super::args::Which;
 use super::exit::{Code, Failure};
 use super::json::text;
+use super::progress::{Progress, Words};
 use super::{names, words};
 
 /// List photos that the source has more than once
 ///
 /// The archive stores each of them once; what is told is what the others cost the source. Of the sources on this computer
-/// only what is there now counts. Nothing is removed.
+/// only what is there now, with the same bytes, counts: a file that may have changed since it was backed up is read. Nothing is
+/// removed.
 #[derive(clap::Args)]
 pub struct Arguments {
     #[command(flatten)]
@@ -23,7 +25,11 @@ pub struct Arguments {
 pub fn run(app: &App, asked: &Arguments) -> Result<Code, Failure> {
     let filter = asked.which.filter()?;
     let archive = app.open()?;
-    let op::Doubled { groups: found, gone, elsewhere } = op::duplicates(&archive, &filter, &app.host())?;
+    let words_of = Words { during: "reading", things: "files", restored: "", finishing: "comparing" };
+    let progress = Progress::new(&app.screen, words_of);
+    let found = op::duplicates(&archive, &filter, &app.host(), &progress);
+    drop(progress);
+    let op::Doubled { groups: found, gone, unread, elsewhere } = found?;
     let screen = &app.screen;
     let waste: u64 = found.iter().map(op::Duplicates::waste).fold(0, u64::saturating_add);
     let more: u64 = found.iter().map(|group| group.places.len() as u64 - 1).sum();
@@ -43,9 +49,10 @@ pub fn run(app: &App, asked: &Arguments) -> Result<Code, Failure> {
         }
     }
     if screen.is_json() {
-        screen.json(
-            &json!({"message_type": "summary", "groups": found.len(), "files": more, "waste": waste, "gone": gone}),
-        );
+        screen.json(&json!({
+            "message_type": "summary", "groups": found.len(), "files": more, "waste": waste, "gone": gone,
+            "unreadable": unread.len(),
+        }));
     }
     screen.tell(&match more {
         0 => "the source has nothing more than once".to_owned(),
@@ -57,11 +64,11 @@ pub fn run(app: &App, asked: &Arguments) -> Result<Code, Failure> {
     });
     if gone > 0 {
         let files = words::things(gone, "file is not counted: it is", "files are not counted: they are");
-        screen.remark(&format!("{files} no longer there as the newest snapshot has it"));
+        screen.remark(&format!("{files} no longer there with the bytes that the newest snapshot has"));
     }
     for host in &elsewhere {
         let host = names::message(host);
         screen.remark(&format!("what is on {host} is told as its newest snapshots have it; nobody looked there now"));
     }
-    Ok(Code::Done)
+    Ok(if unread.is_empty() { Code::Done } else { Code::Incomplete })
 }

@@ -75,6 +75,8 @@ pub struct EpisodeObject {
     ended: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     moved_to: Option<String>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    source_retired: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     photo: Option<PhotoObject>,
 }
@@ -117,6 +119,7 @@ impl EpisodeObject {
             not_read_since: unread.map(|(_, _, snapshot)| dates::rfc3339(snapshot.time, snapshot.offset_minutes)),
             ended,
             moved_to,
+            source_retired: was_left(past, episode),
             photo: facts.map(PhotoObject::new),
         }
     }
@@ -144,10 +147,20 @@ pub fn first_seen(past: &Past<'_>, episode: &Episode) -> String {
 
 /// When a state was seen last; nothing if it is there still, as far as could be seen.
 pub fn last_seen(past: &Past<'_>, episode: &Episode) -> Option<String> {
-    if episode.state.ended.is_none() && episode.state.carried.is_none() {
+    if episode.state.ended.is_none() && episode.state.carried.is_none() && !past.is_retired(episode) {
         return None;
     }
     Some(past.last_read(episode).map(|(_, snapshot)| dates::minute(snapshot.time)).unwrap_or_default())
+}
+
+/// What is said behind a state that its source had to the last, if the source was retired; else nothing.
+pub fn retired(past: &Past<'_>, episode: &Episode) -> &'static str {
+    if was_left(past, episode) { " (its source was retired)" } else { "" }
+}
+
+/// Whether a state was there to the last, and then its source was retired.
+fn was_left(past: &Past<'_>, episode: &Episode) -> bool {
+    episode.state.ended.is_none() && past.is_retired(episode)
 }
 
 /// What happened, in words.
@@ -170,6 +183,7 @@ pub fn happened(past: &Past<'_>, episode: &Episode) -> String {
     match &episode.state.ended {
         Some((_, Ended::Deleted)) => format!("{began}; then deleted"),
         Some((_, Ended::Moved(went))) => format!("{began}; then moved to {}", elsewhere(went)),
+        None if was_left(past, episode) => format!("{began}; then its source was retired"),
         Some((_, Ended::Changed)) | None => began,
     }
 }

@@ -277,7 +277,7 @@ fn line(app: &App, past: &Past<'_>, archive: &Archive, one: &Episode, span: Span
         let last = episodes::last_seen(past, one).unwrap_or_else(|| "still there".to_owned());
         before += &format!("{:16}  {last:16}  ", episodes::first_seen(past, one));
     }
-    app.screen.name_line(&before, &one.path, b"");
+    app.screen.name_line(&before, &one.path, episodes::retired(past, one).as_bytes());
 }
 
 #[cfg(test)]

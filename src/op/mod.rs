@@ -8,6 +8,7 @@ mod duplicates;
 mod file;
 mod folders;
 mod has;
+mod here;
 mod repair;
 mod reread;
 mod restore;

@@ -9,18 +9,19 @@
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use rayon::prelude::*;
 
-use super::backup::{Grounds, grounds_of};
+use super::backup::Grounds;
+use super::here::{self, Asked, Here};
 use super::verify::now;
 use super::{Event, Observer, check_stop, file};
 use crate::archive::{Archive, Budget, FileKey, Filter, weight};
 use crate::error::{Error, Kind, Result};
-use crate::format::{Entry, EntryKind, Time};
+use crate::format::{Entry, EntryKind};
 use crate::id::{ChunkId, FileHash, SnapshotId};
-use crate::source::{self, Node, RuleSpec, Rules, Stat};
+use crate::source::{self, Node, Stat};
 use crate::view::{Sources, View, join};
 
 /// So many files are read before it is written down that they were.
@@ -237,34 +238,17 @@ fn candidates(
         let doing = format!("looking for sources of {}", options.host);
         return Err(Error::new(Kind::NotFound, doing, "no snapshot is of this machine"));
     }
-    let rules = Rules::new(&RuleSpec::default())?;
+    let asked = newest.into_iter().map(|(path, (id, snapshot, source))| {
+        let path = PathBuf::from(source::name_of(&path));
+        Asked { path, id: *id, snapshot, source }
+    });
     let mut found = Vec::new();
     let mut budget = Budget::new(archive);
-    let (mut files, mut bytes) = (0, 0);
-    for (path, (id, snapshot, source)) in newest {
-        let path = PathBuf::from(source::name_of(&path));
-        let tick = |more: u64, size: u64| observer.event(Event::Scanned { files: files + more, bytes: bytes + size });
-        let scan = match source::scan(&path, &rules, &tick, observer.stop()) {
-            Err(error) if error.kind() == Kind::Source => {
-                observer.event(Event::Trouble { path: &path, why: &error.to_string() });
-                done.unread.push((path, error.to_string()));
-                continue;
-            }
-            scan => scan?,
-        };
-        (files, bytes) = (files + scan.files, bytes + scan.bytes);
-        for failure in &scan.failures {
-            let why = format!("{}: {}", failure.during, failure.why());
-            observer.event(Event::Trouble { path: &failure.path, why: &why });
-            done.unread.push((failure.path.clone(), why));
-        }
-        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let now = Time { secs: since.as_secs() as i64, nanos: since.subsec_nanos() };
-        let known = grounds_of(archive, &path, &scan.node, (id, snapshot, source), now)?;
-        let Some((entry, grounds)) = known else { continue };
-        let (grounds, name) = (Arc::new(grounds), source.name.clone());
+    for Here { asked, node, entry, grounds } in here::look(archive, asked.collect(), observer, &mut done.unread)? {
+        let Asked { path, id, source, .. } = asked;
+        let name = source.name.clone();
         let (host, top): (Arc<str>, Arc<Path>) = (options.host.as_str().into(), path.as_path().into());
-        let mut todo: Vec<(PathBuf, Vec<u8>, Node, Entry)> = vec![(path, name, scan.node, entry)];
+        let mut todo: Vec<(PathBuf, Vec<u8>, Node, Entry)> = vec![(path, name, node, entry)];
         while let Some((path, inside, mut node, entry)) = todo.pop() {
             check_stop(observer)?;
             // What was not read then was not recorded as it was.
@@ -284,7 +268,7 @@ fn candidates(
                         path,
                         stat,
                         key,
-                        snapshot: *id,
+                        snapshot: id,
                         grounds: grounds.clone(),
                         inside,
                         entry,

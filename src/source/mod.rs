@@ -28,4 +28,4 @@ pub use scan::{Node, PassedOver, Presence, Scan, Unseen, scan};
 pub use selection::Patterns;
 pub use stat::{Kind, Stat, Time};
 pub use sys::name_of;
-pub use trust::{Trust, trust};
+pub use trust::{Clock, Trust, trust};

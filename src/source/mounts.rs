@@ -1,37 +1,13 @@
-//! What is known of file systems apart from their files: which ones make inode numbers up, and which are archives of this
-//! program that are mounted.
+//! Which file systems are archives of this program that are mounted.
 //!
-//! Both are asked of the system once, and an answer that cannot be had counts as "no": then a walk is as careful as it would
-//! be on any other file system.
+//! The system is asked once, and an answer that cannot be had counts as "none": then a walk is as careful as it would be on
+//! any other file system.
 
 use std::collections::HashSet;
-use std::os::fd::BorrowedFd;
 
 /// What the system calls the file system of an archive that `snap mount` shows: by its kind, or, where root mounted it, by
 /// the name of what is mounted.
 const MOUNTED_ARCHIVE: (&[u8], &[u8]) = (b"fuse.snapkeep", b"snapkeep");
-
-/// Whether inode numbers are made up at each mount where this lies: on FAT and exFAT, on FUSE, and on what comes over a
-/// network.
-#[cfg(any(target_os = "linux", target_os = "android"))]
-pub(super) fn makes_numbers_up(dir: BorrowedFd<'_>) -> bool {
-    const FAT: u64 = 0x4D44;
-    const EXFAT: u64 = 0x2011_BAB0;
-    const FUSE: u64 = 0x6573_5546;
-    const NFS: u64 = 0x6969;
-    const SMB: u64 = 0x517B;
-    const CIFS: u64 = 0xFF53_4D42;
-    const SMB2: u64 = 0xFE53_4D42;
-    const PLAN9: u64 = 0x0102_1997;
-    // The width of the field differs between platforms, and its sign with it.
-    let kind = rustix::fs::fstatfs(dir).map(|about| about.f_type as u64 & 0xFFFF_FFFF);
-    kind.is_ok_and(|kind| [FAT, EXFAT, FUSE, NFS, SMB, CIFS, SMB2, PLAN9].contains(&kind))
-}
-
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-pub(super) fn makes_numbers_up(_: BorrowedFd<'_>) -> bool {
-    false
-}
 
 /// The device numbers of archives that are mounted.
 pub(super) fn mounted_archives() -> HashSet<u64> {

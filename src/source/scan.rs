@@ -6,11 +6,11 @@
 //! meanwhile is reached again from the root, name by name and without following links.
 
 use super::failure::Failure;
-use super::mounts;
 use super::place::Place;
 use super::rules::Rules;
 use super::stat::{Kind, Stat};
 use super::sys::{self, Listed};
+use super::trust;
 use crate::error::{Error, Kind as ErrorKind, Result};
 use rayon::Scope;
 use rustix::fs::OFlags;
@@ -163,7 +163,7 @@ pub struct Scan {
     pub links: u64,
     /// The sum of the files' sizes.
     pub bytes: u64,
-    /// The root's file system makes inode numbers up, so that they mean nothing once it was mounted again.
+    /// The root's file system may make inode numbers up, so that they mean little once it was mounted again.
     pub numbers_made_up: bool,
 }
 
@@ -235,7 +235,7 @@ pub fn scan(root: &Path, rules: &Rules, tick: &(dyn Fn(u64, u64) + Sync), stop: 
         return Err(Error::interrupted());
     }
     let name = root.file_name().map(|name| name.as_bytes().into()).unwrap_or_default();
-    let numbers_made_up = walk.root_handle.is_some_and(mounts::makes_numbers_up);
+    let numbers_made_up = walk.root_handle.is_some_and(trust::makes_numbers_up);
     Ok(Scan { numbers_made_up, ..walk.finish(Node::new(name, stat)) })
 }
 

@@ -67,9 +67,13 @@ pub(super) fn sort_of_file_system(path: &Path) -> io::Result<(u64, u64)> {
     let reached = reach(path)?;
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let there = openat(reached.at(), reached.rest, flags, Mode::empty())?;
+    Ok((sort_of(there.as_fd())?, stat_open(&there)?.dev))
+}
+
+/// The same of what is open.
+pub(super) fn sort_of(file: BorrowedFd<'_>) -> io::Result<u64> {
     // The number is one of 32 bits, whatever the width of the field, and whatever sign that gives it.
-    let sort = fstatfs(&there)?.f_type as u64 & 0xFFFF_FFFF;
-    Ok((sort, stat_open(&there)?.dev))
+    Ok(fstatfs(file)?.f_type as u64 & 0xFFFF_FFFF)
 }
 
 /// A name in a directory and, where the file system tells it with the name, what kind of thing bears it.

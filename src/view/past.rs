@@ -270,6 +270,23 @@ impl<'a> Past<'a> {
         Spot { source: episode.source, below: episode.state.path.clone() }
     }
 
+    /// Whether the source of an episode was retired: nobody knows what is there now.
+    pub fn is_retired(&self, episode: &Episode) -> bool {
+        self.tracks[episode.source].retired
+    }
+
+    /// The source of an episode as a whole.
+    pub fn root(&self, episode: &Episode) -> Spot {
+        Spot { source: episode.source, below: Vec::new() }
+    }
+
+    /// The newest snapshot of the source of a spot, and how it names it.
+    pub fn newest_of(&self, spot: &Spot) -> Option<(SnapshotId, &Snapshot, &crate::format::Source)> {
+        let (id, snapshot) = self.newest(spot.source)?;
+        let source = self.renames.source_by(self.orders.get(&id)?, snapshot, &self.tracks[spot.source].track.path)?;
+        Some((id, snapshot, source))
+    }
+
     /// The snapshot that saw an episode's beginning.
     pub fn since(&self, episode: &Episode) -> Option<(SnapshotId, &Snapshot)> {
         self.moment(episode.source, episode.state.from)

@@ -103,7 +103,8 @@ fn on_drive(mkfs: &str, arguments: &[&str], mib: u64) {
     }
 }
 
-const PLAIN: Oddities = Oddities { numbers: Numbers::Own, zero_length: false, coarse: false, ctime: Ctime::Kept };
+const PLAIN: Oddities =
+    Oddities { numbers: Numbers::Own, zero_length: false, coarse: false, behind: 0, ctime: Ctime::Kept };
 
 #[test]
 fn on_a_file_system_without_birth_times() {
@@ -133,6 +134,11 @@ fn on_one_that_knows_no_lengths() {
 #[test]
 fn on_one_that_counts_in_two_seconds() {
     on_odd(Oddities { coarse: true, ..PLAIN });
+}
+
+#[test]
+fn on_one_whose_clock_is_behind() {
+    on_odd(Oddities { coarse: true, behind: 3, ..PLAIN });
 }
 
 #[test]

@@ -44,6 +44,8 @@ pub struct Oddities {
     pub zero_length: bool,
     /// Times count in two seconds.
     pub coarse: bool,
+    /// So many seconds its clock is behind this machine's.
+    pub behind: u64,
     pub ctime: Ctime,
 }
 
@@ -73,6 +75,8 @@ struct State {
     right: Option<u64>,
     mounted: u64,
     looked: Look,
+    /// The file that reads with another first byte, once.
+    spoilt: Option<u64>,
 }
 
 const TOP: u64 = 1;
@@ -209,12 +213,17 @@ impl Filesystem for Answers {
         _: Option<LockOwner>,
         reply: ReplyData,
     ) {
-        let state = self.state();
+        let mut state = self.state();
+        let spoilt = state.spoilt.take_if(|id| *id == ino.0 && offset == 0).is_some();
         let Some(thing) = state.things.get(&ino.0) else { return reply.error(Errno::ENOENT) };
         // In pieces, as from a network.
         let from = thing.bytes.len().min(offset as usize);
         let to = thing.bytes.len().min(from + (size as usize).min(700));
-        reply.data(&thing.bytes[from..to]);
+        let mut piece = thing.bytes[from..to].to_vec();
+        if let (true, Some(first)) = (spoilt, piece.first_mut()) {
+            *first ^= 1;
+        }
+        reply.data(&piece);
     }
 
     fn readdir(&self, _: &Request, ino: INodeNo, _: FileHandle, offset: u64, mut reply: ReplyDirectory) {
@@ -249,6 +258,7 @@ impl Odd {
             right: None,
             mounted: 0,
             looked: Look::new(),
+            spoilt: None,
         };
         state.make(Path::new(""), true);
         let state = Arc::new(Mutex::new(state));
@@ -263,6 +273,12 @@ impl Odd {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap()
+    }
+
+    /// The next reading of this file has another first byte.
+    pub fn spoil(&self, path: &Path) {
+        let mut state = self.state();
+        state.spoilt = Some(state.paths[path]);
     }
 }
 
@@ -350,11 +366,13 @@ impl Disk for Odd {
     }
 
     fn now(&self) -> SystemTime {
-        SystemTime::UNIX_EPOCH + Duration::from_nanos(self.state().clock)
+        let state = self.state();
+        SystemTime::UNIX_EPOCH + Duration::from_nanos(state.clock) + Duration::from_secs(state.oddities.behind)
     }
 
     fn wait(&mut self, millis: u64) {
-        self.state().clock += millis * 1_000_000;
+        // Only what is longer than clocks may differ changes what is believed.
+        self.state().clock += millis * if millis > 1000 { 200_000_000 } else { 1_000_000 };
     }
 
     fn set_back(&mut self, path: &Path) -> bool {

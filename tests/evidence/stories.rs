@@ -9,11 +9,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use rustix::fs::{XattrFlags, setxattr};
-use snapkeep::format::EntryKind;
+use snapkeep::archive::{Filter, Selector};
+use snapkeep::format::{EntryKind, Time};
 use snapkeep::op::{Backup, Event, backup};
 use snapkeep::view::{Node, View};
 
+use super::PLAIN;
 use super::drives::Drive;
+use super::life::Disk;
+use super::odd::{Numbers, Odd, Oddities};
 use crate::common::{
     Heard, Random, SMALL, TestArchive, contents, contents_of, has_tool, is_root, now, options, run, touch,
 };
@@ -31,6 +35,102 @@ fn backed_up(archive: &TestArchive, source: &Path, reread: bool) -> (Backup, u64
     (asked.time, asked.force) = (now(), reread);
     let done = backup(&archive.open(), &asked, &heard).unwrap();
     (done, read.load(Ordering::Relaxed))
+}
+
+/// A file system with oddities; none where nothing can be mounted.
+fn odd(oddities: Oddities, what: &str) -> Option<Odd> {
+    if !is_root(what) || !Path::new("/dev/fuse").exists() {
+        assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "FUSE is needed to test {what}");
+        eprintln!("SKIPPED: no file system can be mounted here, so {what} was NOT tested");
+        return None;
+    }
+    Some(Odd::mount(oddities))
+}
+
+/// Backs up folders of one of these, so many seconds after what happened there last.
+fn backed_up_after(archive: &TestArchive, disk: &Odd, folders: &[&str], seconds: i64) -> (Backup, Heard) {
+    let sources: Vec<_> = folders.iter().map(|folder| disk.source().join(folder)).collect();
+    let mut asked = options(&sources.iter().map(|path| path.as_path()).collect::<Vec<_>>());
+    let since = disk.now().duration_since(std::time::SystemTime::UNIX_EPOCH).unwrap();
+    asked.time = Time { secs: since.as_secs() as i64 + seconds, nanos: since.subsec_nanos() };
+    let heard = Heard::default();
+    (backup(&archive.open(), &asked, &heard).unwrap(), heard)
+}
+
+/// The drive flipped a bit in the first reading of a photo that the archive had lost; the second reading was good, and was thrown
+/// away: the photo was recorded as it was, in chunks that nobody had any more.
+#[test]
+fn a_photo_that_reads_well_the_second_time_is_stored_where_the_archive_has_it_no_longer() {
+    let Some(mut disk) = odd(PLAIN, "a drive that reads differently each time") else { return };
+    let (archive, photo) = (TestArchive::new(&SMALL), Path::new("2019/a.jpg"));
+    disk.make_folder(Path::new("2019"));
+    disk.write(photo, &Random(1).bytes(3000));
+    backed_up_after(&archive, &disk, &["."], 1000);
+    let data = |archive: &TestArchive| {
+        let packs = archive.objects_in("packs/").into_iter();
+        packs.filter(|(_, path)| fs::metadata(path).unwrap().len() > 3000).collect::<Vec<_>>()
+    };
+    assert_eq!(data(&archive).len(), 1);
+    // While the archive has it, it is recorded as it was, and nothing is stored.
+    disk.spoil(photo);
+    let (done, _) = backed_up_after(&archive, &disk, &["."], 2000);
+    assert_eq!((done.read, data(&archive).len()), (0, 1), "it was not read");
+    fs::remove_file(&data(&archive)[0].1).unwrap();
+    let (done, heard) = backed_up_after(&archive, &disk, &["."], 3000);
+    let trouble = heard.trouble.lock().unwrap();
+    assert!(trouble.iter().any(|(_, why)| why.contains("reads differently each time")), "{trouble:?}");
+    assert!(contents_of(&archive.open(), done.id.unwrap()).unwrap() == contents(&disk.source()));
+}
+
+/// Two folders of a card changed their names. Each was a source of its own, and photos with one name, length and date (camera
+/// burst numbers begin anew in each folder) were recorded as those of the other folder.
+#[test]
+fn photos_of_two_sources_that_changed_their_names_are_told_apart() {
+    let oddities = Oddities { numbers: Numbers::Fresh, ctime: super::Ctime::Date, ..PLAIN };
+    let Some(mut disk) = odd(oddities, "folders of a card that change their names") else { return };
+    let date = std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(1_500_000_000);
+    for (folder, names) in [("A", &["1.jpg", "2.jpg"][..]), ("B", &["1.jpg"]), ("C", &["2.jpg"])] {
+        disk.make_folder(Path::new(folder));
+        for name in names {
+            let path = Path::new(folder).join(name);
+            disk.write(&path, &Random(u64::from(folder.as_bytes()[0] ^ name.as_bytes()[0])).bytes(900));
+            disk.set_date(&path, date);
+        }
+    }
+    let archive = TestArchive::new(&SMALL);
+    let recorded = |done: &Backup| {
+        let opened = archive.open();
+        let (id, snapshot) = opened.find(&Selector::Prefix(done.id.unwrap().to_hex()), &Filter::default()).unwrap();
+        let (view, mut held) = (View::new(&opened, id, snapshot), Vec::new());
+        view.walk(&Node { path: Vec::new(), entry: None }, &mut |node| {
+            if let Some(EntryKind::File { hash, .. }) = node.entry.as_ref().map(|entry| &entry.kind) {
+                held.push((String::from_utf8(node.path.clone()).unwrap(), *hash.as_bytes()));
+            }
+            Ok(true)
+        })
+        .unwrap();
+        held.sort();
+        held
+    };
+    let there = |disk: &Odd, folders: &[&str]| {
+        let all = disk.files().into_iter().filter(|(path, _)| folders.iter().any(|folder| path.starts_with(folder)));
+        all.map(|(path, bytes)| (path.to_str().unwrap().to_owned(), *blake3::hash(&bytes).as_bytes()))
+            .collect::<Vec<_>>()
+    };
+    let swap = |disk: &mut Odd, one: &str, other: &str| {
+        disk.rename(Path::new(one), Path::new("aside"));
+        disk.rename(Path::new(other), Path::new(one));
+        disk.rename(Path::new("aside"), Path::new(other));
+    };
+    let (done, _) = backed_up_after(&archive, &disk, &["A", "B"], 1000);
+    assert_eq!(recorded(&done), there(&disk, &["A", "B"]));
+    swap(&mut disk, "A", "B");
+    let (done, _) = backed_up_after(&archive, &disk, &["A", "B"], 2000);
+    assert_eq!(recorded(&done), there(&disk, &["A", "B"]));
+    // The other one was never backed up.
+    swap(&mut disk, "B", "C");
+    let (done, _) = backed_up_after(&archive, &disk, &["A", "B", "C"], 3000);
+    assert_eq!(recorded(&done), there(&disk, &["A", "B", "C"]));
 }
 
 /// What was written just before a run may change again within the same tick of the clock.

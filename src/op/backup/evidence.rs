@@ -9,6 +9,7 @@
 //! | `read`: the entry was read whole in the run that recorded it, and did not change meanwhile | what was recorded of several moments, or stands in from an earlier run |
 //! | `clock`: this run does not begin before that one did | the clock was set back between them: times repeat |
 //! | `tick`: the times are older than that run, by more than a tick of the file system's clock | an edit after the reading, within the tick of the edit before it; times later than the run |
+//! | `skew`: by more than two clocks may differ as well | the same, where another machine's clock, which is behind this one's, sets the times |
 //! | `length` | an append where times repeat |
 //! | `mtime` | an ordinary edit where times of change are not kept or repeat |
 //! | `ctime`: the kernel alone sets it | an edit in place, or a rename and an edit, with the date put back |
@@ -20,8 +21,8 @@
 //! | what it is | file system | asked | else |
 //! |---|---|---|---|
 //! | a file where it was | [`Trust::Whole`]: ext, XFS, btrfs, F2FS, tmpfs, ZFS | `read clock tick length mtime ctime born inode device` | read |
-//! | a file where it was | [`Trust::Place`]: NFS, SMB, 9p, overlay, kernel NTFS, whatever is not known | the same without `device`: anonymous numbers, and no birth to know the folder by | read |
-//! | a file where it was | [`Trust::Name`]: FAT, exFAT, FUSE | the same without `device` and `inode`, which are made up when it is mounted; and no other file recorded of the source has its name, length and date | read |
+//! | a file where it was | [`Trust::Place`]: NFS, SMB, 9p, overlay, kernel NTFS, whatever is not known | the same with `skew`, and without `device`: anonymous numbers, and no birth to know the folder by | read |
+//! | a file where it was | [`Trust::Name`]: FAT, exFAT, FUSE | the same with `skew`, and without `device` and `inode`, which are made up when it is mounted; and no other file of all sources there, as recorded or as they are, has its name, length and date | read |
 //! | a file that a renamed folder took along | Whole, and a time of birth is told | as for a file where it was | read; its chunks are known then, and it counts as moved |
 //! | a file that was itself renamed, linked or edited | any | its `ctime` is another | read |
 //! | a second name of a file read in this run | Whole, and a time of birth is told | `length mtime ctime born inode device names` | read |
@@ -37,6 +38,13 @@
 //! `ctime` alone, which nobody can set; elsewhere of `mtime` as well, since `ctime` may be its copy. A time later than the
 //! run is never old enough: such a file is read each time until the clock has passed it.
 //!
+//! **Two clocks.** A run begins by this machine's clock. Where the kernel keeps a file system itself, the times of files are of the
+//! same one; elsewhere (NFS, SMB, 9p, FUSE, whatever is not known) they may be of another machine's, and if that one is behind,
+//! an edit within the tick of the reading has a time that lies well before the run. So there a time counts only if it lies five
+//! minutes further back: machines whose clocks are further apart refuse each other's tickets (Kerberos), and clocks that the
+//! network sets, or that somebody sets once in a season, are nearer. It costs that what was written in the last minutes before
+//! a run is read once more by the next one. A server whose clock is further behind than that must be given the time.
+//!
 //! **Clocks.** Where the clock was set back between two runs, nothing is taken over, once; the run after that has a start
 //! to compare with again. A clock that was wrong and right again between two runs shows in no run: then an edit that
 //! put everything else back would also have to hit the very tick of the recorded time.
@@ -49,7 +57,7 @@
 //! an edit in place there (and on FUSE file systems that do as they) that keeps length and date looks like nothing; reading
 //! every file of a drive at each run would be the only remedy, and `--reread` is there for it. Two folders that change their
 //! names show nothing either, not even in the numbers once the drive was plugged in again; so a file that has its name, length and
-//! date in common with another one is read. On any file system, a program that keeps a file mapped may
+//! date in common with another one, of whichever source of the run, is read. On any file system, a program that keeps a file mapped may
 //! write to a page again, before the system has written that page out, without another time; tmpfs gives such writes none.
 
 use std::collections::{HashMap, HashSet};
@@ -63,11 +71,13 @@ use crate::archive::{Budget, Reader};
 use crate::error::Result;
 use crate::format::{Entry, EntryKind, Time};
 use crate::id::ChunkId;
-use crate::source::{self, Node, Stat, Trust, trust};
+use crate::source::{self, Clock, Node, Stat, Trust, trust};
 
 /// How long the clock of a file system may stand still, in nanoseconds: where times have fractions, and where not.
 const TICK_FINE: i128 = 50_000_000;
 const TICK_COARSE: i128 = 2_000_000_000;
+/// How far the clock of another machine may be behind, in nanoseconds.
+const SKEW: i128 = 300_000_000_000;
 
 /// What is known of a file, and what the file system says of it now.
 pub(in crate::op) struct Evidence<'a> {
@@ -88,6 +98,7 @@ enum Check {
     Read,
     Clock,
     Tick,
+    Skew,
     Length,
     Mtime,
     Ctime,
@@ -105,12 +116,12 @@ const SAME: &[Check] = {
 /// The same, if it is good at one place.
 const SAME_PLACE: &[Check] = {
     use Check::*;
-    &[Read, Clock, Tick, Length, Mtime, Ctime, Born, Inode]
+    &[Read, Clock, Tick, Skew, Length, Mtime, Ctime, Born, Inode]
 };
 /// The same, if the numbers are made up.
 const SAME_NAME: &[Check] = {
     use Check::*;
-    &[Read, Clock, Tick, Length, Mtime, Ctime, Born]
+    &[Read, Clock, Tick, Skew, Length, Mtime, Ctime, Born]
 };
 /// What is asked before attributes are taken over.
 const ATTRIBUTES: &[Check] = {
@@ -159,7 +170,8 @@ impl Evidence<'_> {
                 meta.carried.is_none() && !matches!(self.entry.kind, EntryKind::File { unsettled: true, .. })
             }
             Check::Clock => self.since <= self.now,
-            Check::Tick => self.is_settled(),
+            Check::Tick => self.is_settled(0),
+            Check::Skew => self.ground.clock == Clock::Own || self.is_settled(SKEW),
             Check::Length => matches!(self.entry.kind, EntryKind::File { size, .. } if size == stat.size),
             Check::Mtime => meta.mtime == time(stat.mtime),
             Check::Ctime => meta.ctime == time(stat.ctime),
@@ -170,14 +182,14 @@ impl Evidence<'_> {
         }
     }
 
-    /// Whether a change after the reading would have another time.
-    fn is_settled(&self) -> bool {
+    /// Whether a change after the reading would have another time, by a clock that is behind by no more than this.
+    fn is_settled(&self, skew: i128) -> bool {
         let meta = &self.entry.meta;
         let (newest, fine) = match self.ground.trust {
             Trust::Whole => (meta.ctime, meta.ctime.nanos != 0),
             _ => (meta.ctime.max(meta.mtime), meta.ctime.nanos != 0 && meta.mtime.nanos != 0),
         };
-        nanos(newest) + if fine { TICK_FINE } else { TICK_COARSE } < nanos(self.since)
+        nanos(newest) + if fine { TICK_FINE } else { TICK_COARSE } + skew < nanos(self.since)
     }
 }
 
@@ -191,7 +203,7 @@ pub(super) fn is_one_file(trust: Trust, read: &Stat, met: &Stat) -> bool {
         Check::Inode => read.ino == met.ino,
         Check::Device => read.dev == met.dev,
         Check::Names => read.nlink == met.nlink,
-        Check::Read | Check::Clock | Check::Tick => true,
+        Check::Read | Check::Clock | Check::Tick | Check::Skew => true,
     };
     let files = read.kind == source::Kind::File && met.kind == source::Kind::File && met.nlink > 1;
     trust == Trust::Whole && files && LINKED.iter().all(|check| is_left_out(*check) || holds(check))
@@ -206,6 +218,8 @@ fn nanos(time: Time) -> i128 {
 pub(super) struct Ground {
     /// How far its word goes.
     pub(super) trust: Trust,
+    /// Whose times it has.
+    pub(super) clock: Clock,
     /// Which of the recorded source's devices it is, if it is surely one of them.
     pub(super) device: Option<u64>,
 }
@@ -215,36 +229,50 @@ pub(in crate::op) struct Grounds {
     devices: HashMap<u64, Ground>,
     since: Time,
     now: Time,
-    /// Name, length and date of files that several recorded ones have in common, where a file system's word goes no further
-    /// than names: if two folders changed theirs, nothing else would show it. None if not all that was recorded can be read:
-    /// then any file may have a twin.
-    twins: Option<HashSet<Look>>,
+    /// The name of a source that is one file.
+    single: Option<Box<[u8]>>,
+    /// Name, length and date that several files have in common, where a file system's word goes no further than names: if two
+    /// folders changed theirs, nothing else would show it. None if not all that was recorded can be read: then any file may
+    /// have a twin.
+    twins: Arc<Option<HashSet<Look>>>,
     /// Paths that the recording run could not read, or not wholly; none if it did not name all of them.
     doubted: Option<Arc<HashSet<Vec<u8>>>>,
 }
 
+/// A source of a run.
+pub(super) struct Asked<'a> {
+    /// Where it is.
+    pub(super) path: &'a Path,
+    /// What is there.
+    pub(super) node: &'a Node,
+    /// What was recorded of it.
+    pub(super) known: Option<&'a Known>,
+}
+
 impl Grounds {
-    /// Looks at the devices of a source, in a run that begins now.
-    pub(super) fn find(
-        reader: &Reader<'_>,
-        path: &Path,
-        node: &Node,
-        known: Option<&Known>,
-        now: Time,
-    ) -> Result<Self> {
-        let mut devices = HashMap::new();
-        for (node, names) in landings(node) {
-            let path = names.iter().fold(path.to_owned(), |path, name| path.join(source::name_of(name)));
-            let device = known.map(|known| recorded(reader, known, node, &names)).transpose()?.flatten();
-            devices.insert(node.stat.dev, Ground { trust: trust(&path, node.stat.dev), device });
+    /// Looks at the devices of the sources of a run that begins now. All of them are asked for together, since folders may
+    /// have changed their names from one to the other.
+    pub(super) fn find(reader: &Reader<'_>, sources: &[Asked<'_>], now: Time) -> Result<Vec<Self>> {
+        let (mut all, mut by_name) = (Vec::with_capacity(sources.len()), Vec::new());
+        for source @ Asked { path, node, known } in sources {
+            let mut devices = HashMap::new();
+            for (node, names) in landings(node) {
+                let path = names.iter().fold(path.to_path_buf(), |path, name| path.join(source::name_of(name)));
+                let device = known.map(|known| recorded(reader, known, node, &names)).transpose()?.flatten();
+                let (trust, clock) = trust(&path, node.stat.dev);
+                devices.insert(node.stat.dev, Ground { trust, clock, device });
+            }
+            if devices.values().any(|ground| ground.trust == Trust::Name) {
+                by_name.push(source);
+            }
+            let doubted = known.map_or(Some(Arc::default()), |known| known.doubted.clone());
+            let since = known.map(|known| known.since).unwrap_or_default();
+            let single = (node.stat.kind == source::Kind::File).then(|| node.name.clone());
+            all.push(Self { devices, since, now, single, twins: Arc::default(), doubted });
         }
-        let doubted = known.map_or(Some(Arc::default()), |known| known.doubted.clone());
-        let by_name = devices.values().any(|ground| ground.trust == Trust::Name);
-        let twins = match known.filter(|_| by_name).map(|known| &known.entry.kind) {
-            Some(EntryKind::Dir { tree, .. }) => twins(reader, *tree)?,
-            _ => Some(HashSet::new()),
-        };
-        Ok(Self { twins, devices, since: known.map(|known| known.since).unwrap_or_default(), now, doubted })
+        let twins = Arc::new(twins(reader, &by_name)?);
+        all.iter_mut().for_each(|grounds| grounds.twins = twins.clone());
+        Ok(all)
     }
 
     /// What is known of something, beside what the file system says of it now.
@@ -255,13 +283,14 @@ impl Grounds {
     /// Whether a file is surely as it was recorded under the same name.
     pub(in crate::op) fn is_unchanged(&self, entry: &Entry, stat: &Stat) -> bool {
         let by_name = self.of(stat.dev).trust == Trust::Name;
-        let has_twin = || self.twins.as_ref().is_none_or(|twins| twins.contains(&look(entry)));
+        let name = || self.single.as_deref().unwrap_or(&entry.name);
+        let has_twin = || self.twins.as_ref().as_ref().is_none_or(|twins| twins.contains(&look_of(name(), entry)));
         self.evidence(entry, stat).is_unchanged() && !(by_name && has_twin())
     }
 
     /// What this device is worth.
     pub(super) fn of(&self, device: u64) -> Ground {
-        self.devices.get(&device).copied().unwrap_or(Ground { trust: Trust::Place, device: None })
+        self.devices.get(&device).copied().unwrap_or(Ground { trust: Trust::Place, clock: Clock::Other, device: None })
     }
 
     /// Whether something at this path may be missing from what was recorded of it.
@@ -273,39 +302,83 @@ impl Grounds {
 /// Name, length and date of a file, in short.
 type Look = [u8; 16];
 
-fn look(entry: &Entry) -> Look {
-    let size = if let EntryKind::File { size, .. } = entry.kind { size } else { 0 };
-    let Time { secs, nanos } = entry.meta.mtime;
+/// The same as it was recorded of a file, which has this name where it lies.
+fn look_of(name: &[u8], entry: &Entry) -> Look {
+    look(name, if let EntryKind::File { size, .. } = entry.kind { size } else { 0 }, entry.meta.mtime)
+}
+
+fn look(name: &[u8], size: u64, Time { secs, nanos }: Time) -> Look {
     let mut hasher = blake3::Hasher::new();
-    hasher.update(&size.to_le_bytes()).update(&secs.to_le_bytes()).update(&nanos.to_le_bytes()).update(&entry.name);
+    hasher.update(&size.to_le_bytes()).update(&secs.to_le_bytes()).update(&nanos.to_le_bytes()).update(name);
     let mut look = [0; 16];
     hasher.finalize_xof().fill(&mut look);
     look
 }
 
-/// What several files of a tree have in common; none if not all of it can be read.
-fn twins(reader: &Reader<'_>, top: ChunkId) -> Result<Option<HashSet<Look>>> {
-    let (mut seen, mut twins) = (HashSet::new(), HashSet::new());
+/// What files were met, and what several of them have in common.
+#[derive(Default)]
+struct Looks {
+    met: HashSet<Look>,
+    twins: HashSet<Look>,
+}
+
+impl Looks {
+    fn meet(&mut self, look: Look) {
+        if !self.met.insert(look) {
+            self.twins.insert(look);
+        }
+    }
+}
+
+/// What several files of these sources have in common, as they were recorded or as they are; none if not all that was recorded
+/// can be read.
+fn twins(reader: &Reader<'_>, sources: &[&Asked<'_>]) -> Result<Option<HashSet<Look>>> {
+    // What lies in two sources at once is met once.
+    let within = |one: &Asked<'_>, other: &Asked<'_>| one.path != other.path && one.path.starts_with(other.path);
+    let apart: Vec<&Asked<'_>> =
+        sources.iter().filter(|one| !sources.iter().any(|other| within(one, other))).copied().collect();
+    let (mut then, mut now) = (Looks::default(), Looks::default());
+    for Asked { node, known, .. } in apart {
+        let mut todo = vec![*node];
+        while let Some(node) = todo.pop() {
+            if node.stat.kind == source::Kind::File {
+                now.meet(look(&node.name, node.stat.size, time(node.stat.mtime)));
+            }
+            todo.extend(&node.children);
+        }
+        let whole = match known.map(|known| &known.entry) {
+            Some(Entry { kind: EntryKind::Dir { tree, .. }, .. }) => meet_all(reader, *tree, &mut then)?,
+            Some(entry) => {
+                then.meet(look_of(&node.name, entry));
+                true
+            }
+            None => true,
+        };
+        if !whole {
+            return Ok(None);
+        }
+    }
+    then.twins.extend(now.twins);
+    Ok(Some(then.twins))
+}
+
+/// Meets every file of a tree, and says whether all of it can be read.
+fn meet_all(reader: &Reader<'_>, top: ChunkId, looks: &mut Looks) -> Result<bool> {
     let (mut budget, mut todo) = (Budget::new(reader.archive()), vec![top]);
     while let Some(tree) = todo.pop() {
         let before = Before::enter(&mut budget, &tree)?;
         if !before.is_whole() {
-            return Ok(None);
+            return Ok(false);
         }
         for entry in before.entries {
             match &entry.kind {
                 EntryKind::Dir { tree, .. } => todo.push(*tree),
-                EntryKind::File { .. } => {
-                    let look = look(&entry);
-                    if !seen.insert(look) {
-                        twins.insert(look);
-                    }
-                }
+                EntryKind::File { .. } => looks.meet(look_of(&entry.name, &entry)),
                 EntryKind::Symlink { .. } => {}
             }
         }
     }
-    Ok(Some(twins))
+    Ok(true)
 }
 
 /// Where the walk came onto each device, and the names that lead there from the source.
@@ -339,12 +412,17 @@ fn recorded(reader: &Reader<'_>, known: &Known, node: &Node, names: &[&[u8]]) ->
         };
         entry = found.entries[at].clone();
     }
-    match (entry.meta.born, node.stat.born) {
-        (Some(then), Some(now)) => {
-            Ok((then == time(now) && entry.meta.inode == node.stat.ino).then_some(entry.meta.device))
-        }
-        _ => Ok(by_number(known, node)),
+    match is_same_folder(&entry, &node.stat) {
+        Some(same) => Ok(same.then_some(entry.meta.device)),
+        None => Ok(by_number(known, node)),
     }
+}
+
+/// Whether a folder is the one that was recorded, on whichever device: its number and its time of birth say so together, since the
+/// top folder has one number on every file system of a sort. None where no birth is told.
+pub(super) fn is_same_folder(entry: &Entry, stat: &Stat) -> Option<bool> {
+    let (then, now) = entry.meta.born.zip(stat.born)?;
+    Some(then == time(now) && entry.meta.inode == stat.ino)
 }
 
 fn by_number(known: &Known, node: &Node) -> Option<u64> {

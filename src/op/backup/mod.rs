@@ -29,8 +29,8 @@ use crate::source::{self, PassedOver, RuleSpec, Rules, Scan};
 use crate::target::is_temp_name;
 pub use carry::Kept;
 pub(in crate::op) use evidence::Grounds;
-pub(in crate::op) use previous::grounds_of;
 use previous::{Known, Previous};
+pub(in crate::op) use previous::{Recorded, grounds_of};
 use run::Run;
 
 /// A thread's stack, in bytes: directories may nest deeply.

@@ -2,7 +2,7 @@
 
 use super::before::Before;
 use super::earlier::Earlier;
-use super::evidence::Grounds;
+use super::evidence::{Asked, Grounds};
 use super::{BackupOptions, Root, bytes};
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -179,20 +179,37 @@ fn doubted(snapshot: &Snapshot) -> Option<HashSet<Vec<u8>>> {
     named.then(|| snapshot.unread.iter().map(|unread| unread.path.clone()).collect())
 }
 
-/// What may be believed in a run that begins now of what a snapshot has of a source that is at this path; none if it has nothing
-/// of it.
+/// A source as it is, and a snapshot that has something of it.
+pub(in crate::op) struct Recorded<'a> {
+    /// Where it is now.
+    pub(in crate::op) path: &'a Path,
+    pub(in crate::op) node: &'a source::Node,
+    pub(in crate::op) id: SnapshotId,
+    pub(in crate::op) snapshot: &'a Snapshot,
+    /// As the snapshot names it.
+    pub(in crate::op) source: &'a Source,
+}
+
+/// What may be believed in a run that begins now of what snapshots have of these sources; none of one of which the snapshot has
+/// nothing.
 pub(in crate::op) fn grounds_of(
     archive: &Archive,
-    path: &Path,
-    node: &source::Node,
-    (id, snapshot, source): (&SnapshotId, &Snapshot, &Source),
+    recorded: &[Recorded<'_>],
     now: Time,
-) -> Result<Option<(Entry, Grounds)>> {
-    let entries = Before::read(&archive.reader(), &snapshot.tree)?;
-    let doubted = doubted(snapshot).map(Arc::new);
-    let Some(known) = entry(&entries, id, snapshot, source, &doubted) else { return Ok(None) };
-    let grounds = Grounds::find(&archive.reader(), path, node, Some(&known), now)?;
-    Ok(Some((known.entry, grounds)))
+) -> Result<Vec<Option<(Entry, Grounds)>>> {
+    let reader = archive.reader();
+    let mut known = Vec::with_capacity(recorded.len());
+    for one in recorded {
+        let entries = Before::read(&reader, &one.snapshot.tree)?;
+        known.push(entry(&entries, &one.id, one.snapshot, one.source, &doubted(one.snapshot).map(Arc::new)));
+    }
+    let asked: Vec<Asked<'_>> = recorded
+        .iter()
+        .zip(&known)
+        .map(|(one, known)| Asked { path: one.path, node: one.node, known: known.as_ref() })
+        .collect();
+    let grounds = Grounds::find(&reader, &asked, now)?;
+    Ok(known.into_iter().zip(grounds).map(|(known, grounds)| Some((known?.entry, grounds))).collect())
 }
 
 pub(super) fn time(time: source::Time) -> Time {

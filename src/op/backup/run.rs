@@ -2,6 +2,8 @@
 //!
 //! Directories are worked on in parallel and finished from below: a directory is stored when all that is in it is.
 
+mod file;
+
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,25 +13,19 @@ use rayon::prelude::*;
 
 use super::before::Before;
 use super::carry::{Below, Keeping, Kept, is_of_kind, presence};
-use super::decay::{self, Decay};
-use super::evidence::{Grounds, is_one_file};
+use super::decay::Decay;
+use super::evidence::{Asked, Grounds};
 use super::moved::Moved;
 use super::previous::{Known, Previous, time};
 use super::{BackupOptions, Root, bytes};
-use crate::archive::{Archive, FileKey, Reader, Writer, Written, each_chunk, first_chunks, store_entries};
+use crate::archive::{Archive, FileKey, Reader, Writer, Written, each_chunk, store_entries};
 use crate::error::{Kind, Result};
 use crate::format::{CaptureFacts, Entry, EntryKind, Meta, Summary, Unread};
 use crate::id::{ChunkId, FileHash, SnapshotId};
 use crate::op::capture::MAKER;
-use crate::op::file::{self, Stored};
-use crate::op::reread::last_good;
 use crate::op::{Action, Decayed, Event, Observer, check_stop};
 use crate::source::{self, Failure, Node, Presence, Stat, Unseen};
 use crate::store::Lock;
-use crate::view::join;
-
-/// What a file tells about its taking is looked for in no more than so many of its chunks.
-const MANY: usize = 1 << 16;
 
 pub(super) struct Run<'a> {
     archive: &'a Archive,
@@ -106,10 +102,10 @@ impl<'a> Run<'a> {
         roots: &'a [Root],
     ) -> Result<Self> {
         let reader = archive.reader();
-        let grounds = roots.iter().enumerate();
-        let grounds = grounds
-            .map(|(at, root)| Grounds::find(&reader, &root.path, &root.scan.node, previous.root(at), options.time));
-        let grounds = grounds.collect::<Result<_>>()?;
+        let sources = roots.iter().enumerate();
+        let sources =
+            sources.map(|(at, root)| Asked { path: &root.path, node: &root.scan.node, known: previous.root(at) });
+        let grounds = Grounds::find(&reader, &sources.collect::<Vec<_>>(), options.time)?;
         let writer = if options.dry_run { None } else { Some(archive.writer(options.packing)?) };
         let mut snapshots: HashSet<SnapshotId> =
             (0..roots.len()).filter_map(|number| previous.root(number)).map(|known| known.snapshot).collect();
@@ -304,146 +300,6 @@ impl<'a> Run<'a> {
         Ok(Found::Other(EntryKind::Dir { tree, files, bytes: size }, meta))
     }
 
-    fn file(&self, place: &Place<'_>, node: &Node, path: &Path, known: Option<&Entry>) -> Result<Option<Found>> {
-        let known = known.filter(|known| matches!(known.kind, EntryKind::File { .. }));
-        let suspect = self.decay.suspects(path);
-        if let Some(known) = known
-            && !self.options.force
-            && !suspect
-            && !place.carried
-            && place.grounds.is_unchanged(known, &node.stat)
-            && self.holds(place, known)?
-        {
-            self.counted(Action::Unchanged, path, node.stat.size, false);
-            if self.lacks_facts && self.writer.is_some() {
-                self.note_facts(&known.kind, || self.facts(path, &node.stat, &known.kind));
-            }
-            let mut meta = self.meta(place, &node.stat, || self.xattrs(place, path, &node.stat, Some(known)));
-            meta.decayed = known.meta.decayed;
-            if known.meta == meta {
-                return Ok(Some(Found::Same));
-            }
-            return Ok(Some(Found::Other(known.kind.clone(), meta)));
-        }
-        if known.is_none()
-            && !self.options.force
-            && let Some(origin) = self.moved()?.origin(place.number, place.grounds, &node.stat)
-            && self.holds(place, origin)?
-        {
-            let moved = node.stat.size == 0 || self.moved()?.claim(&origin.kind);
-            self.counted(if moved { Action::Moved } else { Action::New }, path, node.stat.size, false);
-            let mut meta = self.meta(place, &node.stat, || self.xattrs(place, path, &node.stat, None));
-            meta.decayed = origin.meta.decayed;
-            return Ok(Some(Found::Other(origin.kind.clone(), meta)));
-        }
-        let Some(writer) = &self.writer else {
-            let action = match known {
-                None => Action::New,
-                // What was written just before the last backup looks changed, and only its bytes say whether it is.
-                Some(known) if known.meta.mtime == time(node.stat.mtime) && self.is_same(path, node, known)? => {
-                    Action::Unchanged
-                }
-                Some(_) => Action::Changed,
-            };
-            self.counted(action, path, node.stat.size, action != Action::Unchanged);
-            return Ok(None);
-        };
-        let stored = match self.read_already(place, &node.stat) {
-            Some(kind) => {
-                let size = node.stat.size;
-                self.observer.event(Event::Advance { files: 0, bytes: size });
-                Ok(Stored { kind, stat: node.stat, size, xattrs: source::xattrs(path), facts: None })
-            }
-            None => file::store(self.archive, writer, path, &node.stat, self.observer)?,
-        };
-        let Stored { kind, stat, size, xattrs, facts } = match stored {
-            Ok(stored) => stored,
-            Err(failure) => {
-                self.failed(&failure);
-                return Ok(None);
-            }
-        };
-        if let Some(known) = known
-            && self.looks_decayed(place, known, &kind, &stat)
-            && let Ok(again) = file::look(self.archive, path, &node.stat, self.observer)?
-            && again.settled
-            && Some((again.size, again.hash)) == content(&known.kind)
-        {
-            // A single bad read may be the memory's fault, or the cable's.
-            self.trouble(path, decay::FAILING.to_owned());
-            self.counted(Action::Unchanged, path, size, true);
-            let meta = Meta { decayed: known.meta.decayed, ..self.meta(place, &stat, || self.readable_of(xattrs)) };
-            return Ok(Some(Found::Other(known.kind.clone(), meta)));
-        }
-        if stat.nlink > 1 && !matches!(kind, EntryKind::File { unsettled: true, .. }) {
-            self.linked().insert((stat.dev, stat.ino), (stat, kind.clone()));
-        }
-        self.note_facts(&kind, || facts);
-        let same = known.is_some_and(|known| content(&known.kind) == content(&kind));
-        let action = match (known, same) {
-            (None, _) if self.moved()?.claim(&kind) => Action::Moved,
-            (None, _) => Action::New,
-            (Some(_), true) => Action::Unchanged,
-            (Some(_), false) => Action::Changed,
-        };
-        self.counted(action, path, size, true);
-        if let EntryKind::File { unsettled: true, .. } = kind {
-            let why = "it changed each time it was read; what was stored may be of several moments";
-            self.trouble(path, why.to_owned());
-        }
-        let decayed = self.decayed(place, path, known, &kind, &stat)?;
-        let meta = Meta { decayed, ..self.meta(place, &stat, || self.readable_of(xattrs)) };
-        Ok(Some(Found::Other(kind, meta)))
-    }
-
-    /// Whether the bytes of a file that was just read are others than `known` has of it, while nothing else has
-    /// changed; then that is told. What was recorded so before stays so as long as it is the same.
-    fn decayed(
-        &self,
-        place: &Place<'_>,
-        path: &Path,
-        known: Option<&Entry>,
-        kind: &EntryKind,
-        stat: &Stat,
-    ) -> Result<bool> {
-        self.decay.settle(path);
-        let Some(known) = known else { return Ok(false) };
-        if !self.looks_decayed(place, known, kind, stat) {
-            let same = content(&known.kind) == content(kind);
-            return Ok(known.meta.decayed && same && self.looks_as_it_was(place, known, stat));
-        }
-        let good = match self.previous.root(place.number).filter(|_| !known.meta.decayed) {
-            None => last_good(self.archive, &self.options.host, &place.root.path, path)?,
-            Some(root) => {
-                let below = bytes(path.strip_prefix(&place.root.path).unwrap_or(Path::new("")));
-                let name = &root.entry.name;
-                Some((root.snapshot, if below.is_empty() { name.clone() } else { join(name, &below) }))
-            }
-        };
-        self.decay.note(path, stat.size, good);
-        self.observer.event(Event::Trouble { path, why: decay::WHY });
-        Ok(true)
-    }
-
-    /// Whether a file has the bytes that are known of it; it is read.
-    fn is_same(&self, path: &Path, node: &Node, known: &Entry) -> Result<bool> {
-        if content(&known.kind).is_none_or(|(size, _)| size != node.stat.size) {
-            return Ok(false);
-        }
-        let looked = file::look(self.archive, path, &node.stat, self.observer)?;
-        Ok(looked.is_ok_and(|looked| Some((looked.size, looked.hash)) == content(&known.kind)))
-    }
-
-    fn looks_as_it_was(&self, place: &Place<'_>, known: &Entry, stat: &Stat) -> bool {
-        !place.carried && place.grounds.is_unchanged(known, stat)
-    }
-
-    /// Whether a file that was just read has other bytes than `known` has of it, while nothing else has changed.
-    fn looks_decayed(&self, place: &Place<'_>, known: &Entry, kind: &EntryKind, stat: &Stat) -> bool {
-        let other = content(&known.kind) != content(kind) && !matches!(kind, EntryKind::File { unsettled: true, .. });
-        other && self.looks_as_it_was(place, known, stat)
-    }
-
     fn symlink(&self, place: &Place<'_>, node: &Node, path: &Path, known: Option<&Entry>) -> Option<Found> {
         match source::read_link(path) {
             Ok(target) => {
@@ -457,19 +313,6 @@ impl<'a> Run<'a> {
                 None
             }
         }
-    }
-
-    /// Files that are gone from where they were.
-    fn moved(&self) -> Result<&Moved> {
-        if let Some(moved) = self.moved.get() {
-            return Ok(moved);
-        }
-        let _one_at_a_time = self.looking.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(moved) = self.moved.get() {
-            return Ok(moved);
-        }
-        let found = Moved::find(&self.reader, self.roots, self.previous)?;
-        Ok(self.moved.get_or_init(|| found))
     }
 
     /// Whether everything that is recorded of a source is surely in the archive.
@@ -568,13 +411,6 @@ impl<'a> Run<'a> {
         self.observer.event(Event::Advance { files: 1, bytes: unread });
     }
 
-    /// The content of a file that was read under another of its names.
-    fn read_already(&self, place: &Place<'_>, stat: &Stat) -> Option<EntryKind> {
-        let linked = self.linked();
-        let (read, kind) = linked.get(&(stat.dev, stat.ino))?;
-        (!self.options.force && is_one_file(place.grounds.of(stat.dev).trust, read, stat)).then(|| kind.clone())
-    }
-
     /// Extended attributes: those that are known where the evidence says so, unless some could not be read then.
     fn xattrs(&self, place: &Place<'_>, path: &Path, stat: &Stat, known: Option<&Entry>) -> Vec<source::Xattr> {
         let known = known.filter(|_| !self.options.force && !place.carried && !place.grounds.doubts(path));
@@ -610,23 +446,6 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// What a file tells about its taking that is stored already.
-    fn facts(&self, path: &Path, stat: &Stat, kind: &EntryKind) -> Option<CaptureFacts> {
-        let EntryKind::File { content, size, .. } = kind else { return None };
-        file::facts(path, stat, &first_chunks(&self.reader, content, *size, MANY).ok()?)
-    }
-
-    /// Keeps what a file tells about its taking, unless that is known.
-    fn note_facts(&self, kind: &EntryKind, facts: impl FnOnce() -> Option<CaptureFacts>) {
-        let EntryKind::File { hash, .. } = kind else { return };
-        if self.archive.has_facts(hash, MAKER) {
-            return;
-        }
-        if let Some(facts) = facts() {
-            self.facts.lock().unwrap_or_else(PoisonError::into_inner).push((*hash, facts));
-        }
-    }
-
     fn failed(&self, failure: &Failure) {
         self.trouble(&failure.path, format!("{}: {}", failure.during, failure.why()));
     }
@@ -635,10 +454,6 @@ impl<'a> Run<'a> {
         self.observer.event(Event::Trouble { path, why: &why });
         let mut unread = self.unread.lock().unwrap_or_else(PoisonError::into_inner);
         unread.push(Unread { path: bytes(path), why });
-    }
-
-    fn linked(&self) -> std::sync::MutexGuard<'_, HashMap<(u64, u64), (Stat, EntryKind)>> {
-        self.linked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -684,12 +499,4 @@ fn lies_too_deep(root: &Root, path: &Path) -> bool {
     let below = path.strip_prefix(&root.path).unwrap_or(path);
     let len = root.name.len() + 1 + below.as_os_str().len();
     len > crate::format::Tree::MAX_PATH || below.components().count() >= crate::format::Tree::MAX_DEPTH
-}
-
-/// What a file's bytes are, whatever else is recorded of it.
-fn content(kind: &EntryKind) -> Option<(u64, crate::id::FileHash)> {
-    match kind {
-        EntryKind::File { size, hash, .. } => Some((*size, *hash)),
-        _ => None,
-    }
 }

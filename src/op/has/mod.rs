@@ -111,6 +111,11 @@ pub fn has(
     let mut read = Vec::new();
     for ((path, _), looked) in files.into_iter().zip(looked) {
         match looked {
+            Ok(Looked { settled: false, .. }) => {
+                let why = "it changed each time it was read; what it holds now cannot be said".to_owned();
+                observer.event(Event::Trouble { path: &path, why: &why });
+                has.unread.push((path, why));
+            }
             Ok(looked) if looked.size == looked.said => read.push((path, looked)),
             // Where nobody knows how long a file is, a reading that was cut off looks as one that came to the end.
             Ok(Looked { size, said, .. }) => {

@@ -8,8 +8,10 @@
 mod survey;
 mod tags;
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use super::evidence::is_same_folder;
 use super::previous::{Known, Previous};
 use super::{BackupOptions, Root};
 use crate::archive::Archive;
@@ -96,11 +98,21 @@ fn changed_place(root: &Root, known: &Known) -> Option<String> {
     elsewhere.then(|| format!("it is on another device than in snapshot {snapshot}"))
 }
 
-/// A device may get another number at each start of the computer, but a folder keeps its own on the device; unless numbers
-/// are made up, and then this says little.
+/// Whether a source lies on another device than it did; unless numbers are made up, and then this says little. A device may
+/// get another number at each start of the computer, and the next device the number of the last one; but a folder keeps what
+/// tells which one it is. One that was made anew on the same device is no other device, unless it is the top of it.
 fn is_elsewhere(root: &Root, known: &Known) -> bool {
     let stat = &root.scan.node.stat;
-    known.device.is_some_and(|device| device != stat.dev) && known.entry.meta.inode != stat.ino
+    let Some(device) = known.device else { return false };
+    match is_same_folder(&known.entry, stat) {
+        Some(same) => !same && (device != stat.dev || is_top(&root.path, stat.dev)),
+        None => device != stat.dev && known.entry.meta.inode != stat.ino,
+    }
+}
+
+/// Whether a folder is the top of what is mounted on its device.
+fn is_top(path: &Path, device: u64) -> bool {
+    std::fs::metadata(path.join("..")).is_ok_and(|above| above.dev() != device)
 }
 
 struct Guard<'a> {
@@ -131,20 +143,21 @@ impl Guard<'_> {
                 return Ok(Some(format!("{why} {snapshot}, and none of the {all} that were there is in it")));
             }
         }
-        let too_many = |files: u64| files >= FEW && files * 100 > u64::from(self.percent) * seen.files;
+        let too_many = |files: u64| is_too_many(files, self.percent, seen.files);
         if too_many(seen.unread) {
             let unread = seen.unread;
             return Ok(Some(format!("{unread} of the {all} that snapshot {snapshot} has could not be read")));
         }
         let mut changed = seen.changed;
-        if !too_many(seen.lost + changed) {
+        if !too_many(seen.lost.saturating_add(changed)) {
             return Ok(None);
         }
         if !too_many(seen.lost) {
             let looked_at = sample.len() as u64;
             sample = tags::really_changed(self.archive, sample, self.observer)?;
-            changed = (changed * sample.len() as u64).div_ceil(looked_at.max(1));
-            if !too_many(seen.lost + changed) {
+            let really = (u128::from(changed) * sample.len() as u128).div_ceil(u128::from(looked_at.max(1)));
+            changed = u64::try_from(really).unwrap_or(changed);
+            if !too_many(seen.lost.saturating_add(changed)) {
                 return Ok(None);
             }
         }
@@ -165,6 +178,11 @@ impl Guard<'_> {
     }
 }
 
+/// Whether so many files are more than so many percent of all, and more than a few. The numbers may be what a snapshot claims.
+fn is_too_many(files: u64, percent: u8, all: u64) -> bool {
+    files >= FEW && u128::from(files) * 100 > u128::from(percent) * u128::from(all)
+}
+
 /// `lost: a/1.jpg, a/2.jpg, b/7.jpg, …`
 fn named(sort: &str, paths: &[PathBuf], number: u64, above: &Path) -> String {
     let names = paths.iter().take(EXAMPLES).map(|path| path.strip_prefix(above).unwrap_or(path).to_string_lossy());
@@ -174,4 +192,17 @@ fn named(sort: &str, paths: &[PathBuf], number: u64, above: &Path) -> String {
 
 fn counted(files: u64) -> String {
     if files == 1 { "1 file".to_owned() } else { format!("{files} files") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A damaged or hostile snapshot claimed so many files that the multiplication went round, and a loss of all of them was
+    /// no loss.
+    #[test]
+    fn a_loss_of_as_many_files_as_can_be_claimed_is_one() {
+        assert!(is_too_many(u64::MAX, 25, u64::MAX) && is_too_many(u64::MAX / 100 + 1, 99, u64::MAX / 100 + 1));
+        assert!(!is_too_many(u64::MAX / 4 - 1, 25, u64::MAX) && !is_too_many(FEW - 1, 0, FEW));
+    }
 }

@@ -1,6 +1,5 @@
 //! What became of the files of an earlier snapshot, as far as names, lengths and times tell. No file is read.
 
-use super::super::carry::presence;
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -11,6 +10,7 @@ use crate::archive::{Budget, Claim, Reader, weights};
 use crate::error::{Kind, Result};
 use crate::format::{Entry, EntryKind, Time, Tree};
 use crate::id::{ChunkId, FileHash};
+use crate::op::backup::carry::presence;
 use crate::op::backup::previous::{Previous, time};
 use crate::op::{Observer, check_stop};
 use crate::source::{self, Node, Presence, Stat, Unseen};
