@@ -163,6 +163,31 @@ fn reading_everything_tells_a_decayed_photo_from_an_edited_one() {
     assert!(!said.contains("while nothing else did"), "{said}");
 }
 
+/// A decayed photo that was read for another reason, since it had been left out by a rule or the clock had been wrong, was taken
+/// for an edit: in one run for a whole library.
+#[test]
+fn it_does_not_matter_why_a_decayed_photo_is_read() {
+    for clock in [false, true] {
+        let user = User::new();
+        decays(&user, &photo(&user));
+        if clock {
+            let archive = open(&user);
+            let snapshots = archive.snapshots();
+            let (_, newest) = snapshots.last().expect("a snapshot");
+            let time = Time { secs: newest.time.secs + 7200, ..newest.time };
+            archive.commit(&Snapshot { sequence: newest.sequence + 1, time, ..newest.clone() }).expect("a snapshot");
+        } else {
+            user.done(&["create", "Pictures", "--exclude", "a.jpg"]);
+        }
+        user.photo("Pictures/2019/b.jpg", 17);
+        let said = user.snap(&["create", "Pictures"]);
+        assert_eq!(said.code, 3, "clock {clock}: {}{}", said.out, said.err);
+        assert!(said.err.contains("its bytes have changed while nothing else of it has"), "{}", said.err);
+        assert!(user.done(&["history", PHOTO]).contains("its bytes changed while nothing else did"));
+        assert!(!user.done(&["history", "Pictures/2019/b.jpg"]).contains("while nothing else did"), "it was edited");
+    }
+}
+
 /// What looks changed is for the next backup, not a fault of the drive.
 #[test]
 fn an_edited_or_missing_file_is_not_called_decayed() {

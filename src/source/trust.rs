@@ -20,6 +20,9 @@ pub enum Trust {
     /// Inode numbers are made up and may be others each time it is mounted; the time of the last change may be a copy of
     /// the modification time.
     Name,
+    /// Nothing that they say tells one file from another: an image that is made whole has whatever numbers and times its maker
+    /// wrote, and of what is not known nobody can say.
+    Never,
 }
 
 /// What becomes of the inode numbers of a file system when it is mounted anew.
@@ -41,7 +44,7 @@ pub enum Clock {
 }
 
 /// The numbers that Linux gives to sorts of file systems, and what is known of each.
-const SORTS: [(u64, Trust, Numbers, Clock); 17] = {
+const SORTS: [(u64, Trust, Numbers, Clock); 24] = {
     use Clock::*;
     use Numbers::*;
     use Trust::*;
@@ -60,6 +63,11 @@ const SORTS: [(u64, Trust, Numbers, Clock); 17] = {
         // The kernel keeps them for what another system wrote.
         (0x7366_746E, Place, Stay, Own), // NTFS
         (0x482B, Place, Stay, Own),      // HFS+
+        // It keeps them itself; nobody has tried here how they do.
+        (0x3153_464A, Place, Stay, Own), // JFS
+        (0x5265_4973, Place, Stay, Own), // ReiserFS
+        (0xCA45_1A4E, Place, Stay, Own), // bcachefs
+        (0xF15F, Place, Stay, Own),      // eCryptfs, above another one
         // Files come from two file systems, and what is changed is this kernel's.
         (0x794C_7630, Place, Stay, Own), // overlay
         // Another machine gives them, or the kernel where that machine has none.
@@ -68,13 +76,16 @@ const SORTS: [(u64, Trust, Numbers, Clock); 17] = {
         (0xFF53_4D42, Place, MayDiffer, Other),
         (0xFE53_4D42, Place, MayDiffer, Other),
         (0x0102_1997, Place, MayDiffer, Other), // 9p
+        (0x00C3_6400, Place, Stay, Other),      // Ceph
+        (0x0116_1970, Place, Stay, Other),      // GFS2
+        (0x7461_636F, Place, Stay, Other),      // OCFS2
     ]
 };
 
 /// What is known of a sort of file system.
 fn known(sort: u64) -> (Trust, Numbers, Clock) {
     let found = SORTS.iter().find(|(known, ..)| *known == sort);
-    found.map_or((Trust::Place, Numbers::Stay, Clock::Other), |(_, trust, numbers, clock)| (*trust, *numbers, *clock))
+    found.map_or((Trust::Never, Numbers::Stay, Clock::Other), |(_, trust, numbers, clock)| (*trust, *numbers, *clock))
 }
 
 /// What may be believed of the file system on which `path` lies, if that is the device `dev` still, and whose times it has.
@@ -84,7 +95,7 @@ pub fn trust(path: &Path, dev: u64) -> (Trust, Clock) {
             let (trust, _, clock) = known(sort);
             (trust, clock)
         }
-        _ => (Trust::Place, Clock::Other),
+        _ => (Trust::Never, Clock::Other),
     }
 }
 
@@ -107,6 +118,6 @@ mod tests {
             assert_eq!(known(sort), (trust, numbers, clock));
         }
         let unknown = known(0x1234_5678);
-        assert_eq!((unknown.0, unknown.2), (Trust::Place, Clock::Other), "what is not known is not trusted");
+        assert_eq!((unknown.0, unknown.2), (Trust::Never, Clock::Other), "what is not known is not trusted");
     }
 }

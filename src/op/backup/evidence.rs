@@ -21,14 +21,15 @@
 //! | what it is | file system | asked | else |
 //! |---|---|---|---|
 //! | a file where it was | [`Trust::Whole`]: ext, XFS, btrfs, F2FS, tmpfs, ZFS | `read clock tick length mtime ctime born inode device` | read |
-//! | a file where it was | [`Trust::Place`]: NFS, SMB, 9p, overlay, kernel NTFS, whatever is not known | the same with `skew`, and without `device`: anonymous numbers, and no birth to know the folder by | read |
-//! | a file where it was | [`Trust::Name`]: FAT, exFAT, FUSE | the same with `skew`, and without `device` and `inode`, which are made up when it is mounted; and no other file of all sources there, as recorded or as they are, has its name, length and date | read |
+//! | a file where it was | [`Trust::Place`]: NFS, SMB, 9p, overlay, kernel NTFS and others of the table in `source/trust.rs` | the same with `skew`, and without `device`: anonymous numbers, and no birth to know the folder by | read |
+//! | a file where it was | [`Trust::Name`]: FAT, exFAT, FUSE | the same with `skew`, and without `device` and `inode`, which are made up when it is mounted; and no other file of all sources there, as recorded or as they are, has its length and date | read |
+//! | a file where it was | [`Trust::Never`]: images that are made whole (squashfs, erofs, ISO 9660), whatever is not known | | read |
 //! | a file that a renamed folder took along | Whole, and a time of birth is told | as for a file where it was | read; its chunks are known then, and it counts as moved |
 //! | a file that was itself renamed, linked or edited | any | its `ctime` is another | read |
 //! | a second name of a file read in this run | Whole, and a time of birth is told | `length mtime ctime born inode device names` | read |
-//! | moved files and second names | Place, Name: pooled file systems give one number to several files | | read |
+//! | moved files and second names | Place, Name, Never: pooled file systems give one number to several files | | read |
 //! | attributes where they were | Whole | `read clock tick ctime born inode device` | read |
-//! | attributes | Place, Name | | read |
+//! | attributes | Place, Name, Never | | read |
 //!
 //! `born` is equal if neither time is told; told by one alone, as by an entry of an older snapshot, it is not.
 //!
@@ -39,7 +40,7 @@
 //! run is never old enough: such a file is read each time until the clock has passed it.
 //!
 //! **Two clocks.** A run begins by this machine's clock. Where the kernel keeps a file system itself, the times of files are of the
-//! same one; elsewhere (NFS, SMB, 9p, FUSE, whatever is not known) they may be of another machine's, and if that one is behind,
+//! same one; elsewhere (NFS, SMB, 9p, FUSE) they may be of another machine's, and if that one is behind,
 //! an edit within the tick of the reading has a time that lies well before the run. So there a time counts only if it lies five
 //! minutes further back: machines whose clocks are further apart refuse each other's tickets (Kerberos), and clocks that the
 //! network sets, or that somebody sets once in a season, are nearer. It costs that what was written in the last minutes before
@@ -56,8 +57,9 @@
 //! **What no evidence shows.** FAT and exFAT keep no time of change: after mounting anew it is the modification time. So
 //! an edit in place there (and on FUSE file systems that do as they) that keeps length and date looks like nothing; reading
 //! every file of a drive at each run would be the only remedy, and `--reread` is there for it. Two folders that change their
-//! names show nothing either, not even in the numbers once the drive was plugged in again; so a file that has its name, length and
-//! date in common with another one, of whichever source of the run, is read. On any file system, a program that keeps a file mapped may
+//! names show nothing either, and a burst of photos of one length and date that is numbered anew shows nothing but one that is
+//! gone, not even in the numbers once the drive was plugged in again; so a file that has its length and date in common with
+//! another one, of whichever source of the run, is read. On any file system, a program that keeps a file mapped may
 //! write to a page again, before the system has written that page out, without another time; tmpfs gives such writes none.
 
 use std::collections::{HashMap, HashSet};
@@ -141,8 +143,23 @@ impl Evidence<'_> {
             Trust::Whole => SAME,
             Trust::Place => SAME_PLACE,
             Trust::Name => SAME_NAME,
+            Trust::Never => return false,
         };
         self.is_file() && self.all(asked)
+    }
+
+    /// Whether the file system says nothing of a file that was read just now but what was recorded of it. That is asked when its
+    /// bytes are others: then they changed while nothing else did. It does not matter why the file was read, so what only makes
+    /// it necessary to read is not asked (an entry that was carried forward, a clock that was set back).
+    fn looks_the_same(&self) -> bool {
+        use Check::*;
+        let asked: &[Check] = match self.ground.trust {
+            Trust::Whole => &[Tick, Length, Mtime, Ctime, Born, Inode, Device],
+            Trust::Place => &[Tick, Skew, Length, Mtime, Ctime, Born, Inode],
+            Trust::Name | Trust::Never => &[Tick, Skew, Length, Mtime, Ctime, Born],
+        };
+        let settled = !matches!(self.entry.kind, EntryKind::File { unsettled: true, .. });
+        settled && self.is_file() && self.all(asked)
     }
 
     /// Whether a file is surely one that was recorded under another name.
@@ -229,11 +246,9 @@ pub(in crate::op) struct Grounds {
     devices: HashMap<u64, Ground>,
     since: Time,
     now: Time,
-    /// The name of a source that is one file.
-    single: Option<Box<[u8]>>,
-    /// Name, length and date that several files have in common, where a file system's word goes no further than names: if two
-    /// folders changed theirs, nothing else would show it. None if not all that was recorded can be read: then any file may
-    /// have a twin.
+    /// Length and date that several files have in common, where a file system's word goes no further than names: if they
+    /// changed theirs, nothing else would show it. None if not all that was recorded can be read: then any file may have a
+    /// twin.
     twins: Arc<Option<HashSet<Look>>>,
     /// Paths that the recording run could not read, or not wholly; none if it did not name all of them.
     doubted: Option<Arc<HashSet<Vec<u8>>>>,
@@ -267,8 +282,7 @@ impl Grounds {
             }
             let doubted = known.map_or(Some(Arc::default()), |known| known.doubted.clone());
             let since = known.map(|known| known.since).unwrap_or_default();
-            let single = (node.stat.kind == source::Kind::File).then(|| node.name.clone());
-            all.push(Self { devices, since, now, single, twins: Arc::default(), doubted });
+            all.push(Self { devices, since, now, twins: Arc::default(), doubted });
         }
         let twins = Arc::new(twins(reader, &by_name)?);
         all.iter_mut().for_each(|grounds| grounds.twins = twins.clone());
@@ -282,15 +296,23 @@ impl Grounds {
 
     /// Whether a file is surely as it was recorded under the same name.
     pub(in crate::op) fn is_unchanged(&self, entry: &Entry, stat: &Stat) -> bool {
+        self.evidence(entry, stat).is_unchanged() && !self.may_be_a_twin(entry, stat)
+    }
+
+    /// Whether nothing tells a file that was read just now from what was recorded of it, but perhaps its bytes.
+    pub(super) fn looks_the_same(&self, entry: &Entry, stat: &Stat) -> bool {
+        self.evidence(entry, stat).looks_the_same() && !self.may_be_a_twin(entry, stat)
+    }
+
+    /// Whether it may be another file that has got its name.
+    fn may_be_a_twin(&self, entry: &Entry, stat: &Stat) -> bool {
         let by_name = self.of(stat.dev).trust == Trust::Name;
-        let name = || self.single.as_deref().unwrap_or(&entry.name);
-        let has_twin = || self.twins.as_ref().as_ref().is_none_or(|twins| twins.contains(&look_of(name(), entry)));
-        self.evidence(entry, stat).is_unchanged() && !(by_name && has_twin())
+        by_name && self.twins.as_ref().as_ref().is_none_or(|twins| twins.contains(&look_of(entry)))
     }
 
     /// What this device is worth.
     pub(super) fn of(&self, device: u64) -> Ground {
-        self.devices.get(&device).copied().unwrap_or(Ground { trust: Trust::Place, clock: Clock::Other, device: None })
+        self.devices.get(&device).copied().unwrap_or(Ground { trust: Trust::Never, clock: Clock::Other, device: None })
     }
 
     /// Whether something at this path may be missing from what was recorded of it.
@@ -299,20 +321,12 @@ impl Grounds {
     }
 }
 
-/// Name, length and date of a file, in short.
-type Look = [u8; 16];
+/// Length and date of a file.
+type Look = (u64, Time);
 
-/// The same as it was recorded of a file, which has this name where it lies.
-fn look_of(name: &[u8], entry: &Entry) -> Look {
-    look(name, if let EntryKind::File { size, .. } = entry.kind { size } else { 0 }, entry.meta.mtime)
-}
-
-fn look(name: &[u8], size: u64, Time { secs, nanos }: Time) -> Look {
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(&size.to_le_bytes()).update(&secs.to_le_bytes()).update(&nanos.to_le_bytes()).update(name);
-    let mut look = [0; 16];
-    hasher.finalize_xof().fill(&mut look);
-    look
+/// The same as it was recorded.
+fn look_of(entry: &Entry) -> Look {
+    (if let EntryKind::File { size, .. } = entry.kind { size } else { 0 }, entry.meta.mtime)
 }
 
 /// What files were met, and what several of them have in common.
@@ -342,14 +356,14 @@ fn twins(reader: &Reader<'_>, sources: &[&Asked<'_>]) -> Result<Option<HashSet<L
         let mut todo = vec![*node];
         while let Some(node) = todo.pop() {
             if node.stat.kind == source::Kind::File {
-                now.meet(look(&node.name, node.stat.size, time(node.stat.mtime)));
+                now.meet((node.stat.size, time(node.stat.mtime)));
             }
             todo.extend(&node.children);
         }
         let whole = match known.map(|known| &known.entry) {
             Some(Entry { kind: EntryKind::Dir { tree, .. }, .. }) => meet_all(reader, *tree, &mut then)?,
             Some(entry) => {
-                then.meet(look_of(&node.name, entry));
+                then.meet(look_of(entry));
                 true
             }
             None => true,
@@ -373,7 +387,7 @@ fn meet_all(reader: &Reader<'_>, top: ChunkId, looks: &mut Looks) -> Result<bool
         for entry in before.entries {
             match &entry.kind {
                 EntryKind::Dir { tree, .. } => todo.push(*tree),
-                EntryKind::File { .. } => looks.meet(look_of(&entry.name, &entry)),
+                EntryKind::File { .. } => looks.meet(look_of(&entry)),
                 EntryKind::Symlink { .. } => {}
             }
         }

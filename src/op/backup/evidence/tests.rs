@@ -352,6 +352,8 @@ fn attributes_and_moved_files_are_taken_over_by_the_same_rule() {
     assert_eq!(asked(&entry, &stat, Trust::Whole, Some(1)), (false, false, false));
     assert_eq!(asked(&entry, &stat, Trust::Place, None), (true, false, false));
     assert_eq!(asked(&entry, &stat, Trust::Name, None), (true, false, false));
+    // An image that was made anew has whatever times its maker wrote.
+    assert_eq!(asked(&entry, &stat, Trust::Never, Some(0)), (false, false, false));
     let unborn = Stat { born: None, ..stat };
     assert_eq!(asked(&entry_of(&unborn, false), &unborn, Trust::Whole, Some(0)), (true, false, true));
     // An entry from before births were recorded says too little.

@@ -185,7 +185,7 @@ impl Run<'_> {
     }
 
     fn looks_as_it_was(&self, place: &Place<'_>, known: &Entry, stat: &Stat) -> bool {
-        !place.carried && place.grounds.is_unchanged(known, stat)
+        place.grounds.looks_the_same(known, stat)
     }
 
     /// Whether a file that was just read has other bytes than `known` has of it, while nothing else has changed.
