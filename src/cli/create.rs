@@ -320,14 +320,15 @@ fn tell(app: &App, archive: &Archive, options: &BackupOptions, done: &Backup, be
             "`{snap} verify` and `{snap} repair` tell and mend the rest".replace("{snap}", screen.name())
         ));
     }
-    let away: Vec<String> =
-        if unread > 0 { away(archive, options) } else { Vec::new() }.into_iter().map(names::path).collect();
-    if !away.is_empty() {
-        let (what, are) = if away.len() == 1 { ("the whole source", "is") } else { ("the whole sources", "are") };
+    let away = if unread > 0 { away(archive, options) } else { Vec::new() };
+    if let Some(first) = away.first() {
+        let what = match away.len() {
+            1 => format!("the whole source {} is", names::path(first)),
+            more => format!("{} whole sources, {} among them, are", words::count(more as u64), names::path(first)),
+        };
         screen.warn(&format!(
-            "{what} {} {are} not there, and the archive keeps what it has of it: is the drive connected? if a source was moved, say \
+            "{what} not there, and what the archive has stays: is the drive connected? if a source was moved, say \
              `{program} source rename OLD NEW`, and if it is gone for good, `{program} source retire OLD`",
-            away.join(", "),
             program = screen.name()
         ));
     }

@@ -39,9 +39,7 @@ pub fn run(app: &App, asked: &Arguments) -> Result<Code, Failure> {
     let since = since.transpose()?;
     let filter = asked.which.filter()?;
     let archive = app.open()?;
-    if archive.snapshots().is_empty() {
-        gone::none_left(&archive)?.iter().for_each(|told| app.screen.remark(told));
-    }
+    gone::look(app, &archive)?;
     let past = Past::open(&archive, &filter)?;
     let spots = match &asked.under {
         Some(path) => episodes::meant(&past, path)?,

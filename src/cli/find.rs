@@ -15,7 +15,7 @@ use super::args::Which;
 use super::episodes::{self, EpisodeObject};
 use super::exit::{Code, Failure};
 use super::near::{self, Fit};
-use super::{dates, names, words};
+use super::{dates, gone, names, words};
 
 /// Find photos by name, by when and with what they were taken, and by what they are
 ///
@@ -142,6 +142,7 @@ pub fn run(app: &App, asked: &Arguments) -> Result<Code, Failure> {
     let patterns = patterns?;
     let filter = asked.which.filter()?;
     let archive = app.open()?;
+    gone::look(app, &archive)?;
     let past = Past::open(&archive, &filter)?;
     let span = match (asked.all, asked.deleted) {
         (true, _) => Span::All,

@@ -23,6 +23,17 @@ pub fn tell(app: &App, gone: &[GoneRecord], [sort, becomes]: [&str; 2]) {
     }
 }
 
+/// Before something is told of the past: that there is none left, where that is so.
+///
+/// # Errors
+/// If there was one.
+pub fn look(app: &App, archive: &Archive) -> Result<(), Failure> {
+    if archive.snapshots().is_empty() {
+        none_left(archive)?.iter().for_each(|told| app.screen.remark(told));
+    }
+    Ok(())
+}
+
 /// Where an archive has no snapshot, whether there were some: their recovery data say so, or this computer has seen them.
 /// One alone may be of a first run that was cut off in its last moment, which is told and no fault.
 ///

@@ -12,7 +12,7 @@ use super::args::Which;
 use super::episodes::{self, EpisodeObject};
 use super::exit::{Code, Failure};
 use super::json::{text, unless_text};
-use super::{dates, names, words};
+use super::{dates, gone, names, words};
 
 /// Tell what happened to a photo or an album, and when
 ///
@@ -31,6 +31,7 @@ pub struct Arguments {
 pub fn run(app: &App, asked: &Arguments) -> Result<Code, Failure> {
     let filter = asked.which.filter()?;
     let archive = app.open()?;
+    gone::look(app, &archive)?;
     let past = Past::open(&archive, &filter)?;
     let spots = episodes::meant(&past, &asked.what)?;
     for spot in &spots {

@@ -34,12 +34,11 @@ pub fn run(app: &App, asked: &Arguments) -> Result<Code, Failure> {
     }
     if held == 0 {
         // Nothing is listed, and that must not look as if nothing had ever been there.
-        let left = gone::none_left(&archive).inspect_err(|_| {
+        gone::look(app, &archive).inspect_err(|_| {
             if app.screen.is_json() {
                 app.screen.json(&Vec::<SnapshotObject<'_>>::new());
             }
-        });
-        left?.iter().for_each(|told| app.screen.remark(told));
+        })?;
     }
     if app.screen.is_json() {
         let objects: Vec<_> = snapshots.iter().map(|(id, snapshot)| SnapshotObject::new(id, snapshot)).collect();

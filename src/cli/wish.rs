@@ -12,7 +12,7 @@ use jiff::Zoned;
 use super::app::App;
 use super::exit::{Code, Failure};
 use super::selector::Asked;
-use super::{dates, episodes, names, near, places, words};
+use super::{dates, episodes, gone, names, near, places, words};
 
 /// What was asked for, before the archive is known.
 pub enum Wish {
@@ -75,6 +75,7 @@ impl Wish {
     /// # Errors
     /// If it is not there, or if several things could be meant.
     pub fn find(self, app: &App, archive: &Archive, filter: &Filter) -> Result<Vec<Find>, Failure> {
+        gone::look(app, archive)?;
         match self {
             Self::Snapshot(asked, written) => {
                 let found = asked.locate(app, archive, filter);
