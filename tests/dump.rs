@@ -105,7 +105,7 @@ fn a_tar_is_unpacked_to_what_was_backed_up() {
     let done = snap(&archive, &["dump", "latest", "-t", "all.tar"]).output().unwrap();
     let (code, told) = said(&done);
     assert_eq!(code, Some(0), "{told}");
-    assert!(told.starts_with("wrote 9 files, "), "{told}");
+    assert!(told.starts_with("wrote 9 files and 2 links, "), "{told}");
     let piped = snap(&archive, &["dump", "latest:"]).output().unwrap();
     assert_eq!(piped.status.code(), Some(0));
     assert!(piped.stdout == fs::read(archive.beside("all.tar")).unwrap(), "both are the same");

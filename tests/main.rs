@@ -44,6 +44,7 @@ mod store_contract;
 mod tags;
 mod target;
 mod terminal;
+mod told;
 mod trust;
 mod verify;
 mod write_rules;

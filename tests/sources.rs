@@ -39,7 +39,7 @@ fn a_source_that_is_missing_costs_only_itself() {
     assert!(said.err.contains("d.jpg: reading the source: there is no such file"), "{}", said.err);
     let second: Vec<String> = sources(1);
     assert_eq!(second, ["c.jpg", "a.jpg"]);
-    assert!(user.done(&["-a", "archive", "list"]).contains("incomplete: 1 could not be read"));
+    assert!(user.done(&["-a", "archive", "list"]).contains("incomplete: 1 place could not be read"));
 
     // If nothing is there, there is nothing to record.
     for missing in [&["nothing"][..], &["nothing", "neither"]] {

@@ -177,8 +177,11 @@ impl App {
     /// Puts notices into words.
     fn notify(&self) -> Notify {
         let (screen, lacking) = (Arc::clone(&self.screen), Arc::clone(&self.lacking));
+        let rebuilt = AtomicBool::new(false);
         Arc::new(move |notice| {
             match notice {
+                // On a damaged archive it may be filled for one reason after another.
+                Notice::IndexRebuilt(_) if rebuilt.swap(true, Ordering::Relaxed) => {}
             Notice::IndexRebuilt(why) => {
                 screen.remark(&format!("the index on this computer is filled again from the archive ({why})"));
             }

@@ -9,6 +9,7 @@ use jiff::Zoned;
 use super::app::App;
 use super::args::Which;
 use super::exit::{Code, Failure};
+use super::near;
 use super::selector::Asked;
 
 /// Print a file of a snapshot
@@ -29,14 +30,15 @@ pub struct Arguments {
 
 /// Prints it.
 pub fn run(app: &App, asked: &Arguments) -> Result<Code, Failure> {
-    let what = Asked::parse(&asked.what, &Zoned::now())?;
+    let filter = asked.which.filter()?;
+    let what = Asked::parse(&asked.what, &Zoned::now())
+        .map_err(|failure| near::or_path(app, &asked.what, &filter, failure))?;
     let Some(path) = what.path.as_deref().filter(|path| !path.is_empty()) else {
         let what = asked.what.to_string_lossy();
         let what = what.trim_end_matches(':');
         return Err(Failure::usage(format!("\"{what}\" names no file"))
             .hint(format!("write it after a colon, as in {what}:Pictures/a.jpg")));
     };
-    let filter = asked.which.filter()?;
     let archive = app.open()?;
     let (view, node) = what.look(app, &archive, &filter)?;
     if node.is_dir() {

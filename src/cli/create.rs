@@ -1,10 +1,10 @@
 //! `create`: a new snapshot.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use crate::archive::Packing;
+use crate::archive::{Archive, Packing};
 use crate::error::{Error, Kind, words_of};
 use crate::op::{self, Backup, BackupOptions};
 use crate::source::{PassedOver, RuleSpec, read_at_most, read_list};
@@ -120,12 +120,15 @@ pub fn run(app: &App, asked: Arguments) -> Result<Code, Failure> {
     };
     let progress = Progress::new(&app.screen, words);
     let done = op::backup(&archive, &options, &progress);
+    if let Ok(done) = &done {
+        progress.tell_gone(done.summary.gone, done.summary.moved);
+    }
     drop(progress);
-    let done = done.map_err(explain)?;
+    let done = done.map_err(|error| explain(error, &archive, &options))?;
     if !options.dry_run {
         Known::of(app, &archive).add(&options.sources);
     }
-    tell(app, &options, &done, &begun);
+    tell(app, &archive, &options, &done, &begun);
     let whole = done.unread.is_empty() && done.unknown.is_empty() && done.decayed.is_empty();
     Ok(if whole { Code::Done } else { Code::Incomplete })
 }
@@ -236,8 +239,13 @@ fn refuse_inside(archive: &Path, sources: &[PathBuf]) -> Result<(), Failure> {
     Ok(())
 }
 
-fn explain(error: Error) -> Failure {
+fn explain(error: Error, archive: &Archive, options: &BackupOptions) -> Failure {
+    let away = || away(archive, options).len() == options.sources.len();
     match error.kind() {
+        Kind::Source if away() => Failure::from(error).hint(
+            "is the drive with the source connected, and is the path written right? if the folder was moved, say {snap} source \
+             rename OLD NEW, and if it is gone for good, {snap} source retire OLD",
+        ),
         Kind::Interrupted => Failure::new(Code::Interrupted, "interrupted; there is no new snapshot")
             .hint("what was stored is kept and will not be stored again: run the same again to go on"),
         _ => error.into(),
@@ -264,7 +272,7 @@ struct SummaryMessage {
     decayed: Vec<serde_json::Value>,
 }
 
-fn tell(app: &App, options: &BackupOptions, done: &Backup, begun: &Zoned) {
+fn tell(app: &App, archive: &Archive, options: &BackupOptions, done: &Backup, begun: &Zoned) {
     let screen = &app.screen;
     if screen.is_json() {
         let end = Zoned::now();
@@ -301,8 +309,8 @@ fn tell(app: &App, options: &BackupOptions, done: &Backup, begun: &Zoned) {
         ));
     }
     let unread = done.unread.len() as u64;
-    if unread > 0 {
-        screen.warn(&format!("{} could not be read, or not whole; the reasons are above", words::files(unread)));
+    if unread > 0 || done.kept.unread > 0 {
+        screen.warn(&unreadable(unread, done.kept.unread));
     }
     let unknown = done.unknown.len() as u64;
     if unknown > 0 {
@@ -312,9 +320,74 @@ fn tell(app: &App, options: &BackupOptions, done: &Backup, begun: &Zoned) {
             "`{snap} verify` and `{snap} repair` tell and mend the rest".replace("{snap}", screen.name())
         ));
     }
-    if done.kept.unread > 0 {
-        screen.warn(&format!("{} could not be read: kept as they were", words::count(done.kept.unread)));
+    let away = if unread > 0 { away(archive, options) } else { Vec::new() };
+    if let Some(first) = away.first() {
+        let what = match away.len() {
+            1 => format!("the whole source {} is", names::path(first)),
+            more => format!("{} whole sources, {} among them, are", words::count(more as u64), names::path(first)),
+        };
+        screen.warn(&format!(
+            "{what} not there, and what the archive has stays: is the drive connected? if a source was moved, say \
+             `{program} source rename OLD NEW`, and if it is gone for good, `{program} source retire OLD`",
+            program = screen.name()
+        ));
     }
+    tell_nested(app, options);
+}
+
+/// What could not be read: places of which a folder is one, and the files of earlier snapshots that stand in for them.
+fn unreadable(places: u64, kept: u64) -> String {
+    let mut told =
+        format!("{} could not be read, or not whole; the reasons are above", words::things(places, "place", "places"));
+    if kept > 0 {
+        let are = words::things(
+            kept,
+            "file or link in them is kept as it was",
+            "files and links in them are kept as they were",
+        );
+        let _ = write!(told, " (a folder counts once); {are}");
+    }
+    told
+}
+
+/// Sources that are not there at all, of those that the archive knows of this machine.
+fn away<'o>(archive: &Archive, options: &'o BackupOptions) -> Vec<&'o Path> {
+    let missing = options.sources.iter().filter(|source| std::fs::symlink_metadata(source).is_err());
+    let mut missing: Vec<&Path> = missing.map(PathBuf::as_path).collect();
+    if !missing.is_empty() {
+        let snapshots = archive.snapshots();
+        let of_here = snapshots.iter().filter(|(_, snapshot)| snapshot.host == options.host);
+        let known: HashSet<&[u8]> =
+            of_here.flat_map(|(_, snapshot)| &snapshot.sources).map(|source| source.path.as_slice()).collect();
+        let path = |source: &Path| op::source_path(source).map(|path| places::bytes_of(path.as_os_str()).into_owned());
+        missing.retain(|source| path(source).is_ok_and(|path| known.contains(path.as_slice())));
+    }
+    missing
+}
+
+/// Says of sources that lie in others that what is in them is listed and counted twice.
+fn tell_nested(app: &App, options: &BackupOptions) {
+    let mut whole: Vec<PathBuf> = options.sources.iter().filter_map(|source| op::source_path(source).ok()).collect();
+    whole.sort();
+    whole.dedup();
+    let (mut nested, mut above) = (Vec::new(), None::<&PathBuf>);
+    for source in &whole {
+        match above {
+            // By names, a folder comes just before all that is in it.
+            Some(above) if source.starts_with(above) => nested.push((source, above)),
+            _ => above = Some(source),
+        }
+    }
+    let Some((inner, outer)) = nested.first() else { return };
+    let others = match nested.len() - 1 {
+        0 => String::new(),
+        others => format!(", and {} as well", words::things(others as u64, "other source", "other sources")),
+    };
+    app.screen.remark(&format!(
+        "{} lies in {}{others}: what is in both is stored once, and listed and counted under each",
+        names::path(inner),
+        names::path(outer)
+    ));
 }
 
 /// What something is that was passed over.
@@ -338,7 +411,10 @@ fn sentences(options: &BackupOptions, done: &Backup) -> Vec<String> {
         words::count(summary.new),
         words::count(summary.changed),
         words::count(summary.gone),
-        words::count(summary.unread)
+        match summary.unread {
+            0 => "0".to_owned(),
+            unread => words::things(unread, "place", "places"),
+        }
     );
     let number =
         |wanted: fn(&PassedOver) -> bool| done.passed_over.iter().filter(|(_, why)| wanted(why)).count() as u64;
@@ -365,8 +441,14 @@ fn sentences(options: &BackupOptions, done: &Backup) -> Vec<String> {
         let _ = write!(size, "; {} in new and changed files would be read", words::bytes(done.read));
     } else {
         let took = words::duration(std::time::Duration::from_millis(summary.millis));
-        let (added, stored) = (words::bytes(summary.added), words::bytes(summary.stored));
-        let _ = write!(size, "; {added} new, {stored} stored in {took}");
+        // What the archive's folder grows by besides, such as by the snapshot itself, is little and not known here.
+        let _ = match (summary.added, summary.stored) {
+            (0, 0) => write!(size, "; no new data, in {took}"),
+            (added, stored) => {
+                let (added, stored) = (words::bytes(added), words::bytes(stored));
+                write!(size, "; {added} of new data, stored as {stored} with its recovery data, in {took}")
+            }
+        };
     }
     vec![format!("{head}: {counts}"), size]
 }
@@ -484,7 +566,7 @@ mod tests {
         };
         let expected = [
             "snapshot 1f1f1f1f saved: 4,211 new, 12 changed, 7 no longer in the source (still in the archive), 0 unreadable",
-            "18,032 files, 61.2 GB in the source; 1.3 GB new, 1.2 GB stored in 42 s",
+            "18,032 files, 61.2 GB in the source; 1.3 GB of new data, stored as 1.2 GB with its recovery data, in 42 s",
         ];
         assert_eq!(sentences(&options, &done), expected);
         (done.id, done.parent) = (None, Some(id));

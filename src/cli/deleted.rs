@@ -11,7 +11,7 @@ use super::app::App;
 use super::args::Which;
 use super::episodes::{self, EpisodeObject};
 use super::exit::{Code, Failure};
-use super::{dates, words};
+use super::{dates, gone, names, places, words};
 
 /// List what is in the archive but no longer in the source, by album
 ///
@@ -39,9 +39,10 @@ pub fn run(app: &App, asked: &Arguments) -> Result<Code, Failure> {
     let since = since.transpose()?;
     let filter = asked.which.filter()?;
     let archive = app.open()?;
+    gone::look(app, &archive)?;
     let past = Past::open(&archive, &filter)?;
     let spots = match &asked.under {
-        Some(path) => episodes::spots(&past, path)?,
+        Some(path) => episodes::meant(&past, path)?,
         None if asked.all => past.all_roots(),
         None => past.roots(),
     };
@@ -63,16 +64,16 @@ pub fn run(app: &App, asked: &Arguments) -> Result<Code, Failure> {
     for (path, photos) in &albums {
         let mut tally = Tally::default();
         for one in photos {
-            (tally.files, tally.bytes) = (tally.files + 1, tally.bytes.saturating_add(one.state.size));
+            tally.add(&one.state);
             doubles += u64::from(one.state.size > 0 && held.contains(&one.state.hash));
         }
-        (all.files, all.bytes) = (all.files + tally.files, all.bytes.saturating_add(tally.bytes));
+        all = all.and(tally);
         if screen.is_json() {
             continue;
         }
         if !each {
             let last = photos.iter().filter_map(|one| episodes::last_seen(&past, one)).max().unwrap_or_default();
-            let (files, size) = (words::files(tally.files), words::bytes(tally.bytes));
+            let (files, size) = (words::files_and_links(tally.files, tally.links), words::bytes(tally.bytes));
             screen.name_line(&format!("last seen {last:16}  {files:>14}  {size:>9}  "), path, b"/");
             continue;
         }
@@ -83,14 +84,14 @@ pub fn run(app: &App, asked: &Arguments) -> Result<Code, Failure> {
     }
     if screen.is_json() {
         screen.json(&json!({
-            "message_type": "summary", "files": all.files, "bytes": all.bytes, "albums": albums.len(),
+            "message_type": "summary", "files": all.files, "links": all.links, "bytes": all.bytes, "albums": albums.len(),
         }));
     }
-    screen.tell(&match all.files {
-        0 => "nothing that the archive has was deleted from the source".to_owned(),
-        files => format!(
+    screen.tell(&match all.is_empty() {
+        true => nothing(asked),
+        false => format!(
             "{} in {}, {}: no longer in the source, still in the archive",
-            words::files(files),
+            words::files_and_links(all.files, all.links),
             words::things(albums.len() as u64, "folder", "folders"),
             words::bytes(all.bytes)
         ),
@@ -98,8 +99,20 @@ pub fn run(app: &App, asked: &Arguments) -> Result<Code, Failure> {
     if doubles > 0 {
         screen.tell(&format!("the source has {} of them under another name", words::count(doubles)));
     }
-    if all.files > 0 {
+    if !all.is_empty() {
         screen.remark(&format!("bring a folder or a photo back with: {} restore --deleted PATH", screen.name()));
     }
     Ok(Code::Done)
+}
+
+/// That nothing of what was asked for was deleted.
+fn nothing(asked: &Arguments) -> String {
+    let since = asked.since.as_ref().map(|since| format!(" since {}", names::message(since))).unwrap_or_default();
+    match &asked.under {
+        Some(under) => {
+            format!("nothing under {} was deleted from the source{since}", names::escape(&places::bytes_of(under)))
+        }
+        None if asked.since.is_some() => format!("nothing was deleted from the source{since}"),
+        None => "nothing that the archive has was deleted from the source".to_owned(),
+    }
 }

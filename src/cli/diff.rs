@@ -16,7 +16,7 @@ use super::args::Which;
 use super::exit::{Code, Failure};
 use super::json::{text, unless_text};
 use super::selector::Asked;
-use super::{names, words};
+use super::{names, near, words};
 
 /// Tell what differs between two snapshots
 ///
@@ -44,10 +44,10 @@ pub struct Arguments {
 
 /// Tells it.
 pub fn run(app: &App, asked: &Arguments) -> Result<Code, Failure> {
-    let now = Zoned::now();
-    let parse = |argument: &Option<OsString>| argument.as_ref().map(|text| Asked::parse(text, &now)).transpose();
-    let (old, new) = (parse(&asked.old)?, parse(&asked.new)?);
-    let filter = asked.which.filter()?;
+    let (now, filter) = (Zoned::now(), asked.which.filter()?);
+    let parse =
+        |text: &OsString| Asked::parse(text, &now).map_err(|failure| near::or_path(app, text, &filter, failure));
+    let (old, new) = (asked.old.as_ref().map(parse).transpose()?, asked.new.as_ref().map(parse).transpose()?);
     let archive = app.open()?;
     let pairs = match (&old, &new) {
         (Some(old), Some(new)) => vec![(old.look(app, &archive, &filter)?, new.look(app, &archive, &filter)?)],
@@ -173,13 +173,13 @@ impl Lines<'_> {
         }
         let arrow = |to: &[u8]| [" → ".as_bytes(), &join(self.new, to)].concat();
         for ((from, to), tally) in &moved {
-            if tally.files > 1 && !each {
+            if tally.files + tally.links > 1 && !each {
                 lines.push((join(self.old, from), "R", [b"/".as_slice(), &arrow(to), &told(*tally)].concat()));
             }
         }
         for one in &found.moved {
             let album = folders(&one.from.path, &one.to.path).and_then(|folders| moved.get(&folders));
-            let single = album.is_none_or(|tally| tally.files < 2);
+            let single = album.is_none_or(|tally| tally.files + tally.links < 2);
             if each || single {
                 lines.push((join(self.old, &one.from.path), "R", arrow(&one.to.path)));
             }
@@ -247,7 +247,7 @@ impl Lines<'_> {
             say("U", &join(self.new, &altered.path), &altered.new, &[]);
         }
         let sums = sums(diff);
-        let tally = |tally: Tally| json!({"files": tally.files, "bytes": tally.bytes});
+        let tally = |tally: Tally| json!({"files": tally.files, "links": tally.links, "bytes": tally.bytes});
         self.app.screen.json(&json!({
             "message_type": "statistics", "added": tally(sums.added), "removed": tally(sums.removed),
             "changed": tally(sums.changed), "tags": tally(sums.tags), "moved": tally(sums.moved),
@@ -305,9 +305,11 @@ fn sum(diff: &Diff) -> String {
         (sums.unread, "could not be read and stay as they were"),
         (sums.excluded, "left out by rules now and stay as they were"),
     ];
-    let told = parts.iter().filter(|(tally, _)| tally.files > 0);
+    let told = parts.iter().filter(|(tally, _)| !tally.is_empty());
     let told: Vec<String> = told
-        .map(|(tally, what)| format!("{} {what} ({})", words::count(tally.files), words::bytes(tally.bytes)))
+        .map(|(tally, what)| {
+            format!("{} {what} ({})", words::count_and_links(tally.files, tally.links), words::bytes(tally.bytes))
+        })
         .collect();
     if told.is_empty() { "no file differs".to_owned() } else { told.join(", ") }
 }
@@ -321,7 +323,10 @@ fn mark(why: Carried) -> &'static str {
 }
 
 fn count(tally: &mut Tally, entry: &Entry) {
-    tally.files += 1;
+    match entry.kind {
+        EntryKind::Symlink { .. } => tally.links += 1,
+        _ => tally.files += 1,
+    }
     tally.bytes = tally.bytes.saturating_add(size(entry));
 }
 
@@ -333,7 +338,7 @@ fn size(entry: &Entry) -> u64 {
 }
 
 fn told(tally: Tally) -> Vec<u8> {
-    format!("/  ({}, {})", words::files(tally.files), words::bytes(tally.bytes)).into_bytes()
+    format!("/  ({}, {})", words::files_and_links(tally.files, tally.links), words::bytes(tally.bytes)).into_bytes()
 }
 
 fn is_empty(entry: &Entry) -> bool {

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::exit::Failure;
 use super::json::{PhotoObject, text, unless_text};
-use super::{dates, names, places};
+use super::{dates, names, near, places};
 
 /// Where an argument is or was: a path as it stands in snapshots, one as it is at the source, or one that begins in the
 /// current folder.
@@ -28,6 +28,17 @@ pub fn spots(past: &Past<'_>, path: &OsStr) -> Result<Vec<Spot>, Failure> {
         Some(Ok(spots)) => Ok(spots),
         _ => Err(missing.into()),
     }
+}
+
+/// The same; where nothing ever was, the hint says what is perhaps meant.
+///
+/// # Errors
+/// If nothing was ever there.
+pub fn meant(past: &Past<'_>, path: &OsStr) -> Result<Vec<Spot>, Failure> {
+    spots(past, path).map_err(|missing| match near::hint(past, path) {
+        Some(hint) => missing.hint(hint),
+        None => missing,
+    })
 }
 
 /// A path in full. What is gone cannot be asked where `..` leads, and then it leads to the folder that is written before it.

@@ -1,13 +1,12 @@
 //! `find`: photos by name, by when and with what they were taken, and by what they are.
 
-use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 
 use crate::archive::Archive;
 use crate::format::CaptureFacts;
 use crate::id::FileHash;
 use crate::source::Patterns;
-use crate::view::{Episode, Past, Span, Spot};
+use crate::view::{Episode, Past, Span, Spot, Tally};
 use clap::ValueEnum;
 use serde_json::json;
 
@@ -15,7 +14,8 @@ use super::app::App;
 use super::args::Which;
 use super::episodes::{self, EpisodeObject};
 use super::exit::{Code, Failure};
-use super::{dates, names, words};
+use super::near::{self, Fit};
+use super::{dates, gone, names, words};
 
 /// Find photos by name, by when and with what they were taken, and by what they are
 ///
@@ -142,6 +142,7 @@ pub fn run(app: &App, asked: &Arguments) -> Result<Code, Failure> {
     let patterns = patterns?;
     let filter = asked.which.filter()?;
     let archive = app.open()?;
+    gone::look(app, &archive)?;
     let past = Past::open(&archive, &filter)?;
     let span = match (asked.all, asked.deleted) {
         (true, _) => Span::All,
@@ -161,19 +162,22 @@ pub fn run(app: &App, asked: &Arguments) -> Result<Code, Failure> {
             && fitting.as_ref().is_none_or(|fitting| fitting.fits(&row.hash(), row.is_symlink()))
             && (patterns.is_empty() || patterns.fit(one.path))
     })?;
-    let bytes: u64 = found.iter().map(|one| one.state.size).fold(0, u64::saturating_add);
+    let mut all = Tally::default();
     for one in &found {
+        all.add(&one.state);
         line(app, &past, &archive, one, span);
     }
     if app.screen.is_json() {
-        app.screen.json(&json!({"message_type": "summary", "files": found.len(), "bytes": bytes}));
+        app.screen.json(&json!({
+            "message_type": "summary", "files": all.files, "links": all.links, "bytes": all.bytes,
+        }));
     }
     let what = if span == Span::All {
         words::things(found.len() as u64, "state", "states")
     } else {
-        words::files(found.len() as u64)
+        words::files_and_links(all.files, all.links)
     };
-    app.screen.tell(&format!("{what}, {}", words::bytes(bytes)));
+    app.screen.tell(&format!("{what}, {}", words::bytes(all.bytes)));
     if found.is_empty() || asked.patterns.len() > 1 {
         asked.tell_what_fits_nothing(app, &past, &roots, span)?;
     }
@@ -200,29 +204,13 @@ impl Arguments {
     /// Says which patterns fit nothing, and whether it is for their case.
     fn tell_what_fits_nothing(&self, app: &App, past: &Past<'_>, roots: &[Spot], span: Span) -> Result<(), Failure> {
         for pattern in self.patterns.iter().filter(|pattern| !pattern.starts_with('!')) {
-            let one = std::slice::from_ref(pattern);
-            let exact = if self.ignore_case { Patterns::new(&[], one)? } else { Patterns::new(one, &[])? };
-            let any_case = Patterns::new(&[], one)?;
-            let (fits, near) = (Cell::new(false), RefCell::new(None::<Vec<u8>>));
-            past.select(roots, span, &|one| {
-                if !fits.get() {
-                    fits.set(exact.fit(one.path));
-                    if near.borrow().is_none() && any_case.fit(one.path) {
-                        near.replace(Some(one.path.to_vec()));
-                    }
-                }
-                false
-            })?;
-            if fits.get() {
-                continue;
-            }
+            let near = match near::fitting(past, roots, span, pattern, self.ignore_case)? {
+                Some((Fit::Just, _)) => continue,
+                near => near,
+            };
             let mut told = format!("nothing matches \"{}\"", names::message(pattern));
-            if let Some(path) = near.take() {
-                // What the pattern fits: the path, or a folder that it lies in.
-                let ends = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
-                let mut fronts = ends.chain([path.len()]).map(|end| &path[..end]);
-                let near = names::escape(fronts.find(|front| any_case.fit(front)).unwrap_or(&path));
-                told += &format!("; {near} differs only in case (--ignore-case finds it)");
+            if let Some((_, path)) = near {
+                told += &format!("; {} differs only in case (--ignore-case finds it)", names::escape(&path));
             }
             app.screen.remark(&told);
         }

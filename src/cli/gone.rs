@@ -1,10 +1,12 @@
 //! What is said of a snapshot that is gone, and of what was said of a source and nobody can read any more.
 
+use crate::archive::Archive;
 use crate::format::{Mark, Says};
-use crate::op::{GoneRecord, Record};
+use crate::op::{self, GoneRecord, Record};
 use serde_json::json;
 
 use super::app::App;
+use super::exit::{Code, Failure};
 use super::{dates, names, words};
 
 /// Names each: what can be had back, by a word before it and what becomes of it, and what is lost.
@@ -19,6 +21,39 @@ pub fn tell(app: &App, gone: &[GoneRecord], [sort, becomes]: [&str; 2]) {
             (false, _) => format!("{:<8} {what}", "lost"),
         });
     }
+}
+
+/// Before something is told of the past: that there is none left, where that is so.
+///
+/// # Errors
+/// If there was one.
+pub fn look(app: &App, archive: &Archive) -> Result<(), Failure> {
+    if archive.snapshots().is_empty() {
+        none_left(archive)?.iter().for_each(|told| app.screen.remark(told));
+    }
+    Ok(())
+}
+
+/// Where an archive has no snapshot, whether there were some: their recovery data say so, or this computer has seen them.
+/// One alone may be of a first run that was cut off in its last moment, which is told and no fault.
+///
+/// # Errors
+/// If there were some.
+pub fn none_left(archive: &Archive) -> Result<Option<String>, Failure> {
+    let (told, seen) = (op::missing_snapshots(archive)?, archive.seen_snapshots().len() as u64);
+    let none = "there is no snapshot in the archive, although";
+    let message = match (told, seen) {
+        (0, 0) => return Ok(None),
+        (1, 0) => {
+            let what = "recovery data of a snapshot are there: the run that took it was interrupted in its last moment, or it \
+                        was lost since; `verify` tells, and `repair` brings it back";
+            return Ok(Some(what.to_owned()));
+        }
+        (0, seen) => format!("{none} this computer has seen {} in it", words::count(seen)),
+        (told, _) => format!("{none} recovery data of {} there", words::things(told, "snapshot are", "snapshots are")),
+    };
+    Err(Failure::new(Code::Damage, message)
+        .hint("{snap} verify finds out what is missing, and {snap} repair brings back what it can"))
 }
 
 /// What of them is lost, in a part of a sentence; none if nothing is.

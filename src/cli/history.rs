@@ -12,7 +12,7 @@ use super::args::Which;
 use super::episodes::{self, EpisodeObject};
 use super::exit::{Code, Failure};
 use super::json::{text, unless_text};
-use super::{dates, names, words};
+use super::{dates, gone, names, words};
 
 /// Tell what happened to a photo or an album, and when
 ///
@@ -31,8 +31,9 @@ pub struct Arguments {
 pub fn run(app: &App, asked: &Arguments) -> Result<Code, Failure> {
     let filter = asked.which.filter()?;
     let archive = app.open()?;
+    gone::look(app, &archive)?;
     let past = Past::open(&archive, &filter)?;
-    let spots = episodes::spots(&past, &asked.what)?;
+    let spots = episodes::meant(&past, &asked.what)?;
     for spot in &spots {
         let (host, origin) = past.origin(spot);
         if spots.len() > 1 {
@@ -85,6 +86,7 @@ struct AlbumObject {
     deleted: u64,
     deleted_bytes: u64,
     files: u64,
+    links: u64,
     bytes: u64,
 }
 
@@ -109,6 +111,7 @@ fn album(app: &App, past: &Past<'_>, spot: &Spot, found: &[(SnapshotId, &Snapsho
                 deleted: change.deleted.files,
                 deleted_bytes: change.deleted.bytes,
                 files: change.holds.files,
+                links: change.holds.links,
                 bytes: change.holds.bytes,
             });
         });
@@ -139,7 +142,8 @@ fn happened(change: &AlbumChange) -> String {
         (change.excluded, "left out by rules"),
         (change.deleted, "deleted"),
     ];
-    let told = parts.iter().filter(|(tally, _)| tally.files > 0);
-    let told: Vec<String> = told.map(|(tally, what)| format!("{} {what}", words::count(tally.files))).collect();
+    let told = parts.iter().filter(|(tally, _)| !tally.is_empty());
+    let told: Vec<String> =
+        told.map(|(tally, what)| format!("{} {what}", words::count_and_links(tally.files, tally.links))).collect();
     if told.is_empty() { "replaced".to_owned() } else { told.join(", ") }
 }

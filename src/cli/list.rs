@@ -10,7 +10,7 @@ use super::app::App;
 use super::args::Which;
 use super::exit::{Code, Failure};
 use super::json::SnapshotObject;
-use super::{dates, names, words};
+use super::{dates, gone, names, words};
 
 /// List the snapshots, oldest first
 #[derive(clap::Args)]
@@ -31,6 +31,14 @@ pub fn run(app: &App, asked: &Arguments) -> Result<Code, Failure> {
     let mut snapshots: Vec<_> = all.into_iter().filter(|(_, snapshot)| filter.admits(snapshot)).collect();
     if let Some(number) = asked.latest {
         keep_newest(&mut snapshots, number);
+    }
+    if held == 0 {
+        // Nothing is listed, and that must not look as if nothing had ever been there.
+        gone::look(app, &archive).inspect_err(|_| {
+            if app.screen.is_json() {
+                app.screen.json(&Vec::<SnapshotObject<'_>>::new());
+            }
+        })?;
     }
     if app.screen.is_json() {
         let objects: Vec<_> = snapshots.iter().map(|(id, snapshot)| SnapshotObject::new(id, snapshot)).collect();
@@ -108,7 +116,7 @@ fn row(id: &SnapshotId, snapshot: &Snapshot) -> [String; 14] {
         if snapshot.pinned { "for ever".to_owned() } else { String::new() },
         match summary.unread {
             0 => String::new(),
-            unread => format!("incomplete: {} could not be read", words::count(unread)),
+            unread => format!("incomplete: {} could not be read", words::things(unread, "place", "places")),
         },
         text(&snapshot.tags.join(",")),
         text(snapshot.note.as_deref().unwrap_or_default()),

@@ -13,7 +13,7 @@ use super::args::Which;
 use super::exit::{Code, Failure};
 use super::json::{NodeObject, SnapshotObject, permissions};
 use super::selector::Asked;
-use super::{dates, names, words};
+use super::{dates, names, near, words};
 
 /// List what is in a snapshot
 ///
@@ -49,8 +49,9 @@ struct Head<'a> {
 
 /// Lists it.
 pub fn run(app: &App, asked: &Arguments) -> Result<Code, Failure> {
-    let what = Asked::parse(&asked.what, &Zoned::now())?;
     let filter = asked.which.filter()?;
+    let what = Asked::parse(&asked.what, &Zoned::now())
+        .map_err(|failure| near::or_path(app, &asked.what, &filter, failure))?;
     let archive = app.open()?;
     let (view, node) = what.look(app, &archive, &filter)?;
     if node.entry.is_none() && what.snapshot == Selector::Latest(0) {

@@ -32,6 +32,7 @@ mod list;
 mod ls;
 mod mount;
 mod names;
+mod near;
 mod places;
 mod progress;
 mod repair;

@@ -193,7 +193,10 @@ mod linux {
                 failed("fusermount3 is not installed").hint("install the package fuse3: sudo apt install fuse3")
             }
             Refused::NotAllowed => failed("this user may not open /dev/fuse")
-                .hint("root may; sudo chmod 666 /dev/fuse lets all users mount"),
+                .hint(
+                    "on most systems all users may once the package fuse3 is installed (sudo apt install fuse3); ls -l /dev/fuse \
+                     shows who may here: if it is a group, such as fuse, join it (sudo usermod -aG GROUP USER) and log in again",
+                ),
             Refused::NotForEverybody => failed("only root may show a mount to other users here")
                 .hint("put the line user_allow_other into /etc/fuse.conf, or go without --allow-other"),
             Refused::Other(error) => failed(&names::message(words_of(&error).trim())),

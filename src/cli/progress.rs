@@ -2,9 +2,9 @@
 //!
 //! Events come from many threads, so everything here is counters; what is drawn is read from them.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::op::{Action, Event, Observer};
@@ -38,6 +38,8 @@ pub struct Progress<'a> {
     counts: Arc<Counts>,
     started: Instant,
     told: Mutex<Option<Instant>>,
+    /// What is gone from where it was. Whether it has only moved is known when all of the source has been seen.
+    gone: Mutex<Vec<(PathBuf, u64)>>,
 }
 
 #[derive(Default)]
@@ -62,7 +64,15 @@ impl<'a> Progress<'a> {
             _ => ProgressBar::hidden(),
         };
         screen.set_bar(bar.clone());
-        Self { screen, words, bar, counts: Arc::default(), started: Instant::now(), told: Mutex::new(None) }
+        Self {
+            screen,
+            words,
+            bar,
+            counts: Arc::default(),
+            started: Instant::now(),
+            told: Mutex::new(None),
+            gone: Mutex::default(),
+        }
     }
 
     /// How long it took so far.
@@ -127,6 +137,15 @@ impl<'a> Progress<'a> {
         self.screen.flush();
     }
 
+    /// Tells what is gone, now that it is known whether anything is and whether some of it has moved.
+    pub fn tell_gone(&self, gone: u64, moved: u64) {
+        let held = std::mem::take(&mut *self.gone.lock().unwrap_or_else(PoisonError::into_inner));
+        let held = if gone == 0 { Vec::new() } else { held };
+        // A folder from which all has moved is gone from where it was as well.
+        let word = if moved == 0 { "gone" } else { "gone from" };
+        held.iter().for_each(|(path, size)| self.line(word, "gone", path, *size));
+    }
+
     fn item(&self, action: Action, path: &Path, size: u64) {
         let (word, json, level) = match action {
             Action::New => ("new", "new", 1),
@@ -144,6 +163,13 @@ impl<'a> Progress<'a> {
         if self.screen.verbose() < level {
             return;
         }
+        if action == Action::Gone {
+            return self.gone.lock().unwrap_or_else(PoisonError::into_inner).push((path.to_owned(), size));
+        }
+        self.line(word, json, path, size);
+    }
+
+    fn line(&self, word: &str, json: &str, path: &Path, size: u64) {
         if self.screen.is_json() {
             let item = path.to_string_lossy();
             self.screen.json(&json!({"message_type": "verbose_status", "action": json, "item": item, "size": size}));

@@ -42,6 +42,7 @@ pub fn run(app: &App, asked: &Arguments) -> Result<Code, Failure> {
         Words { during: "repair", things: "packs", restored: "restored", finishing: "looking at the snapshots" };
     let progress = Progress::new(&app.screen, words);
     let options = RepairOptions { from: from.as_ref(), source: asked.source, dry_run: asked.dry_run };
+    let aside = op::quarantined(&archive)?.objects;
     let done = op::repair(&archive, &options, &progress);
     let took = progress.elapsed();
     drop(progress);
@@ -49,7 +50,8 @@ pub fn run(app: &App, asked: &Arguments) -> Result<Code, Failure> {
     if app.screen.is_json() {
         app.screen.json(&object(&done, asked.dry_run, took.as_secs_f64()));
     } else {
-        tell(app, &done, asked.dry_run);
+        let aside = op::quarantined(&archive)?.objects > aside;
+        tell(app, &done, asked.dry_run, aside);
     }
     if done.is_whole() {
         return Ok(Code::Done);
@@ -59,7 +61,7 @@ pub fn run(app: &App, asked: &Arguments) -> Result<Code, Failure> {
     Err(Failure::new(Code::Damage, cost(&done)).hint(hint))
 }
 
-fn tell(app: &App, done: &Repair, dry_run: bool) {
+fn tell(app: &App, done: &Repair, dry_run: bool, set_aside: bool) {
     // Objects mean nothing to most people.
     let verbose = app.screen.verbose() > 0;
     for (object, remedy) in done.steps.iter().filter(|_| verbose) {
@@ -85,7 +87,10 @@ fn tell(app: &App, done: &Repair, dry_run: bool) {
     };
     app.screen.tell(&match dry_run {
         true => format!("would repair {objects}{found}; nothing was written"),
-        false => format!("repaired {objects}{found}; what was damaged lies in the archive's folder quarantine"),
+        false if set_aside => {
+            format!("repaired {objects}{found}; what was damaged lies in the archive's folder quarantine")
+        }
+        false => format!("repaired {objects}{found}"),
     });
 }
 

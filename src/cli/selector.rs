@@ -15,12 +15,12 @@ use crate::archive::{Archive, Filter, Selector};
 use crate::error::{Error, Kind};
 use crate::format::Snapshot;
 use crate::id::SnapshotId;
-use crate::view::{Located, Node, Sources, View};
+use crate::view::{Located, Node, Past, Sources, View};
 use jiff::Zoned;
 
 use super::app::App;
 use super::exit::{Code, Failure};
-use super::{dates, names, places};
+use super::{dates, gone, names, near, places};
 
 /// No way of naming a snapshot is longer than this in bytes.
 const MAX_SELECTOR: usize = 80;
@@ -111,8 +111,20 @@ impl Asked {
     pub fn look<'a>(&self, app: &App, archive: &'a Archive, filter: &Filter) -> Result<(View<'a>, Node), Failure> {
         let (id, snapshot, path) = self.locate(app, archive, filter)?;
         let view = View::new(archive, id, snapshot);
-        let node = view.find(&path)?;
+        let node = view.find(&path).map_err(|error| self.or_near(archive, filter, error))?;
         Ok((view, node))
+    }
+
+    /// Of a path that is not there, what is perhaps meant by it.
+    pub fn or_near(&self, archive: &Archive, filter: &Filter, error: Error) -> Failure {
+        let (none, failure) = (error.kind() == Kind::NotFound, Failure::from(error));
+        let path = self.path.as_deref().filter(|_| none);
+        let path = path.map(|path| places::path_of(path.to_vec()).into_os_string());
+        let near = path.and_then(|path| near::hint(&Past::open(archive, filter).ok()?, &path));
+        match near {
+            Some(near) => failure.hint(near),
+            None => failure,
+        }
     }
 
     /// The snapshot in this archive.
@@ -127,13 +139,19 @@ impl Asked {
     /// Of a date before the first snapshot, how far back there is anything.
     fn or_oldest(&self, archive: &Archive, filter: &Filter, error: Error) -> Failure {
         let none = error.kind() == Kind::NotFound;
+        if none
+            && archive.snapshots().is_empty()
+            && let Err(failure) = gone::none_left(archive)
+        {
+            return failure;
+        }
         match (&self.snapshot, oldest(archive, filter)) {
             (Selector::AsOf(time), Some((id, snapshot))) if none && *time < snapshot.time => {
                 let oldest = format!("the oldest is {} of {}", id.short(), dates::minute(snapshot.time));
                 Failure::new(Code::Failed, format!("{error}; {oldest}"))
                     .hint("{snap} list shows them all; a date means the newest that is not later")
             }
-            _ => error.into(),
+            _ => self.or_near(archive, filter, error),
         }
     }
 

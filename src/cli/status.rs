@@ -69,7 +69,15 @@ fn damaged(damage: &DamageNote, program: &str) -> String {
         0 => String::new(),
         objects => format!("{}, ", words::things(objects, "object", "objects")),
     };
-    format!("found {when}: {objects}{files}; `{program} repair` mends what can be mended")
+    // What recovery data cannot mend, a repair has perhaps been through already.
+    let ways = match damage.files {
+        0 => format!("`{program} repair` mends what can be mended"),
+        _ => format!(
+            "`{program} repair` mends what can be mended, `{program} create` stores again what the source still has, and \
+             `{program} repair --source` or `--from COPY` looks in other places"
+        ),
+    };
+    format!("found {when}: {objects}{files}; {ways}")
 }
 
 /// Says what nothing needs, and how to get rid of it.

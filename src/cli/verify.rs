@@ -138,7 +138,8 @@ pub fn run(app: &App, asked: &Arguments) -> Result<Code, Failure> {
     let hint = if all && found.affected.is_empty() {
         "{snap} repair makes all of it whole"
     } else {
-        "{snap} repair --dry-run says what can be mended; keep those files at the source before anything else"
+        "keep those files at the source before anything else; {snap} repair --dry-run says what can be mended, {snap} create \
+         stores again what the source still has, and {snap} repair --source or --from COPY looks in other places"
     };
     Err(Failure::new(Code::Damage, cost(&found)).hint(hint))
 }

@@ -6,13 +6,13 @@ use std::ffi::{OsStr, OsString};
 use crate::archive::{Archive, Filter};
 use crate::format::{Snapshot, Time};
 use crate::id::SnapshotId;
-use crate::view::{Past, Span, Spot};
+use crate::view::{Past, Span, Spot, Tally, View};
 use jiff::Zoned;
 
 use super::app::App;
 use super::exit::{Code, Failure};
 use super::selector::Asked;
-use super::{dates, episodes, names, places, words};
+use super::{dates, episodes, gone, names, near, places, words};
 
 /// What was asked for, before the archive is known.
 pub enum Wish {
@@ -75,6 +75,7 @@ impl Wish {
     /// # Errors
     /// If it is not there, or if several things could be meant.
     pub fn find(self, app: &App, archive: &Archive, filter: &Filter) -> Result<Vec<Find>, Failure> {
+        gone::look(app, archive)?;
         match self {
             Self::Snapshot(asked, written) => {
                 let found = asked.locate(app, archive, filter);
@@ -88,6 +89,8 @@ impl Wish {
                     }
                 }
                 let (id, snapshot, path) = found?;
+                let view = View::new(archive, id, snapshot.clone());
+                view.find(&path).map_err(|error| asked.or_near(archive, filter, error))?;
                 Ok(vec![Find { id, snapshot, path, only: None }])
             }
             Self::AsOf(path, time, date) => {
@@ -113,8 +116,14 @@ impl Wish {
             }
             Self::Newest(path, failure) => {
                 let past = Past::open(archive, filter)?;
-                let nothing =
-                    || Failure { message: format!("{}, and nothing was ever there", failure.message), ..failure };
+                let nothing = || {
+                    let near = near::hint(&past, &path).or(failure.hint);
+                    Failure {
+                        message: format!("{}, and nothing was ever there", failure.message),
+                        hint: near,
+                        ..failure
+                    }
+                };
                 let spot = match episodes::spots(&past, &path) {
                     Err(_) => return Err(nothing()),
                     Ok(_) => only_one(&past, &path)?,
@@ -128,7 +137,7 @@ impl Wish {
 
 /// The one place that is meant.
 fn only_one(past: &Past<'_>, path: &OsStr) -> Result<Spot, Failure> {
-    let mut spots = episodes::spots(past, path)?;
+    let mut spots = episodes::meant(past, path)?;
     // A folder that is a source and lies in another one is one place: the source that has it newest answers.
     if spots.iter().all(|spot| Some(past.origin(spot)) == spots.first().map(|spot| past.origin(spot))) {
         let mut newest = Vec::new();
@@ -175,12 +184,15 @@ fn deleted(app: &App, past: &Past<'_>, spot: &Spot) -> Result<Vec<Find>, Failure
         return Ok(vec![found]);
     }
     let mut snapshots: BTreeMap<(u64, SnapshotId), &Snapshot> = BTreeMap::new();
-    let mut files: HashMap<SnapshotId, HashSet<Vec<u8>>> = HashMap::new();
+    let mut files: HashMap<SnapshotId, (HashSet<Vec<u8>>, Tally)> = HashMap::new();
     for one in &gone {
         let Some((id, snapshot)) = past.last(one) else { continue };
         let Some(path) = past.path_in(&past.spot(one), &id) else { continue };
         snapshots.insert((snapshot.sequence, id), snapshot);
-        files.entry(id).or_default().insert(path);
+        let (paths, tally) = files.entry(id).or_default();
+        if paths.insert(path) {
+            tally.add(&one.state);
+        }
     }
     let each = snapshots.into_iter();
     each.map(|((_, id), snapshot)| find(app, past, spot, id, snapshot, files.remove(&id))).collect()
@@ -192,13 +204,13 @@ fn find(
     spot: &Spot,
     id: SnapshotId,
     snapshot: &Snapshot,
-    only: Option<HashSet<Vec<u8>>>,
+    only: Option<(HashSet<Vec<u8>>, Tally)>,
 ) -> Result<Find, Failure> {
     let path = past.path_in(spot, &id);
     let path = path.ok_or_else(|| Failure::new(Code::Failed, "the snapshot does not have this source"))?;
     let what = match &only {
         None => "all of it".to_owned(),
-        Some(only) => words::files(only.len() as u64),
+        Some((_, tally)) => words::files_and_links(tally.files, tally.links),
     };
     app.screen.remark(&format!(
         "{}: {what}, as snapshot {} of {} has it",
@@ -206,5 +218,5 @@ fn find(
         id.short(),
         dates::minute(snapshot.time)
     ));
-    Ok(Find { id, snapshot: snapshot.clone(), path, only })
+    Ok(Find { id, snapshot: snapshot.clone(), path, only: only.map(|(only, _)| only) })
 }

@@ -22,6 +22,24 @@ pub fn files(number: u64) -> String {
     things(number, "file", "files")
 }
 
+/// 16 files, 16 files and 2 links, 2 links: links are no files.
+pub fn files_and_links(number: u64, links: u64) -> String {
+    match (number, links) {
+        (number, 0) => files(number),
+        (0, links) => things(links, "link", "links"),
+        (number, links) => format!("{} and {}", files(number), things(links, "link", "links")),
+    }
+}
+
+/// The same where it is plain that files are counted: 16, 16 and 2 links, 2 links.
+pub fn count_and_links(number: u64, links: u64) -> String {
+    match (number, links) {
+        (number, 0) => count(number),
+        (0, links) => things(links, "link", "links"),
+        (number, links) => format!("{} and {}", count(number), things(links, "link", "links")),
+    }
+}
+
 /// The number with the word that goes with it.
 pub fn things(number: u64, one: &str, many: &str) -> String {
     format!("{} {}", count(number), if number == 1 { one } else { many })
@@ -115,6 +133,17 @@ mod tests {
         }
         assert_eq!(files(1), "1 file");
         assert_eq!(files(0), "0 files");
+        for (number, links, long, short) in [
+            (16, 0, "16 files", "16"),
+            (16, 2, "16 files and 2 links", "16 and 2 links"),
+            (0, 1, "1 link", "1 link"),
+            (0, 0, "0 files", "0"),
+        ] {
+            assert_eq!(
+                (files_and_links(number, links).as_str(), count_and_links(number, links).as_str()),
+                (long, short)
+            );
+        }
     }
 
     #[test]

@@ -29,7 +29,7 @@ pub use reread::{Decayed, Reread, RereadOptions, reread};
 pub use restore::{NoRoom, Overwrite, Restore, RestoreOptions, Selection, restore};
 pub use sources::{Speaker, bring_source_back, rename_source, retire_source};
 pub use squeeze::{Squeeze, SqueezeOptions, squeeze};
-pub use status::{Litter, Status, VERIFIED_DAYS, Verified, sizes, status};
+pub use status::{Litter, Status, VERIFIED_DAYS, Verified, missing_snapshots, quarantined, sizes, status};
 pub use verify::{
     AffectedFile, Damage, GoneRecord, LostChunk, Record, Share, Verify, VerifyOptions, WrongFile, distinct_files,
     verify,

@@ -3,9 +3,9 @@
 use std::collections::HashSet;
 
 use super::verify::now;
-use crate::archive::{Archive, DamageNote, Sizes};
+use crate::archive::{Archive, DamageNote, MAX_PACK_LEN, Sizes, restored};
 use crate::error::Result;
-use crate::format::{Time, names};
+use crate::format::{Snapshot, Time, names};
 use crate::id::{ArchiveId, PackId, SnapshotId};
 use crate::store::{Leftovers, Object};
 
@@ -119,6 +119,36 @@ pub fn status(archive: &Archive) -> Result<Status> {
         unfinished,
         orphans,
     })
+}
+
+/// What repairs have set aside.
+///
+/// # Errors
+/// The store's error.
+pub fn quarantined(archive: &Archive) -> Result<Litter> {
+    Ok(Litter::of(archive.store().list(names::QUARANTINE, Leftovers::Show)?.iter()))
+}
+
+/// How many snapshots are not there while their recovery data are. Each of those is read.
+///
+/// # Errors
+/// The store's error.
+pub fn missing_snapshots(archive: &Archive) -> Result<u64> {
+    let store = archive.store();
+    let mut missing = 0;
+    for object in store.list(names::PARITY, Leftovers::Leave)? {
+        let Some(id) = PackId::from_hex(names::last(&object.name)) else { continue };
+        let name = names::snapshot(&SnapshotId::from_bytes(*id.as_bytes()));
+        if store.len(&names::pack(&id))?.is_some() || store.len(&name)?.is_some() {
+            continue;
+        }
+        match restored(&**store, &name, id.as_bytes(), MAX_PACK_LEN) {
+            Ok(restored) => missing += u64::from(Snapshot::decode(&restored.bytes).is_ok()),
+            Err(error) if error.kind().is_of_an_object() => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(missing)
 }
 
 /// What all chunks of the archive add up to.

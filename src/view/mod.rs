@@ -10,6 +10,7 @@ pub use present::{Located, SourceLine, Sources};
 pub use window::{Lost, Window};
 
 pub use crate::archive::{FalseClaim, Gap, Listing, last_name};
+pub use crate::normal::folded;
 // What a view speaks of, for those who know nothing of an archive but its views.
 pub use crate::format::{Carried, ChunkRef, Content, Entry, EntryKind, Meta, Snapshot, Source, Time};
 

@@ -86,24 +86,49 @@ pub struct AlbumChange {
     pub holds: Tally,
 }
 
-/// Files and their bytes.
+/// Files and their bytes. Symbolic links are no files, and are told apart.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Tally {
-    /// How many.
+    /// How many files.
     pub files: u64,
-    /// Their bytes.
+    /// How many symbolic links.
+    pub links: u64,
+    /// The bytes of the files.
     pub bytes: u64,
 }
 
 impl Tally {
-    fn add(&mut self, state: &PastState) {
-        self.files += 1;
-        self.bytes = self.bytes.saturating_add(state.size);
+    /// Whether nothing was counted.
+    pub fn is_empty(&self) -> bool {
+        self.files == 0 && self.links == 0
+    }
+
+    /// One state more.
+    pub fn add(&mut self, state: &PastState) {
+        if state.symlink {
+            self.links += 1;
+        } else {
+            self.files += 1;
+            self.bytes = self.bytes.saturating_add(state.size);
+        }
+    }
+
+    /// The sum of both.
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            files: self.files + other.files,
+            links: self.links + other.links,
+            bytes: self.bytes.saturating_add(other.bytes),
+        }
     }
 
     fn take(&mut self, state: &PastState) {
-        self.files = self.files.saturating_sub(1);
-        self.bytes = self.bytes.saturating_sub(state.size);
+        if state.symlink {
+            self.links = self.links.saturating_sub(1);
+        } else {
+            self.files = self.files.saturating_sub(1);
+            self.bytes = self.bytes.saturating_sub(state.size);
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use crate::archive::{Archive, Began, Ended, Filter};
 use crate::error::{Error, Kind, Result};
 use crate::format::{Entry, EntryKind, Snapshot, Time};
 use crate::id::{FileHash, SnapshotId};
-use crate::view::{Episode, History, Listing, Node, Past, Span, View, above, depth, join};
+use crate::view::{Episode, History, Listing, Node, Past, Span, Tally, View, above, depth, join};
 
 use super::search::MOST;
 use crate::cli::{dates, names, words};
@@ -265,20 +265,21 @@ impl Shelf for Held<'_> {
                 History::Album(changes) => {
                     for (id, moment, change) in changes {
                         let told = [
-                            (change.added.files, "new"),
-                            (change.changed.files, "changed"),
-                            (change.tags.files, "tagged"),
-                            (change.moved_in.files, "moved in"),
-                            (change.moved_within.files, "moved within"),
-                            (change.moved_out.files, "moved out"),
-                            (change.deleted.files, "deleted"),
+                            (change.added, "new"),
+                            (change.changed, "changed"),
+                            (change.tags, "tagged"),
+                            (change.moved_in, "moved in"),
+                            (change.moved_within, "moved within"),
+                            (change.moved_out, "moved out"),
+                            (change.deleted, "deleted"),
                         ];
-                        let told = told.iter().filter(|(number, _)| *number > 0);
-                        let told: Vec<_> =
-                            told.map(|(number, what)| format!("{} {what}", words::count(*number))).collect();
-                        let what = format!("{}; it holds {}", told.join(", "), words::files(change.holds.files));
+                        let told = told.iter().filter(|(tally, _)| !tally.is_empty());
+                        let count = |tally: &Tally| words::count_and_links(tally.files, tally.links);
+                        let told: Vec<_> = told.map(|(tally, what)| format!("{} {what}", count(tally))).collect();
+                        let holds = words::files_and_links(change.holds.files, change.holds.links);
+                        let what = format!("{}; it holds {holds}", told.join(", "));
                         let (_, path) = past.origin(&spot);
-                        let thing = (change.holds.files > 0).then_some(Thing { snapshot: id, path });
+                        let thing = (!change.holds.is_empty()).then_some(Thing { snapshot: id, path });
                         versions.push(Version { since: moment.time, what, size: change.holds.bytes, thing });
                     }
                 }

@@ -8,16 +8,17 @@ mod sink;
 mod tar;
 mod zip;
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
 use crate::archive::{Budget, weight, weights};
 use crate::error::{Error, Kind};
 use crate::format::{Carried, Entry, EntryKind};
 use crate::op::{Event, Observer};
-use crate::view::{Listing, Node, View, above, false_claim, join};
+use crate::view::{Listing, Node, View, above, false_claim, join, last_name};
 use clap::ValueEnum;
 use flate2::Crc;
 use serde_json::json;
@@ -34,6 +35,8 @@ use zip::Zip;
 
 /// Files up to so many bytes are kept in memory until it is known that they are whole.
 const KEPT: u64 = 64 << 20;
+/// No more names than so many are told that stand otherwise in a zip.
+const RENAMED: usize = 20;
 
 /// Write a folder of a snapshot as one tar or zip, or a file as it is
 ///
@@ -63,12 +66,50 @@ enum Sort {
     Zip,
 }
 
+/// Endings of files that are compressed, which a tar from here is not; and the program that makes each.
+const COMPRESSED: [(&str, &str); 12] = [
+    ("gz", "gzip"),
+    ("tgz", "gzip"),
+    ("zst", "zstd"),
+    ("tzst", "zstd"),
+    ("xz", "xz"),
+    ("txz", "xz"),
+    ("bz2", "bzip2"),
+    ("tbz", "bzip2"),
+    ("tbz2", "bzip2"),
+    ("lz", "lzip"),
+    ("lz4", "lz4"),
+    ("lzma", "lzma"),
+];
+
 impl Arguments {
+    /// A plain tar under a name that says otherwise is opened by no program that goes by names.
+    fn refuse_compressed(&self) -> Result<(), Failure> {
+        let Some(target) = &self.target else { return Ok(()) };
+        let Some(ending) = target.extension().and_then(|ending| ending.to_str()) else { return Ok(()) };
+        let Some((_, program)) = COMPRESSED.iter().find(|(name, _)| ending.eq_ignore_ascii_case(name)) else {
+            return Ok(());
+        };
+        let (shown, plain) = (names::path(target), names::path(&tar_of(target)));
+        Err(Failure::usage(format!("{shown}: a dump is not compressed, and .{ending} says that it is")).hint(format!(
+            "photos hardly become smaller: name it {plain}, or pass it on: {{snap}} dump … | {program} > {shown}"
+        )))
+    }
+
     fn sort(&self) -> Sort {
         let ending = self.target.as_ref().and_then(|target| target.extension());
         let zip = ending.is_some_and(|ending| ending.eq_ignore_ascii_case("zip"));
         self.format.unwrap_or(if zip { Sort::Zip } else { Sort::Tar })
     }
+}
+
+/// The name that a plain tar would have: `g.tar` for `g.tar.gz` and `g.tgz`.
+fn tar_of(target: &Path) -> PathBuf {
+    let stem = target.with_extension("");
+    if stem.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("tar")) {
+        return stem;
+    }
+    target.with_extension("tar")
 }
 
 /// Writes it.
@@ -83,6 +124,9 @@ pub fn run(app: &App, asked: &Arguments) -> Result<Code, Failure> {
     let plain = asked.format.is_none() && matches!(&node.entry, Some(Entry { kind: EntryKind::File { .. }, .. }));
     if asked.target.is_none() && plain {
         return cat::print(app, &view, &node, false);
+    }
+    if !plain {
+        asked.refuse_compressed()?;
     }
     if asked.target.is_none() && app.screen.is_terminal() {
         return Err(Failure::usage("a tar or zip is nothing for a terminal")
@@ -118,12 +162,23 @@ fn tell(app: &App, asked: &Arguments, done: &Done, took: std::time::Duration) {
         if app.screen.is_json() {
             let target = target.to_string_lossy();
             app.screen.json(&json!({
-                "message_type": "summary", "files": done.files, "bytes": done.bytes, "failed": done.failed, "target": target,
+                "message_type": "summary", "files": done.files, "links": done.links, "bytes": done.bytes,
+                "failed": done.failed, "target": target,
             }));
         }
-        let (files, bytes) = (words::files(done.files), words::bytes(done.bytes));
+        let (files, bytes) = (words::files_and_links(done.files, done.links), words::bytes(done.bytes));
         let took = words::duration(took);
         app.screen.tell(&format!("wrote {files}, {bytes}, to {} in {took}", names::path(target)));
+    }
+    for (path, shown) in &done.renamed {
+        app.screen.remark(&format!(
+            "{} stands as {} in it, since names in a zip are UTF-8; a tar keeps names as they are",
+            names::escape(path),
+            names::escape(shown)
+        ));
+    }
+    if done.renamed_more > 0 {
+        app.screen.remark(&format!("and {} more names", words::count(done.renamed_more)));
     }
     if done.carried > 0 {
         let carried = words::files(done.carried);
@@ -141,9 +196,14 @@ fn tell(app: &App, asked: &Arguments, done: &Done, took: std::time::Duration) {
 #[derive(Default)]
 struct Done {
     files: u64,
+    /// Symbolic links.
+    links: u64,
     bytes: u64,
     failed: u64,
     damaged: bool,
+    /// Names that stand in it otherwise, and how many more than are kept here.
+    renamed: Vec<(Vec<u8>, Vec<u8>)>,
+    renamed_more: u64,
     /// Files as an earlier snapshot has them, since they could not be read.
     carried: u64,
 }
@@ -152,6 +212,10 @@ struct Done {
 trait Pack {
     /// Why a name or an entry cannot stand in it, if it cannot.
     fn refuses(&self, path: &[u8], entry: &Entry) -> Option<&'static str>;
+    /// How a path stands in it.
+    fn name<'p>(&self, path: &'p [u8]) -> Cow<'p, [u8]> {
+        Cow::Borrowed(path)
+    }
     /// Another name of a file that it has; false if it knows no such thing.
     fn link(&mut self, path: &[u8], entry: &Entry, to: &[u8]) -> Result<bool, Failure>;
     /// Begins an entry: a directory, a link, or a file of which so many bytes with this sum will follow.
@@ -286,9 +350,21 @@ impl Dump<'_> {
             self.trouble(path, why);
             return Ok(false);
         }
+        // A folder's other name is told once, and not for all that is in it.
+        if let Cow::Owned(_) = pack.name(last_name(path)) {
+            match self.done.renamed.len() {
+                ..RENAMED => self.done.renamed.push((path.to_vec(), pack.name(path).into_owned())),
+                _ => self.done.renamed_more += 1,
+            }
+        }
         let EntryKind::File { hash, size, .. } = &entry.kind else {
             pack.begin(path, entry, 0, 0)?;
             pack.end()?;
+            if matches!(entry.kind, EntryKind::Symlink { .. }) {
+                self.done.links += 1;
+                // What lies ahead counts links among files, as folders do.
+                self.progress.event(Event::Advance { files: 1, bytes: 0 });
+            }
             return Ok(true);
         };
         self.done.carried += u64::from(entry.meta.carried == Some(Carried::Unread));

@@ -1,7 +1,14 @@
 //! A zip: files as they are, each with its length and sum known beforehand, so that it can be read from a pipe as well.
+//! Names are UTF-8 and say so: readers take names that do not for one encoding or another, and would put a photo into a
+//! second folder beside its own. Bytes that are no UTF-8 stand as `%FC`.
 //! Photos do not become smaller by compressing. What is too large for the old fields is in zip64's.
 
+use std::borrow::Cow;
+use std::collections::HashSet;
+
 use crate::format::{Entry, EntryKind, Meta};
+
+use crate::view::last_name;
 
 use super::Pack;
 use super::sink::Sink;
@@ -21,11 +28,13 @@ pub struct Zip {
     entries: u64,
     /// A link's target, which is its content.
     target: Vec<u8>,
+    /// Names that one which is no UTF-8 may stand as: they come before it.
+    percent: HashSet<Vec<u8>>,
 }
 
 impl Zip {
     pub fn new(sink: Sink) -> Self {
-        Self { sink, directory: Vec::new(), entries: 0, target: Vec::new() }
+        Self { sink, directory: Vec::new(), entries: 0, target: Vec::new(), percent: HashSet::new() }
     }
 }
 
@@ -33,8 +42,12 @@ impl Pack for Zip {
     fn refuses(&self, path: &[u8], entry: &Entry) -> Option<&'static str> {
         let long = match &entry.kind {
             EntryKind::Symlink { target } => target.len() > usize::from(u16::MAX),
-            _ => path.len() >= usize::from(u16::MAX),
+            _ => self.name(path).len() >= usize::from(u16::MAX),
         };
+        let name = self.name(path);
+        if matches!(name, Cow::Owned(_)) && self.percent.contains(&*name) {
+            return Some("its name is no UTF-8, and as it would stand in a zip another has it; a tar can hold it");
+        }
         match path.contains(&b'\\') {
             // Windows would take it for a folder, and `..\` for the one above.
             true => Some("a zip cannot hold a name with a backslash; a tar can"),
@@ -43,12 +56,29 @@ impl Pack for Zip {
         }
     }
 
+    fn name<'p>(&self, path: &'p [u8]) -> Cow<'p, [u8]> {
+        if std::str::from_utf8(path).is_ok() {
+            return Cow::Borrowed(path);
+        }
+        let mut name = Vec::with_capacity(path.len() + 2);
+        for chunk in path.utf8_chunks() {
+            name.extend(chunk.valid().bytes());
+            chunk.invalid().iter().for_each(|byte| name.extend(format!("%{byte:02X}").bytes()));
+        }
+        Cow::Owned(name)
+    }
+
     fn link(&mut self, _: &[u8], _: &Entry, _: &[u8]) -> Result<bool, Failure> {
         Ok(false)
     }
 
     fn begin(&mut self, path: &[u8], entry: &Entry, size: u64, sum: u32) -> Result<(), Failure> {
-        let (mut path, mut size, mut sum) = (path.to_vec(), size, sum);
+        let (mut path, mut size, mut sum) = (self.name(path).into_owned(), size, sum);
+        // Bytes that are no UTF-8 are 0x80 and above. What is in a folder is told apart by the folder.
+        let taken = |run: &[u8]| matches!(run, [b'%', b'8' | b'9' | b'A'..=b'F', _]);
+        if last_name(&path).windows(3).any(taken) {
+            self.percent.insert(path.clone());
+        }
         let (mut attributes, kind) = (
             0_u32,
             match &entry.kind {
@@ -148,8 +178,8 @@ impl Pack for Zip {
 fn common(path: &[u8], meta: &Meta, size: u64, sum: u32) -> Vec<u8> {
     let large = size >= LARGE.into();
     let version: u16 = if large { 45 } else { 20 };
-    // Names are UTF-8, or bytes about which nothing is known.
-    let flags: u16 = if std::str::from_utf8(path).is_ok() { 1 << 11 } else { 0 };
+    // Names are UTF-8.
+    let flags: u16 = 1 << 11;
     let (time, date) = dates::dos(meta.mtime);
     let mut out = Vec::new();
     out.extend([version, flags, 0, time, date].iter().flat_map(|field| field.to_le_bytes()));
