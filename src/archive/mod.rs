@@ -7,6 +7,7 @@
 //! The index is only ever a hint. Whatever is wrong with it is mended here, by filling it again from segments and packs.
 
 mod answering;
+mod belief;
 mod compare;
 mod create;
 mod facts;
@@ -22,6 +23,7 @@ mod notes;
 mod packs;
 mod past;
 mod place;
+mod probe;
 mod reader;
 mod repair;
 mod rewrite;
@@ -45,6 +47,7 @@ pub use mend::{Restored, readable, restored};
 pub use notes::DamageNote;
 pub use packs::{MAX_PACK_LEN, directory_of, find_frames, read_directory, read_pack};
 pub use place::CACHE_TAG;
+pub use probe::Probes;
 pub use reader::{Reader, piece_of, unpack_frame};
 pub use repair::{Repairer, Rescue};
 pub use rewrite::{InTime, Recompressed, Rewriter, Trial};
@@ -409,7 +412,7 @@ impl Archive {
         let found = packs::read_frames(&*self.store, id, told);
         let whole: HashSet<ChunkId> = found.iter().flat_map(|pack| &pack.rows).map(|row| row.frame.id).collect();
         let named = listed.iter().chain(told).flat_map(|pack| &pack.rows).filter(|row| !whole.contains(&row.frame.id));
-        let place = |row: &Row| Location { pack: *id, pack_len: len, row: *row, sure: false };
+        let place = |row: &Row| Location { pack: *id, pack_len: len, row: *row };
         let mut spoiled = self.spoiled.lock().unwrap_or_else(PoisonError::into_inner);
         spoiled.extend(named.map(|row| (row.frame.id, place(row))));
         found

@@ -329,6 +329,7 @@ impl<'a> Run<'a> {
             && !self.options.force
             && let Some(origin) = self.moved()?.origin(place.number, place.grounds, &node.stat)
             && self.holds(place, origin)?
+            && self.holds_chunks(origin, Writer::seems_to_have)?
         {
             let moved = node.stat.size == 0 || self.moved()?.claim(&origin.kind);
             self.counted(if moved { Action::Moved } else { Action::New }, path, node.stat.size, false);
@@ -487,6 +488,10 @@ impl<'a> Run<'a> {
 
     /// The same, by its chunks.
     pub(super) fn holds_content(&self, known: &Entry) -> Result<bool> {
+        self.holds_chunks(known, Writer::knows)
+    }
+
+    fn holds_chunks(&self, known: &Entry, held: fn(&Writer<'a>, &ChunkId) -> Result<bool>) -> Result<bool> {
         let (Some(writer), EntryKind::File { content, size, .. }) = (&self.writer, &known.kind) else {
             return Ok(true);
         };
@@ -494,7 +499,7 @@ impl<'a> Run<'a> {
         let looked = each_chunk(&self.reader, content, *size, &mut |chunks| {
             check_stop(self.observer)?;
             for chunk in chunks {
-                all = all && writer.knows(&chunk.id)?;
+                all = all && held(writer, &chunk.id)?;
             }
             Ok(())
         });
