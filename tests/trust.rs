@@ -432,8 +432,8 @@ fn a_hole_in_the_middle_of_a_photo_is_met_before_the_photo_counts_as_stored() {
     stored_anew("its folder renamed", &archive, &archive.source(), false);
 
     let (archive, photo) = a_hole_in_a_frame("copied");
-    let card = archive.beside("card");
-    fs::create_dir(&card).unwrap();
+    let card = archive.beside("card/source");
+    fs::create_dir_all(&card).unwrap();
     fs::copy(&photo, card.join("IMG_1.jpg")).unwrap();
     let asked = has(&archive.open(), &[card.clone()], &Filter::default(), false, &Heard::default()).unwrap();
     assert!(!asked.all(), "has says that the card may be deleted");

@@ -14,7 +14,7 @@ use std::thread::JoinHandle;
 use super::belief::Belief;
 use super::locks::patiently;
 use super::segments::put_segments;
-use super::{Archive, Change, MAX_PACK_LEN, put_checked, put_parity};
+use super::{Archive, Change, MAX_PACK_LEN, MAX_PARITY_LEN, put_checked, put_parity};
 use crate::chunk::Chunk;
 use crate::codec::{self, Choice, Encoded};
 use crate::error::{Error, Kind, Result};
@@ -134,14 +134,16 @@ impl<'a> Writer<'a> {
         present: HashMap<PackId, u64>,
     ) -> Result<Self> {
         let store = archive.store().clone();
-        let mut adopted = archive.adopt(&present, true)?;
-        adopted.retain(|pack| present.get(&pack.id).is_some_and(|len| pack.fills(*len)));
-        for pack in &adopted {
-            store.confirm(&names::pack(&pack.id))?;
-            protect(archive, pack)?;
+        let (mut adopted, gone) = (Vec::new(), |error: &Error| error.kind() == Kind::Missing);
+        let found = archive.adopt(&present, true)?;
+        for pack in found.into_iter().filter(|pack| present.get(&pack.id).is_some_and(|len| pack.fills(*len))) {
+            match store.confirm(&names::pack(&pack.id)).and_then(|()| protect(archive, &pack)) {
+                Err(error) if gone(&error) => {} // all of it lies in others by now
+                durable => durable.map(|()| adopted.push(pack))?,
+            }
         }
         for id in repaired(&*store)?.filter(|id| present.contains_key(id)) {
-            store.confirm(&names::pack(&id))?;
+            store.confirm(&names::pack(&id)).or_else(|error| if gone(&error) { Ok(()) } else { Err(error) })?;
         }
         let shared = Arc::new(Shared {
             store,
@@ -413,7 +415,7 @@ pub(super) fn protect(archive: &Archive, pack: &SegmentPack) -> Result<()> {
     }
     // A name is not enough: on FAT a power cut may leave it with nothing beneath.
     let name = names::parity(id);
-    match store.get(&name, MAX_PACK_LEN).and_then(|bytes| Parity::from_bytes(&bytes)) {
+    match store.get(&name, MAX_PARITY_LEN).and_then(|bytes| Parity::from_bytes(&bytes)) {
         Ok(parity) if parity.is_whole() => return store.confirm(&name),
         Err(error) if !matches!(error.kind(), Kind::Missing | Kind::Damaged) => return Err(error),
         _ => {}
