@@ -485,8 +485,8 @@ fn a_restore_that_finds_its_photos_there_reads_none_of_them() {
     }
 }
 
-/// A backup that goes on while packs are replaced found that they were gone, said that they "cannot be used", and stored all of
-/// their photos a second time.
+/// A backup that goes on while packs are replaced found that they were gone, said that they "cannot be used", and
+/// stored all of their photos a second time.
 #[test]
 fn a_backup_finds_what_took_the_place_of_a_pack_and_says_nothing_of_it() {
     let (archive, _) = archive_of(12);

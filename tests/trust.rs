@@ -380,8 +380,8 @@ fn what_this_machine_wrote_and_the_drive_lost_is_stored_again() {
     }
 }
 
-/// A photo of one long frame in an archive of this computer, whose pack then loses bytes in the middle of that frame: its head, the
-/// pack's directory and its end stay right. Returns the archive and the photo's path.
+/// A photo of one long frame in an archive of this computer, whose pack then loses bytes in the middle of that frame:
+/// its head, the pack's directory and its end stay right. Returns the archive and the photo's path.
 fn a_hole_in_a_frame(about: &str) -> (TestArchive, PathBuf) {
     let archive = TestArchive::on_disk(&Parameters::default());
     fs::create_dir(archive.source().join("2019")).unwrap();
@@ -416,8 +416,8 @@ fn stored_anew(about: &str, archive: &TestArchive, source: &Path, force: bool) {
     assert_eq!(named, 1, "{about}: the pack is named, once: {told:?}");
 }
 
-/// The head of a frame vouched for all of it: 3 MB of zeros in the middle of a photo cost it, since every run that read the photo
-/// again, or found it under another name, took it for stored, and `has` said that it could be deleted.
+/// The head of a frame vouched for all of it: 3 MB of zeros in the middle of a photo cost it, since every run that
+/// read the photo again, or found it under another name, took it for stored, and `has` said that it could be deleted.
 #[test]
 fn a_hole_in_the_middle_of_a_photo_is_met_before_the_photo_counts_as_stored() {
     let (archive, _) = a_hole_in_a_frame("read again");

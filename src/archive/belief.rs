@@ -1,27 +1,29 @@
 //! What a writer believes of the packs that are there.
 //!
-//! A chunk counts as known only if the index names a pack that is there with the right length, and in which nothing damaged
-//! has been met. What that is worth, since a segment or a directory on the drive may say anything, depends on where the
-//! knowledge comes from:
+//! A chunk counts as known only if the index names a pack that is there with the right length, and in which nothing
+//! damaged has been met. What that is worth, since a segment or a directory on the drive may say anything, depends on
+//! where the knowledge comes from:
 //!
 //! | what is known of a chunk | it counts for |
 //! |---|---|
 //! | a segment, or a directory when the index was filled, names a place of it | readers, who check what they read |
-//! | nothing, but all packs are there that were known when the snapshot was recorded here ([`Belief::holds_all_of`]) | files that this snapshot records and that are as they were |
-//! | the same, and no zeros are seen where a block is looked at in each stretch of its pack ([`Belief::seems_to_have`]) | such files that have moved |
-//! | the pack's own directory, read in this run, says the same | what any snapshot records already: files that were not read, since they are as they were or have moved |
+//! | all packs are there that were known when a snapshot was recorded here ([`Belief::holds_all_of`]) | its files, as they were |
+//! | the same, and no zeros are seen in a block here and there ([`Belief::seems_to_have`]) | its files that have moved |
+//! | the pack's own directory, read in this run, says the same | files of any snapshot that are not read now |
 //! | the chunk itself was read here in this run, unpacked and hashed | everything |
 //!
-//! "Everything" is above all that bytes of the source are not stored again because they are known. Whoever was asked to store
-//! them has read them, and lets go of them once they count; so they count only by what the archive gives back, each chunk once
-//! in a run. A name, a length, a directory and the head of a frame are all right while megabytes between them are zeros.
+//! "Everything" is above all that bytes of the source are not stored again because they are known. Whoever was asked
+//! to store them has read them, and lets go of them once they count; so they count only by what the archive gives
+//! back, each chunk once in a run. A name, a length, a directory and the head of a frame are all right while
+//! megabytes between them are zeros.
 //!
-//! After the index was lost, an unchanged source costs a look at the directories of its packs and no photo's bytes: its chunks
-//! were there when its snapshot was committed. The packs that were written last, which a lost cache of a drive hits, are looked
-//! at by each run. A pack that is not what it was is named, and what it had is stored anew from the source.
+//! After the index was lost, an unchanged source costs a look at the directories of its packs and no photo's bytes:
+//! its chunks were there when its snapshot was committed. The packs that were written last, which a lost cache of a
+//! drive hits, are looked at by each run. A pack that is not what it was is named, and what it had is stored anew
+//! from the source.
 //!
-//! A pack that is gone is nothing of the kind as long as others have what it had: whoever stores chunks anew in a better form
-//! removes it, at any time. So the index is asked again, and only what is found nowhere then is a loss.
+//! A pack that is gone is nothing of the kind as long as others have what it had: whoever stores chunks anew in a
+//! better form removes it, at any time. So the index is asked again, and only what is found nowhere then is a loss.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -93,7 +95,8 @@ impl<'a> Belief<'a> {
         let newest = self.archive.known_packs().into_iter().rev().take(NEWEST);
         for pack in newest.filter(|pack| self.is_present(&pack.id, pack.len)) {
             match look_at_ends(&**self.archive.store(), &pack.id, pack.len) {
-                // It was listed a moment ago: it was removed because all of it lies in others, or its chunks are missed soon.
+                // It was listed a moment ago: it was removed because all of it lies in others, or its chunks are
+                // missed soon.
                 Err(error) if error.kind() == Kind::Missing => self.renew(&pack.id)?,
                 Err(error) if error.kind().is_of_an_object() => self.suspect(&pack.id, &error),
                 looked => looked?,
@@ -138,9 +141,9 @@ impl<'a> Belief<'a> {
         })
     }
 
-    /// Whether the archive holds all that a snapshot needs, without a look at each chunk: when it was recorded, the index
-    /// knew where everything lies; it knows of the same packs still, all of them are there with the right length, and
-    /// nothing damaged has been met.
+    /// Whether the archive holds all that a snapshot needs, without a look at each chunk: when it was recorded, the
+    /// index knew where everything lies; it knows of the same packs still, all of them are there with the right
+    /// length, and nothing damaged has been met.
     pub(super) fn holds_all_of(&self, snapshot: &SnapshotId) -> bool {
         let there = |pack: &PackInfo| self.is_present(&pack.id, pack.len);
         self.archive.index().knew_all_of(snapshot)
@@ -148,8 +151,8 @@ impl<'a> Belief<'a> {
             && self.archive.known_packs().iter().all(there)
     }
 
-    /// Whether a look at one of this chunk's places that can be counted on, as far as is known without reading, comes to that
-    /// it is right.
+    /// Whether a look at one of this chunk's places that can be counted on, as far as is known without reading, comes
+    /// to that it is right.
     fn at_a_place(&self, id: &ChunkId, look: &dyn Fn(&Location) -> Result<Look>) -> Result<bool> {
         let mut gone: Vec<(PackId, Error)> = Vec::new();
         loop {
@@ -194,8 +197,8 @@ impl<'a> Belief<'a> {
         Ok(())
     }
 
-    /// Whether the pack's own directory, which is read once in a run, says the same of this place. That of a pack in which
-    /// damage was met is worth nothing.
+    /// Whether the pack's own directory, which is read once in a run, says the same of this place. That of a pack in
+    /// which damage was met is worth nothing.
     fn lists(&self, place: &Location) -> Result<Look> {
         if guard(&self.named).contains(&place.pack) {
             return Ok(Look::Wrong);

@@ -11,15 +11,16 @@ use crate::format::{
 use crate::id::PackId;
 use crate::store::Store;
 
-/// Longer packs are refused: whoever looks at a damaged one has all of it in memory. No writer makes longer ones: they are
-/// closed at [`CLOSED_AT`], after a frame of the longest chunk at most, and a directory of the shortest frames is no longer.
+/// Longer packs are refused: whoever looks at a damaged one has all of it in memory. No writer makes longer ones:
+/// they are closed at [`CLOSED_AT`], after a frame of the longest chunk at most, and a directory of the shortest
+/// frames is no longer.
 pub const MAX_PACK_LEN: u64 = 1 << 27;
 /// Recovery data are no longer than what they are of, and their heads.
 pub const MAX_PARITY_LEN: u64 = MAX_PACK_LEN + (1 << 20);
 /// A pack is closed when it has so many bytes at the latest.
 pub(super) const CLOSED_AT: u32 = 32 << 20;
-/// The search for frames unpacks and hashes no more than so many times the bytes of the pack, and so many more: what is packed
-/// small is long when it is unpacked.
+/// The search for frames unpacks and hashes no more than so many times the bytes of the pack, and so many more: what
+/// is packed small is long when it is unpacked.
 const WORK_TIMES: u64 = 4;
 const WORK_BYTES: u64 = 256 << 20;
 /// Fails once whoever asked wants to stop.
@@ -125,8 +126,9 @@ pub(super) fn read_frames(
     of_rows(id, whole).ok_or_else(|| there_are_none(&name))
 }
 
-/// Every place where a frame may lie in a pack that is damaged, in their order: by its frames, by its own directory, and by what
-/// is `told` of it. Only of the kind that belongs in the pack; whether each is whole is for the reader to find out.
+/// Every place where a frame may lie in a pack that is damaged, in their order: by its frames, by its own directory,
+/// and by what is `told` of it. Only of the kind that belongs in the pack; whether each is whole is for the reader to
+/// find out.
 ///
 /// # Errors
 /// That of `check`.
@@ -179,11 +181,11 @@ fn told_content(pack: &[u8]) -> Option<PackContent> {
 /// Every frame whose header is whole and whose bytes are there, in the order in which they lie. What is between frames
 /// is passed over.
 ///
-/// From the front on, a header that its predecessor's lengths lead to is believed. Once one was damaged, nothing is any more:
-/// what is searched for may be part of a file (an archive within the archive, or made to mislead), and so may be the header
-/// that its lengths lead to. So from there to the end of the pack a frame counts only if it is of the kind that belongs there
-/// and its bytes unpack to its chunk. That is work, so it has an end: where bytes claim more of it than a pack of photos ever
-/// asks for, the rest of the claims are passed over.
+/// From the front on, a header that its predecessor's lengths lead to is believed. Once one was damaged, nothing is
+/// any more: what is searched for may be part of a file (an archive within the archive, or made to mislead), and so
+/// may be the header that its lengths lead to. So from there to the end of the pack a frame counts only if it is of
+/// the kind that belongs there and its bytes unpack to its chunk. That is work, so it has an end: where bytes claim
+/// more of it than a pack of photos ever asks for, the rest of the claims are passed over.
 ///
 /// # Errors
 /// That of `check`, which is asked before each frame.
@@ -292,8 +294,8 @@ mod tests {
         // One that holds a whole frame, as an archive within an archive does.
         let within = frame(b"within");
         assert_eq!(found(&[frame(&within), frame(one), frame(two)], &[b"within", one, two]), [true, true, true]);
-        // One that holds a piece of another archive's pack: a whole frame, and the head of one that goes on elsewhere, and
-        // whose length leads over what comes after. It cost a photo.
+        // One that holds a piece of another archive's pack: a whole frame, and the head of one that goes on
+        // elsewhere, and whose length leads over what comes after. It cost a photo.
         let cut = frame(&[9; 200]);
         let piece = [&frame(b"within")[..], &cut[..FRAME_HEADER_LEN + 20]].concat();
         assert_eq!(found(&[frame(&piece), frame(one), frame(two)], &[b"within", one, two]), [true, true, true]);
@@ -328,8 +330,8 @@ mod tests {
         assert!(parity.len() as u64 <= (1 << 22) + (1 << 20), "{}", parity.len());
     }
 
-    /// Heads by the thousand that each claim the longest frame, in a pack of 6 MB, kept a backup busy for eight minutes, and it
-    /// did not even hear that it should stop.
+    /// Heads by the thousand that each claim the longest frame, in a pack of 6 MB, kept a backup busy for eight
+    /// minutes, and it did not even hear that it should stop.
     #[test]
     fn the_search_for_frames_does_no_more_work_than_a_pack_is_worth_and_stops_when_told() {
         let mut header = frame(b"x")[..FRAME_HEADER_LEN].to_vec();

@@ -1,9 +1,9 @@
 //! A cheap look at chunks whose bytes are not read: whether a pack has a hole where they lie.
 //!
-//! A drive that lost what it had promised to keep, or a file system after a power cut, leaves zeros under a right name with a
-//! right length, and seldom fewer than a few blocks. So one block is looked at in each stretch of a pack, once in a run. What is
-//! found is only ever a suspicion, since a photo may have zeros of its own, and what is not found is no proof: whoever needs
-//! one reads the chunk and hashes it.
+//! A drive that lost what it had promised to keep, or a file system after a power cut, leaves zeros under a right
+//! name with a right length, and seldom fewer than a few blocks. So one block is looked at in each stretch of a pack,
+//! once in a run. What is found is only ever a suspicion, since a photo may have zeros of its own, and what is not
+//! found is no proof: whoever needs one reads the chunk and hashes it.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};

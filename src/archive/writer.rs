@@ -2,8 +2,9 @@
 //!
 //! What counts as known, and why, is told in `belief`.
 //!
-//! Packs are closed and written in the background, each durable before [`Writer::finish`] writes the segment. A writer that
-//! failed once stays failed: every later call returns an error, and no segment is written, so no snapshot can follow.
+//! Packs are closed and written in the background, each durable before [`Writer::finish`] writes the segment. A
+//! writer that failed once stays failed: every later call returns an error, and no segment is written, so no snapshot
+//! can follow.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -190,8 +191,8 @@ impl<'a> Writer<'a> {
         self.belief.knows(id)
     }
 
-    /// Whether a chunk of a file that has moved is where it was, as far as can be seen without reading it: for what a snapshot
-    /// records of which [`Writer::holds_all_of`] is true.
+    /// Whether a chunk of a file that has moved is where it was, as far as can be seen without reading it: for what a
+    /// snapshot records of which [`Writer::holds_all_of`] is true.
     ///
     /// # Errors
     /// The store's error.

@@ -104,7 +104,8 @@ fn millions_of_chunks_are_not_held_at_once() {
     assert!(done.code == 0 && peak < MOST, "{} MB: {done:?}", peak >> 20);
 }
 
-/// A file of 2 GB without a byte in it, under the name of a pack, took 2.1 GB to verify, and to take a backup beside it.
+/// A file of 2 GB without a byte in it, under the name of a pack, took 2.1 GB to verify, and to take a backup beside
+/// it.
 #[test]
 fn what_is_longer_than_a_pack_is_not_read_and_what_is_as_long_is_read_within_bounds() {
     let attack = Attack::of(|writer| vec![named("f".to_owned(), b"photo", vec![put(writer, b"photo")])]);

@@ -34,8 +34,8 @@ impl Forged {
         self.bytes.extend_from_slice(stored);
     }
 
-    /// So many heads that each claim the longest frame of bytes that are there, `len` bytes, in one frame of that many and more,
-    /// whose own head is damaged.
+    /// So many heads that each claim the longest frame of bytes that are there, `len` bytes, in one frame of that
+    /// many and more, whose own head is damaged.
     pub fn bomb(heads: usize, len: u32) -> Self {
         let claims = FrameHeader {
             kind: ChunkKind::Data,
@@ -202,8 +202,8 @@ fn a_snapshot_under_another_name_is_none() {
     assert_eq!(attack.snap(&["verify"]).code, 14);
 }
 
-/// A file that holds a piece of another archive's pack, as a copy of an archive does once it is cut into chunks: where the head
-/// of its frame was damaged, the heads in it were believed, and what they led over was lost.
+/// A file that holds a piece of another archive's pack, as a copy of an archive does once it is cut into chunks:
+/// where the head of its frame was damaged, the heads in it were believed, and what they led over was lost.
 #[test]
 fn a_piece_of_a_pack_in_a_file_hides_no_photo_behind_it() {
     let mut inner = Forged::new();
@@ -226,8 +226,8 @@ fn a_piece_of_a_pack_in_a_file_hides_no_photo_behind_it() {
     assert!(found.lost.is_empty() && found.affected.is_empty(), "{:?}", found.affected);
 }
 
-/// `verify` named photos as lost that `restore` gives back: a segment tells where they lie, and only the search for frames in a
-/// damaged pack did not find them.
+/// `verify` named photos as lost that `restore` gives back: a segment tells where they lie, and only the search for
+/// frames in a damaged pack did not find them.
 #[test]
 fn what_is_restored_from_a_damaged_pack_is_not_called_lost() {
     let id = ChunkId::of(ChunkKind::Data, b"the true bytes");

@@ -391,8 +391,8 @@ fn what_a_source_really_had_is_never_too_much() {
     }
 }
 
-/// 20,000 heads that each claim the longest frame, in a pack whose directory is damaged: a backup ran for eight minutes, and did not hear that
-/// it should stop.
+/// 20,000 heads that each claim the longest frame, in a pack whose directory is damaged: a backup ran for eight
+/// minutes, and did not hear that it should stop.
 #[test]
 fn a_pack_of_heads_that_claim_the_longest_frames_costs_no_time() {
     let attack = attack(|writer| vec![dir_of(writer, "bad", bombs::evil(writer))]);

@@ -175,8 +175,8 @@ impl<'a> Holding<'a> {
         there && frame.kind == ChunkKind::Data && frame.plain_len == len
     }
 
-    /// Whether a frame with this chunk lies where the index says and no zeros are seen in it; where that is not so, whether the
-    /// chunk can be read.
+    /// Whether a frame with this chunk lies where the index says and no zeros are seen in it; where that is not so,
+    /// whether the chunk can be read.
     fn lies_there(&self, id: &ChunkId, len: u32) -> Result<bool> {
         for place in self.archive.locate(id)?.iter().filter(|place| self.fits(place, len)) {
             let (name, offset) = (names::pack(&place.pack), u64::from(place.row.offset));

@@ -415,8 +415,8 @@ impl Check<'_> {
         Ok(())
     }
 
-    /// Chunks that a segment tells of in a damaged pack, which no whole pack has: readers find them by what it tells, and so
-    /// they are held if they are whole there.
+    /// Chunks that a segment tells of in a damaged pack, which no whole pack has: readers find them by what it tells,
+    /// and so they are held if they are whole there.
     pub(super) fn held_as_told(&mut self, told: &SegmentPack) -> Result<()> {
         let name = names::pack(&told.id);
         for row in &told.rows {
