@@ -14,8 +14,10 @@ use std::time::Duration;
 use common::{Heard, Random, SMALL, TestArchive, contents, contents_of, flip, options};
 use picture::{photo, tag};
 use rustix::io::Errno;
-use snapkeep::archive::{Archive, Notice, Packing, Parameters};
+use snapkeep::archive::{Archive, Notice, PackInfo, Packing, Parameters, read_directory};
+use snapkeep::chunk::Chunk;
 use snapkeep::error::{Kind, Result};
+use snapkeep::format::{Hint, PackContent};
 use snapkeep::id::SnapshotId;
 use snapkeep::op::{Event, Squeeze, SqueezeOptions, backup, squeeze};
 use snapkeep::store::Local;
@@ -495,4 +497,56 @@ fn images_whose_pack_would_hardly_shrink_are_told_of() {
     assert_eq!(found.foretold(SMALL.parity_permille), None, "nothing to gain");
     let done = squeezed(&archive);
     assert_eq!((done.done.images, done.done.not_worth, done.left), (0, 1, 0));
+}
+
+/// A backup that goes on while packs are replaced found that they were gone, said that they "cannot be used", and
+/// stored all of their photos a second time.
+#[test]
+fn a_backup_finds_what_took_the_place_of_a_pack_and_says_nothing_of_it() {
+    let (archive, _) = archive_of(12);
+    let (open, other) = (archive.open(), archive.beside("cache of another computer"));
+    let rows: Vec<_> = {
+        let packs = open.known_packs();
+        let rows = |pack: &PackInfo| read_directory(&**open.store(), &pack.id, pack.len).unwrap().rows;
+        packs.iter().flat_map(rows).map(|row| row.frame).collect()
+    };
+    let writer = open.writer(Packing::default()).unwrap();
+    let beside = archive.open_through(Arc::new(Local::new(archive.path())), &other).unwrap();
+    assert!(try_squeeze(&beside).unwrap().done.packs > 1);
+    archive.notices.lock().unwrap().clear();
+    for (number, frame) in rows.iter().enumerate() {
+        // In each way in which a backup asks.
+        let known = match number % 3 {
+            0 => writer.knows(&frame.id).unwrap(),
+            1 => writer.seems_to_have(&frame.id).unwrap(),
+            _ => {
+                let bytes = beside.reader().get(frame.kind, &frame.id).unwrap();
+                !writer.put(&Chunk::new(frame.kind, &bytes), Hint::None).unwrap()
+            }
+        };
+        assert!(known, "{:?} {number}", frame.kind);
+    }
+    assert_eq!(writer.finish().unwrap().chunks, 0, "nothing is stored twice");
+    let told = archive.notices.lock().unwrap().clone();
+    assert!(!told.iter().any(|one| matches!(one, Notice::PassedOver(..))), "{told:?}");
+}
+
+/// A pack that is gone and that nothing has replaced is named all the same, and what it had is stored again.
+#[test]
+fn a_pack_that_nothing_took_the_place_of_is_missed() {
+    let (archive, _) = archive_of(12);
+    let open = archive.open();
+    let writer = open.writer(Packing::default()).unwrap();
+    let packs = open.known_packs();
+    let pack = packs.iter().find(|pack| pack.content == PackContent::Data).unwrap();
+    let row = read_directory(&**open.store(), &pack.id, pack.len).unwrap().rows[0];
+    let bytes = open.reader().get(row.frame.kind, &row.frame.id).unwrap();
+    let name = snapkeep::format::names::pack(&pack.id);
+    fs::remove_file(archive.path().join(&name)).unwrap();
+    archive.notices.lock().unwrap().clear();
+    assert!(!writer.knows(&row.frame.id).unwrap());
+    assert!(writer.put(&Chunk::new(row.frame.kind, &bytes), Hint::None).unwrap(), "it is stored again");
+    let told = archive.notices.lock().unwrap().clone();
+    let named = |one: &&Notice| matches!(one, Notice::PassedOver(object, _) if *object == name);
+    assert_eq!(told.iter().filter(named).count(), 1, "{told:?}");
 }

@@ -10,11 +10,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use common::{Heard, Known, Random, SMALL, TestArchive, album, contents, contents_of, options, plain_copy, restore_at};
 use hooked::{At, Hook};
-use snapkeep::archive::{Archive, Notice, read_directory};
+use snapkeep::archive::{Archive, Filter, Notice, Parameters, read_directory};
 use snapkeep::error::Result;
 use snapkeep::format::{PackContent, Segment, SegmentPack, encode_pack_end};
 use snapkeep::id::{ChunkId, ChunkKind, PackId};
-use snapkeep::op::{Remedy, RepairOptions, backup, repair};
+use snapkeep::op::{BackupOptions, Remedy, RepairOptions, backup, has, repair};
 use snapkeep::store::{Leftovers, Local, Store};
 
 /// A photo of one chunk.
@@ -378,4 +378,65 @@ fn what_this_machine_wrote_and_the_drive_lost_is_stored_again() {
         after_a_loss(true, lose);
         after_a_loss(false, lose);
     }
+}
+
+/// A photo of one long frame in an archive of this computer, whose pack then loses bytes in the middle of that frame:
+/// its head, the pack's directory and its end stay right. Returns the archive and the photo's path.
+fn a_hole_in_a_frame(about: &str) -> (TestArchive, PathBuf) {
+    let archive = TestArchive::on_disk(&Parameters::default());
+    fs::create_dir(archive.source().join("2019")).unwrap();
+    let photo = archive.source().join("2019/sea.jpg");
+    fs::write(&photo, common::jpeg(&mut Random(77), 5_000_000)).unwrap();
+    for number in 0..3 {
+        fs::write(archive.source().join(format!("{number}.jpg")), Random(number).bytes(30_000)).unwrap();
+    }
+    std::thread::sleep(std::time::Duration::from_millis(100)); // so that what is recorded is settled
+    archive.backup();
+    let (path, pack) = data_pack(&archive.path());
+    let row = pack.rows.iter().max_by_key(|row| row.frame_len()).unwrap();
+    assert!(row.frame_len() > 4_000_000, "{about}: it is one frame: {}", row.frame_len());
+    let mut bytes = fs::read(&path).unwrap();
+    let begin = row.offset as usize + 700_000;
+    bytes[begin..begin + 3_000_000].fill(0);
+    fs::write(path, bytes).unwrap();
+    fs::remove_dir_all(archive.path().join("parity")).unwrap();
+    archive.notices.lock().unwrap().clear();
+    (archive, photo)
+}
+
+/// What was backed up is told to be stored anew, and can be read.
+fn stored_anew(about: &str, archive: &TestArchive, source: &Path, force: bool) {
+    let options = BackupOptions { force, ..options(&[source]) };
+    let done = backup(&archive.open(), &options, &Heard::default()).unwrap();
+    assert!(done.unread.is_empty(), "{about}: {:?}", done.unread);
+    assert!((4_000_000..6_000_000).contains(&done.summary.added), "{about}: {} bytes were added", done.summary.added);
+    assert!(contents_of(&archive.open(), done.id.unwrap()).unwrap() == contents(source), "{about}: it can be read");
+    let told = archive.notices.lock().unwrap().clone();
+    let named = told.iter().filter(|one| matches!(one, Notice::PassedOver(..))).count();
+    assert_eq!(named, 1, "{about}: the pack is named, once: {told:?}");
+}
+
+/// The head of a frame vouched for all of it: 3 MB of zeros in the middle of a photo cost it, since every run that
+/// read the photo again, or found it under another name, took it for stored, and `has` said that it could be deleted.
+#[test]
+fn a_hole_in_the_middle_of_a_photo_is_met_before_the_photo_counts_as_stored() {
+    let (archive, _) = a_hole_in_a_frame("read again");
+    stored_anew("read again", &archive, &archive.source(), true);
+
+    let (archive, photo) = a_hole_in_a_frame("renamed");
+    fs::rename(&photo, archive.source().join("2019/ocean.jpg")).unwrap();
+    stored_anew("renamed", &archive, &archive.source(), false);
+
+    let (archive, photo) = a_hole_in_a_frame("its folder renamed");
+    fs::rename(photo.parent().unwrap(), archive.source().join("2019 sea")).unwrap();
+    stored_anew("its folder renamed", &archive, &archive.source(), false);
+
+    let (archive, photo) = a_hole_in_a_frame("copied");
+    let card = archive.beside("card/source");
+    fs::create_dir_all(&card).unwrap();
+    fs::copy(&photo, card.join("IMG_1.jpg")).unwrap();
+    let asked = has(&archive.open(), &[card.clone()], &Filter::default(), false, &Heard::default()).unwrap();
+    assert!(!asked.all(), "has says that the card may be deleted");
+    archive.notices.lock().unwrap().clear();
+    stored_anew("copied", &archive, &card, false);
 }

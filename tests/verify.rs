@@ -107,7 +107,7 @@ fn frames(archive: &Archive) -> BTreeMap<String, Vec<(std::ops::Range<u64>, Chun
     let store = archive.store();
     let packs = archive.present_packs(Leftovers::Leave).unwrap();
     let frames = |id: &PackId, len: u64| {
-        let rows = read_pack(&**store, id, len).unwrap().rows;
+        let rows = read_pack(&**store, id, len, &|| Ok(())).unwrap().rows;
         rows.iter().map(|row| (u64::from(row.offset)..u64::from(row.offset) + row.frame_len(), row.frame.id)).collect()
     };
     packs.iter().map(|(id, len)| (names::pack(id), frames(id, *len))).collect()

@@ -7,15 +7,15 @@ use std::collections::HashSet;
 use std::sync::{Arc, PoisonError};
 
 use super::answering::is_unreadable;
-use super::{Archive, MAX_PACK_LEN, Notice};
+use super::{Archive, MAX_PACK_LEN, MAX_PARITY_LEN, Notice};
 use crate::error::{Error, Kind, Result};
 use crate::format::names;
 use crate::id::PackId;
 use crate::parity::{self, Parity};
 use crate::store::{Leftovers, Store};
 
-/// A longer pack is mended again for each chunk rather than kept in memory, in bytes.
-const MOST_KEPT: usize = 256 << 20;
+/// A longer pack is read and mended again, rather than kept in memory, in bytes.
+const MOST_KEPT: usize = 64 << 20;
 
 /// Where an object cannot be read, it is read in pieces of this length, in bytes.
 const PIECE: usize = 256 << 10;
@@ -78,26 +78,32 @@ pub struct Restored {
 pub fn restored(store: &dyn Store, name: &str, id: &[u8; 32], limit: u64) -> Result<Restored> {
     let mut left = vec![name.to_owned()];
     left.extend(quarantined(store, name)?);
-    let mut remains = Vec::with_capacity(left.len() + 1);
+    // One after the other, since each may be as long as a pack can be.
+    let mut remains = Vec::with_capacity(left.len());
     for (number, name) in left.into_iter().enumerate() {
         match readable(store, &name, limit) {
             Ok((bytes, unread)) if blake3::hash(&bytes).as_bytes() == id => {
                 return Ok(Restored { bytes, whole: number == 0 && unread.is_none(), anew: 0 });
             }
-            Ok((bytes, _)) => remains.push(bytes),
+            Ok((bytes, _)) => remains.push((name, (number == 0 && bytes.len() <= MOST_KEPT).then_some(bytes))),
             Err(error) if matches!(error.kind(), Kind::Missing | Kind::Damaged) => {}
             Err(error) => return Err(error),
         }
     }
-    remains.push(Vec::new()); // as much parity as data makes the whole object
     let doing = || format!("mending {name}");
-    let parity = readable(store, &names::parity(id), MAX_PACK_LEN).and_then(|(bytes, _)| Parity::from_bytes(&bytes));
+    let parity = readable(store, &names::parity(id), MAX_PARITY_LEN).and_then(|(bytes, _)| Parity::from_bytes(&bytes));
     let parity = parity.map_err(|error| match error.kind() {
         Kind::Missing | Kind::Unsupported => Error::new(Kind::Damaged, doing(), error.to_string()),
         _ => error.within(doing()),
     })?;
     let mut trouble = None;
-    for bytes in remains {
+    // As much parity as data makes the whole object of nothing.
+    let nothing = std::iter::once((String::new(), Some(Vec::new())));
+    for (name, kept) in remains.into_iter().chain(nothing) {
+        let bytes = match kept.map_or_else(|| readable(store, &name, limit).map(|(bytes, _)| bytes), Ok) {
+            Err(error) if matches!(error.kind(), Kind::Missing | Kind::Damaged) => continue,
+            bytes => bytes?,
+        };
         match parity::mend(bytes, &parity) {
             Ok(mended) if blake3::hash(&mended.bytes).as_bytes() == id => {
                 let anew = mended.repaired.iter().map(|range| range.end - range.start).sum();

@@ -7,6 +7,7 @@
 //! The index is only ever a hint. Whatever is wrong with it is mended here, by filling it again from segments and packs.
 
 mod answering;
+mod belief;
 mod compare;
 mod create;
 mod facts;
@@ -22,6 +23,7 @@ mod notes;
 mod packs;
 mod past;
 mod place;
+mod probe;
 mod reader;
 mod repair;
 mod rewrite;
@@ -43,8 +45,9 @@ pub use marks::{MAX_MARK_LEN, Renames, SourceOrder};
 pub use memory::{Memory, Taken};
 pub use mend::{Restored, readable, restored};
 pub use notes::DamageNote;
-pub use packs::{MAX_PACK_LEN, directory_of, find_frames, read_directory, read_pack};
+pub use packs::{MAX_PACK_LEN, MAX_PARITY_LEN, StopCheck, directory_of, frame_at, read_directory, read_pack, rows_of};
 pub use place::CACHE_TAG;
+pub use probe::Probes;
 pub use reader::{Reader, piece_of, unpack_frame};
 pub use repair::{Repairer, Rescue};
 pub use rewrite::{InTime, Recompressed, Rewriter, Trial};
@@ -222,8 +225,7 @@ impl Archive {
 
     /// A pack is closed when it has reached this many bytes: as the header says, if several of them fit into memory.
     fn pack_size(&self) -> usize {
-        const LARGEST: u32 = 64 << 20;
-        self.headers.header.pack_size.min(LARGEST) as usize
+        self.headers.header.pack_size.min(packs::CLOSED_AT) as usize
     }
 
     /// Where its objects lie.
@@ -406,10 +408,10 @@ impl Archive {
             Err(error) if error.kind() != Kind::Damaged => return Err(error),
             listed => listed.ok(),
         };
-        let found = packs::read_frames(&*self.store, id, told);
+        let found = packs::read_frames(&*self.store, id, told, &|| self.check_stop());
         let whole: HashSet<ChunkId> = found.iter().flat_map(|pack| &pack.rows).map(|row| row.frame.id).collect();
         let named = listed.iter().chain(told).flat_map(|pack| &pack.rows).filter(|row| !whole.contains(&row.frame.id));
-        let place = |row: &Row| Location { pack: *id, pack_len: len, row: *row, sure: false };
+        let place = |row: &Row| Location { pack: *id, pack_len: len, row: *row };
         let mut spoiled = self.spoiled.lock().unwrap_or_else(PoisonError::into_inner);
         spoiled.extend(named.map(|row| (row.frame.id, place(row))));
         found
@@ -462,7 +464,7 @@ impl Archive {
         match read_directory(&*self.store, id, len) {
             Err(error) if error.kind() == Kind::Damaged => match self.mended_pack(id)? {
                 Some(bytes) => directory_of(id, &bytes),
-                None => read_pack(&*self.store, id, len),
+                None => read_pack(&*self.store, id, len, &|| self.check_stop()),
             },
             done => done,
         }

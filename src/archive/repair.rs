@@ -9,8 +9,8 @@ use super::create::readme;
 use super::segments::put_segments;
 use super::writer::{Writer, protect};
 use super::{
-    Archive, MAX_PACK_LEN, Packing, directory_of, find_frames, mend, put_or_replace, put_parity, read_directory,
-    unpack_frame,
+    Archive, MAX_PACK_LEN, MAX_PARITY_LEN, Packing, frame_at, mend, put_or_replace, put_parity, read_directory,
+    rows_of, unpack_frame,
 };
 use crate::chunk::Chunk;
 use crate::error::{Kind, Result};
@@ -39,6 +39,7 @@ enum Kept {
 
 /// Takes chunks that were lost and are found elsewhere, and frames of packs that are given up.
 pub struct Rescue<'a> {
+    archive: &'a Archive,
     writer: Writer<'a>,
 }
 
@@ -139,9 +140,10 @@ impl<'a> Repairer<'a> {
     /// Copies what has this name into quarantine, unless it is whole or cannot be read.
     fn keep(&self, name: &str, whole: Option<&[u8]>) -> Result<Kept> {
         let store = self.archive.store();
-        let bytes = match store.get(name, MAX_PACK_LEN) {
+        let bytes = match store.get(name, MAX_PARITY_LEN) {
             Err(error) if error.kind() == Kind::Missing => return Ok(Kept::Nothing),
-            Err(error) if is_unreadable(&error) => return Ok(Kept::Unreadable),
+            // It cannot be read, or it is longer than anything that belongs in an archive.
+            Err(error) if error.kind() == Kind::Damaged => return Ok(Kept::Unreadable),
             read => read?,
         };
         if whole == Some(bytes.as_slice()) {
@@ -149,7 +151,7 @@ impl<'a> Repairer<'a> {
         }
         for kept in mend::quarantined(&**store, name)? {
             let same = store.len(&kept)? == Some(bytes.len() as u64);
-            if same && store.get(&kept, MAX_PACK_LEN).is_ok_and(|kept| kept == bytes) {
+            if same && store.get(&kept, MAX_PARITY_LEN).is_ok_and(|kept| kept == bytes) {
                 return Ok(Kept::Copied);
             }
         }
@@ -173,21 +175,20 @@ impl<'a> Repairer<'a> {
         Ok(free)
     }
 
-    /// What is left of an object: what has its name, and what lies in quarantine under it.
+    /// Hands on what is left of a pack: what has its name, and what lies in quarantine under it; one after the other.
     ///
     /// # Errors
-    /// The store's error.
-    pub fn remains(&self, name: &str) -> Result<Vec<Vec<u8>>> {
+    /// The store's error, or that of `each`.
+    pub fn each_remains(&self, name: &str, each: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
         let store = &**self.archive.store();
-        let mut remains = Vec::new();
         for name in std::iter::once(name.to_owned()).chain(mend::quarantined(store, name)?) {
             match mend::readable(store, &name, MAX_PACK_LEN) {
-                Ok((bytes, _)) => remains.push(bytes),
+                Ok((bytes, _)) => each(&bytes)?,
                 Err(error) if error.kind().is_of_an_object() => {}
                 Err(error) => return Err(error),
             }
         }
-        Ok(remains)
+        Ok(())
     }
 
     /// Makes the recovery data of an object anew, from its bytes.
@@ -214,7 +215,8 @@ impl<'a> Repairer<'a> {
         self.archive.refresh()?;
         let mut present = self.archive.present_packs(Leftovers::Leave)?;
         present.retain(|id, _| !given_up.contains(id));
-        Ok(Rescue { writer: Writer::among(self.archive, Packing::default(), None, present)? })
+        let writer = Writer::among(self.archive, Packing::default(), None, present)?;
+        Ok(Rescue { archive: self.archive, writer })
     }
 
     /// Sees to it that every pack is told of by a segment, and that segments tell of nothing else. The others are set aside.
@@ -263,13 +265,11 @@ impl Rescue<'_> {
     /// # Errors
     /// The store's error.
     pub fn frames(&self, id: &PackId, bytes: &[u8], told: Option<&SegmentPack>) -> Result<u64> {
-        let mut rows = directory_of(id, bytes).map(|pack| pack.rows).unwrap_or_default();
-        rows.extend(told.iter().flat_map(|pack| &pack.rows));
-        rows.extend(find_frames(bytes));
+        let check = || self.archive.check_stop();
         let mut moved = 0;
-        for row in rows {
-            let start = row.offset as usize;
-            let frame = bytes.get(start..start + row.frame_len() as usize).unwrap_or_default();
+        for row in rows_of(id, bytes, told, &check)? {
+            check()?;
+            let frame = frame_at(bytes, &row).unwrap_or_default();
             if unpack_frame(row.frame.kind, &row.frame.id, frame).is_ok() {
                 let stored = &frame[frame.len() - row.frame.stored_len as usize..];
                 moved += u64::from(self.writer.add_unknown(row.frame, stored)?);

@@ -6,8 +6,9 @@ use crate::format::{DIRECTORY_ROW_LEN, Segment, SegmentPack, names};
 use crate::id::SegmentId;
 use crate::store::Store;
 
-/// The longest segment that is read, in bytes: more than ten million chunks.
-const MAX_LEN: usize = 512 << 20;
+/// The longest segment that is read, in bytes: more than a million chunks. It is read whole, and its rows take more
+/// in memory.
+const MAX_LEN: usize = 64 << 20;
 /// What a segment has beside its packs, and each pack beside its rows, in bytes.
 const HEAD: usize = 20;
 const PACK_HEAD: usize = 40;

@@ -1,51 +1,28 @@
 //! The way in: known? → codec → frame → pack → store → segment.
 //!
-//! A chunk counts as known only if the index names a pack that is there with the right length, and in which nothing damaged
-//! has been met. What that is worth, since a segment or a directory on the drive may say anything, depends on where the
-//! knowledge comes from:
+//! What counts as known, and why, is told in `belief`.
 //!
-//! | what is known of a chunk | it counts for |
-//! |---|---|
-//! | a segment, or a directory when the index was filled, names a place of it | readers, who check what they read |
-//! | the pack's own directory, read in this run, says the same | what a snapshot records already: files that were not read, since they are as they were or have moved |
-//! | this program has written the pack here, this place's own index says so, and in this run so do the pack's directory and the frame's head, and one chunk of the pack was read | everything |
-//! | the chunk itself was read here in this run, unpacked and hashed | everything |
-//! | nothing, but all packs are there that were known when the snapshot was recorded here ([`Writer::holds_all_of`]) | what that snapshot records |
-//!
-//! What was written here was made durable here; yet a drive that says so too early, or that decays, keeps a file of the right
-//! name and length with zeros in it. So no pack counts for a chunk that is new to a snapshot before it was looked into, once
-//! in a run; and the packs that were written last, which a lost cache of a drive hits, are looked into by each run. One that
-//! is not what it was is named, and what it had is stored anew from the source.
-//!
-//! "Everything" is above all that bytes of the source are not stored again because they are known. So after the index was
-//! lost, an unchanged source costs a look at the directories of its packs and no photo's bytes: its chunks were there when its
-//! snapshot was committed; and what was copied or renamed by others is read here once, as it is read at the source.
-//!
-//! Packs are closed and
-//! written in the background, each durable before [`Writer::finish`] writes the segment. A writer that failed once
-//! stays failed: every later call returns an error, and no segment is written, so no snapshot can follow.
+//! Packs are closed and written in the background, each durable before [`Writer::finish`] writes the segment. A
+//! writer that failed once stays failed: every later call returns an error, and no segment is written, so no snapshot
+//! can follow.
 
-use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
+use super::belief::Belief;
 use super::locks::patiently;
-use super::packs::look_at_ends;
 use super::segments::put_segments;
-use super::{
-    Archive, Change, Location, MAX_PACK_LEN, Notice, PackInfo, put_checked, put_parity, read_directory, unpack_frame,
-};
+use super::{Archive, Change, MAX_PACK_LEN, MAX_PARITY_LEN, put_checked, put_parity};
 use crate::chunk::Chunk;
 use crate::codec::{self, Choice, Encoded};
 use crate::error::{Error, Kind, Result};
 use crate::format::{
-    FRAME_HEADER_LEN, FrameHeader, Hint, PackContent, Row, SegmentPack, decode_frame_header, encode_frame_header,
-    encode_pack_end, encode_pack_start, names,
+    FrameHeader, Hint, PackContent, Row, SegmentPack, encode_frame_header, encode_pack_end, encode_pack_start, names,
 };
-use crate::id::{ChunkId, ChunkKind, PackId, SegmentId, SnapshotId};
+use crate::id::{ChunkId, PackId, SegmentId, SnapshotId};
 use crate::parity::Parity;
 use crate::store::{Leftovers, Lock, Store};
 
@@ -68,11 +45,6 @@ impl Default for Packing {
         Self { level: Choice::default().level, images: false }
     }
 }
-/// So many of the packs that were written last are looked into by each run: what a drive's cache holds, and some more.
-const NEWEST: usize = 8;
-/// In every such part of a pack, in bytes, the head of a frame is looked at before frames in it count. Drives and file systems
-/// lose no less at once, and of what is less recovery data makes good.
-const PART: u32 = 16 << 10;
 
 /// What a writer added.
 #[derive(Default)]
@@ -98,19 +70,9 @@ pub struct Writer<'a> {
     archive: &'a Archive,
     packing: Packing,
     lock: Option<Lock>,
-    present: HashMap<PackId, u64>,
+    belief: Belief<'a>,
     adopted: Vec<SegmentPack>,
     claimed: Mutex<HashSet<ChunkId>>,
-    /// Chunks that were read in this run and are what their names say.
-    read: Mutex<HashSet<ChunkId>>,
-    /// What the directories say that were read in this run; none of a pack whose directory is damaged.
-    listed: Mutex<HashMap<PackId, Option<Listed>>>,
-    /// Packs of which a chunk was read in this run before others in them counted.
-    proved: Mutex<HashSet<PackId>>,
-    /// Packs that were told to be damaged.
-    named: Mutex<HashSet<PackId>>,
-    /// Parts of packs in which the head of a frame was looked at in this run and is right.
-    headed: Mutex<HashSet<(PackId, u32)>>,
     open: [Mutex<Open>; 2],
     sink: Option<SyncSender<Open>>,
     workers: Vec<JoinHandle<()>>,
@@ -118,9 +80,6 @@ pub struct Writer<'a> {
     chunks: AtomicU64,
     added: AtomicU64,
 }
-
-/// The rows of a directory, in short.
-type Listed = HashSet<[u8; 16]>;
 
 /// What the background threads share with the writer.
 struct Shared {
@@ -164,13 +123,7 @@ impl<'a> Writer<'a> {
         // Another writer that sweeps is waited for; whoever removes objects holds the archive for longer.
         let (lock, present) = patiently(|| begin(archive))?;
         let writer = Self::among(archive, packing, Some(lock), present)?;
-        let newest = archive.known_packs().into_iter().rev().take(NEWEST);
-        for pack in newest.filter(|pack| writer.present.get(&pack.id) == Some(&pack.len)) {
-            match look_at_ends(&*writer.shared.store, &pack.id, pack.len) {
-                Err(error) if error.kind().is_of_an_object() => writer.suspect(&pack.id, &error),
-                looked => looked?,
-            }
-        }
+        writer.belief.look_at_newest()?;
         Ok(writer)
     }
 
@@ -182,14 +135,16 @@ impl<'a> Writer<'a> {
         present: HashMap<PackId, u64>,
     ) -> Result<Self> {
         let store = archive.store().clone();
-        let mut adopted = archive.adopt(&present, true)?;
-        adopted.retain(|pack| present.get(&pack.id).is_some_and(|len| pack.fills(*len)));
-        for pack in &adopted {
-            store.confirm(&names::pack(&pack.id))?;
-            protect(archive, pack)?;
+        let (mut adopted, gone) = (Vec::new(), |error: &Error| error.kind() == Kind::Missing);
+        let found = archive.adopt(&present, true)?;
+        for pack in found.into_iter().filter(|pack| present.get(&pack.id).is_some_and(|len| pack.fills(*len))) {
+            match store.confirm(&names::pack(&pack.id)).and_then(|()| protect(archive, &pack)) {
+                Err(error) if gone(&error) => {} // all of it lies in others by now
+                durable => durable.map(|()| adopted.push(pack))?,
+            }
         }
         for id in repaired(&*store)?.filter(|id| present.contains_key(id)) {
-            store.confirm(&names::pack(&id))?;
+            store.confirm(&names::pack(&id)).or_else(|error| if gone(&error) { Ok(()) } else { Err(error) })?;
         }
         let shared = Arc::new(Shared {
             store,
@@ -210,15 +165,11 @@ impl<'a> Writer<'a> {
         Ok(Self {
             archive,
             packing,
+            // Whoever has the caller's lock has the archive alone, and no pack takes another's place.
+            belief: Belief::new(archive, present, lock.is_some()),
             lock,
-            present,
             adopted,
             claimed: Mutex::default(),
-            read: Mutex::default(),
-            listed: Mutex::default(),
-            proved: Mutex::default(),
-            headed: Mutex::default(),
-            named: Mutex::default(),
             open: [PackContent::Data, PackContent::Metadata].map(|content| Mutex::new(Open::new(content, Vec::new()))),
             workers: workers.collect(),
             sink: Some(sink),
@@ -237,131 +188,21 @@ impl<'a> Writer<'a> {
         if guard(&self.claimed).contains(id) {
             return Ok(true);
         }
-        for place in self.archive.locate(id)?.iter().filter(|place| self.counts(place)) {
-            let kind = place.row.frame.kind;
-            if self.is_listed(place)? || self.reads(kind, id, place)? {
-                return Ok(true);
-            }
-        }
-        Ok(false)
+        self.belief.knows(id)
     }
 
-    /// The same, so surely that these bytes need not be stored.
-    fn has(&self, kind: ChunkKind, id: &ChunkId) -> Result<bool> {
-        for place in self.archive.locate(id)?.iter().filter(|place| self.counts(place)) {
-            if place.row.frame.kind == kind && (self.stands(place)? || self.reads(kind, id, place)?) {
-                return Ok(true);
-            }
-        }
-        Ok(false)
+    /// Whether a chunk of a file that has moved is where it was, as far as can be seen without reading it: for what a
+    /// snapshot records of which [`Writer::holds_all_of`] is true.
+    ///
+    /// # Errors
+    /// The store's error.
+    pub fn seems_to_have(&self, id: &ChunkId) -> Result<bool> {
+        Ok(guard(&self.claimed).contains(id) || self.belief.seems_to_have(id)?)
     }
 
-    /// Whether this program has written the pack here and it is still what was written: a chunk of it was read in this run, its
-    /// directory says the same of this one, and so does the head of the frame.
-    fn stands(&self, place: &Location) -> Result<bool> {
-        Ok(place.sure
-            && guard(&self.proved).contains(&place.pack)
-            && self.is_listed(place)?
-            && self.is_headed(place)?)
-    }
-
-    /// Whether the frame of this place, or one that was looked at in the same part of the pack, begins as its row says.
-    fn is_headed(&self, place: &Location) -> Result<bool> {
-        let part = (place.pack, place.row.offset / PART);
-        if guard(&self.headed).contains(&part) {
-            return Ok(true);
-        }
-        let (name, offset) = (names::pack(&place.pack), u64::from(place.row.offset));
-        match self.shared.store.get_range(&name, offset, FRAME_HEADER_LEN) {
-            Ok(head) => {
-                let row = decode_frame_header(&head).map(|frame| Row { frame, offset: place.row.offset });
-                let right = row.is_ok_and(|row| in_short(&row) == in_short(&place.row));
-                if right {
-                    guard(&self.headed).insert(part);
-                }
-                Ok(right)
-            }
-            Err(error) if error.kind().is_of_an_object() => Ok(false),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Whether the pack's own directory, which is read once in a run, says the same of this place. That of a pack in which
-    /// damage was met is worth nothing.
-    fn is_listed(&self, place: &Location) -> Result<bool> {
-        if guard(&self.named).contains(&place.pack) {
-            return Ok(false);
-        }
-        let mut listed = guard(&self.listed);
-        let rows = match listed.entry(place.pack) {
-            Entry::Occupied(rows) => rows.into_mut(),
-            Entry::Vacant(free) => match read_directory(&*self.shared.store, &place.pack, place.pack_len) {
-                Ok(pack) => free.insert(Some(pack.rows.iter().map(in_short).collect())),
-                Err(error) if error.kind().is_of_an_object() => {
-                    self.suspect(&place.pack, &error);
-                    free.insert(None)
-                }
-                Err(error) => return Err(error),
-            },
-        };
-        Ok(rows.as_ref().is_some_and(|rows| rows.contains(&in_short(&place.row))))
-    }
-
-    /// A pack's directory or one of its ends is damaged: what is in it counts only once it was read. That is told once.
-    fn suspect(&self, pack: &PackId, why: &Error) {
-        self.archive.suspect();
-        if guard(&self.named).insert(*pack) {
-            self.archive.notify(Notice::PassedOver(names::pack(pack), why.to_string()));
-        }
-    }
-
-    /// A chunk of a pack is damaged: from now on nothing in it counts.
-    fn doubt(&self, pack: &PackId, why: &Error) {
-        self.archive.distrust(*pack);
-        self.suspect(pack, why);
-    }
-
-    /// Whether this place holds the chunk: it is read, unpacked and hashed, once in a run.
-    fn reads(&self, kind: ChunkKind, id: &ChunkId, place: &Location) -> Result<bool> {
-        if guard(&self.read).contains(id) {
-            return Ok(true);
-        }
-        let (name, offset) = (names::pack(&place.pack), u64::from(place.row.offset));
-        let _room = self.archive.unpacking(place.row.frame_len() + u64::from(place.row.frame.plain_len));
-        let frame = match self.shared.store.get_range(&name, offset, place.row.frame_len() as usize) {
-            Err(error) if error.kind().is_of_an_object() => {
-                self.doubt(&place.pack, &error);
-                return Ok(false);
-            }
-            read => read?,
-        };
-        let unpacked = unpack_frame(kind, id, &frame);
-        // A frame that is whole and another's speaks against what was said of it, and not against the pack.
-        let is_this = decode_frame_header(&frame).map_or(true, |header| header.id == *id);
-        match unpacked {
-            Ok(_) => {
-                guard(&self.read).insert(*id);
-                guard(&self.proved).insert(place.pack);
-            }
-            Err(error) if error.kind() == Kind::Damaged && is_this => self.doubt(&place.pack, &error),
-            Err(_) => {}
-        }
-        Ok(guard(&self.read).contains(id))
-    }
-
-    /// Whether the archive holds all that a snapshot needs, without a look at each chunk: when it was recorded, the index
-    /// knew where everything lies; it knows of the same packs still, all of them are there with the right length, and
-    /// nothing damaged has been met.
+    /// Whether the archive holds all that a snapshot needs, as far as is known without a look at each chunk.
     pub fn holds_all_of(&self, snapshot: &SnapshotId) -> bool {
-        let there = |pack: &PackInfo| self.present.get(&pack.id) == Some(&pack.len);
-        self.archive.index().knew_all_of(snapshot)
-            && !self.archive.distrusts_any()
-            && self.archive.known_packs().iter().all(there)
-    }
-
-    /// Whether a place that the index knows can be counted on, as far as is known without reading it.
-    fn counts(&self, place: &Location) -> bool {
-        self.present.get(&place.pack) == Some(&place.pack_len) && !self.archive.distrusts(&place.pack)
+        self.belief.holds_all_of(snapshot)
     }
 
     /// Stores a chunk, unless the archive holds it already. Whether it was new. `hint` says what is known of it.
@@ -372,7 +213,7 @@ impl<'a> Writer<'a> {
         if self.shared.failed.load(Ordering::Acquire) {
             return Err(self.failure());
         }
-        if self.has(chunk.kind(), &chunk.id())? || !guard(&self.claimed).insert(chunk.id()) {
+        if self.belief.has(chunk.kind(), &chunk.id())? || !guard(&self.claimed).insert(chunk.id()) {
             return Ok(false);
         }
         let (encoded, hint) = pack(chunk.bytes(), hint, &self.packing);
@@ -409,7 +250,7 @@ impl<'a> Writer<'a> {
 
     /// The same, unless the chunk is known. Whether it was new.
     pub(super) fn add_unknown(&self, frame: FrameHeader, stored: &[u8]) -> Result<bool> {
-        if self.has(frame.kind, &frame.id)? || !guard(&self.claimed).insert(frame.id) {
+        if self.belief.has(frame.kind, &frame.id)? || !guard(&self.claimed).insert(frame.id) {
             return Ok(false);
         }
         self.add(frame, stored)?;
@@ -575,7 +416,7 @@ pub(super) fn protect(archive: &Archive, pack: &SegmentPack) -> Result<()> {
     }
     // A name is not enough: on FAT a power cut may leave it with nothing beneath.
     let name = names::parity(id);
-    match store.get(&name, MAX_PACK_LEN).and_then(|bytes| Parity::from_bytes(&bytes)) {
+    match store.get(&name, MAX_PARITY_LEN).and_then(|bytes| Parity::from_bytes(&bytes)) {
         Ok(parity) if parity.is_whole() => return store.confirm(&name),
         Err(error) if !matches!(error.kind(), Kind::Missing | Kind::Damaged) => return Err(error),
         _ => {}
@@ -595,18 +436,6 @@ fn repaired(store: &dyn Store) -> Result<impl Iterator<Item = PackId>> {
     let kept = store.list(&names::quarantine(names::PACKS), Leftovers::Leave)?;
     let ids = kept.into_iter().filter_map(|object| PackId::from_hex(names::last(&object.name).split('.').next()?));
     Ok(ids.collect::<HashSet<PackId>>().into_iter())
-}
-
-/// A row of a directory, so short that many of them take little memory.
-fn in_short(row: &Row) -> [u8; 16] {
-    let frame = &row.frame;
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(frame.id.as_bytes()).update(&row.offset.to_le_bytes());
-    hasher.update(&frame.stored_len.to_le_bytes()).update(&frame.plain_len.to_le_bytes());
-    hasher.update(&[frame.kind.number(), frame.codec, frame.codec_version]);
-    let mut short = [0; 16];
-    short.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
-    short
 }
 
 fn guard<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -14,7 +14,7 @@ use super::json::{text, unless_text};
 use super::progress::{Progress, Words};
 use super::{names, places, words};
 
-/// Tell whether files are in the archive, bit for bit, as before deleting them
+/// Tell whether files are in the archive, whatever they are called, as before deleting them
 ///
 /// Names do not matter: every file is read, and its bytes are looked for. Of those that are there, it is checked that
 /// each of their parts lies in the archive; --read-data reads them as well. Only what is missing is listed, and photos
@@ -98,14 +98,18 @@ pub fn run(app: &App, asked: &Arguments) -> Result<Code, Failure> {
             "data_read": asked.read_data,
         }));
     }
+    // Only what was read on both sides is known to be the same to the last bit.
+    let as_read = if asked.read_data { ", bit for bit" } else { "" };
     let what = if done.all() {
-        "all of it is in the archive, bit for bit".to_owned()
+        format!("all of it is in the archive{as_read}")
     } else {
-        format!("{} of {} are in the archive, bit for bit", words::count(here), words::files(all))
+        format!("{} of {} are in the archive{as_read}", words::count(here), words::files(all))
     };
     screen.tell(&format!("{}: {what}", words::files(all)));
     if here > 0 && !asked.read_data {
-        screen.tell("the archive's own bytes were not read again; --read-data reads them");
+        screen.tell(
+            "the archive's own bytes were not read again; --read-data reads them, and is what to ask before deleting",
+        );
     }
     if same > 0 {
         screen.tell(&format!("of {} more only the tags differ from a photo in the archive", words::count(same)));

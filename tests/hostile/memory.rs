@@ -1,9 +1,9 @@
 //! What an archive may cost in memory, on a computer of many cores: every command that reads what photos consist of.
 
-use snapkeep::archive::Writer;
+use snapkeep::archive::{MAX_PACK_LEN, MAX_PARITY_LEN, Writer};
 use snapkeep::chunk::Chunk;
-use snapkeep::format::{ChunkRef, Content, Entry, EntryKind, Hint};
-use snapkeep::id::{ChunkKind, FileHash};
+use snapkeep::format::{ChunkRef, Content, Entry, EntryKind, Hint, names};
+use snapkeep::id::{ChunkKind, FileHash, PackId, SegmentId};
 
 use super::attack::{Attack, dir_of, meta};
 use super::bombs;
@@ -102,4 +102,37 @@ fn millions_of_chunks_are_not_held_at_once() {
     let attack = Attack::of(|writer| bombs::millions_of_chunks(writer, form(2, 200)));
     let (done, peak) = attack.measured(&["restore", "latest", "-t", "into"], &[("RAYON_NUM_THREADS", "16")]);
     assert!(done.code == 0 && peak < MOST, "{} MB: {done:?}", peak >> 20);
+}
+
+/// A file of 2 GB without a byte in it, under the name of a pack, took 2.1 GB to verify, and to take a backup beside
+/// it.
+#[test]
+fn what_is_longer_than_a_pack_is_not_read_and_what_is_as_long_is_read_within_bounds() {
+    let attack = Attack::of(|writer| vec![named("f".to_owned(), b"photo", vec![put(writer, b"photo")])]);
+    std::fs::create_dir(attack.path("photos")).unwrap();
+    std::fs::write(attack.path("photos/new"), "new").unwrap();
+    let sparse = |name: String, len: u64| {
+        let path = attack.path("archive").join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::File::create(path).unwrap().set_len(len).unwrap();
+    };
+    for (number, len) in [(1, (1 << 31) - 1), (2, MAX_PACK_LEN + 1), (3, MAX_PACK_LEN)] {
+        sparse(names::pack(&PackId::from_bytes([number; 32])), len);
+    }
+    sparse(names::parity(&[3; 32]), MAX_PARITY_LEN);
+    sparse(names::segment(&SegmentId::from_bytes([4; 32])), 512 << 20);
+    let commands: [(&[&str], i32); 7] = [
+        (&["verify"], 14),
+        (&["verify", "--read-data"], 14),
+        (&["create", "photos"], 0),
+        (&["restore", "latest", "-t", "into"], 0),
+        (&["squeeze"], 0),
+        (&["repair"], 0),
+        (&["verify", "--read-data"], 0),
+    ];
+    for (arguments, code) in commands {
+        let (done, peak) = attack.measured(arguments, &[("RAYON_NUM_THREADS", "16")]);
+        eprintln!("{arguments:?}: {} MB", peak >> 20);
+        assert_eq!(done.code, code, "{arguments:?}: {done:?}");
+    }
 }

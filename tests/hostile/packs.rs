@@ -4,32 +4,63 @@ use std::fs;
 
 use snapkeep::archive::{Packing, store_entries};
 use snapkeep::format::{
-    ChunkRef, Content, Entry, EntryKind, FrameHeader, Hint, PackContent, Row, encode_frame_header, encode_pack_end,
-    encode_pack_start, names,
+    ChunkRef, Content, ENVELOPE_LEN, Entry, EntryKind, FRAME_HEADER_LEN, FrameHeader, Hint, PackContent, Row, Segment,
+    SegmentPack, encode_frame_header, encode_pack_end, encode_pack_start, names,
 };
-use snapkeep::id::{ChunkId, ChunkKind, FileHash, PackId};
+use snapkeep::id::{ChunkId, ChunkKind, FileHash, PackId, SegmentId};
+use snapkeep::op::{VerifyOptions, verify};
 use snapkeep::store::{Local, Store};
 
 use super::attack::{Attack, Done, dir_of, file, meta};
+use crate::common::Heard;
 
 /// A pack of frames that somebody made by hand.
-struct Forged {
+pub struct Forged {
     bytes: Vec<u8>,
     rows: Vec<Row>,
 }
 
 impl Forged {
-    fn new() -> Self {
+    pub fn new() -> Self {
         Self { bytes: encode_pack_start(PackContent::Data).to_vec(), rows: Vec::new() }
     }
 
-    fn frame(&mut self, id: ChunkId, codec: u8, plain_len: u32, stored: &[u8]) {
+    pub fn frame(&mut self, id: ChunkId, codec: u8, plain_len: u32, stored: &[u8]) {
         let stored_len = stored.len() as u32;
         let hint = Hint::None;
         let frame = FrameHeader { kind: ChunkKind::Data, codec, codec_version: 0, hint, stored_len, plain_len, id };
         self.rows.push(Row { frame, offset: self.bytes.len() as u32 });
         self.bytes.extend_from_slice(&encode_frame_header(&frame));
         self.bytes.extend_from_slice(stored);
+    }
+
+    /// So many heads that each claim the longest frame of bytes that are there, `len` bytes, in one frame of that
+    /// many and more, whose own head is damaged.
+    pub fn bomb(heads: usize, len: u32) -> Self {
+        let claims = FrameHeader {
+            kind: ChunkKind::Data,
+            codec: 0,
+            codec_version: 0,
+            hint: Hint::None,
+            stored_len: len,
+            plain_len: len,
+            id: ChunkId::from_bytes([7; 32]),
+        };
+        let mut stored = encode_frame_header(&claims).repeat(heads);
+        stored.resize(stored.len() + len as usize, 0);
+        let mut forged = Self::new();
+        forged.frame(ChunkId::of(ChunkKind::Data, &stored), 0, stored.len() as u32, &stored);
+        forged.bytes[ENVELOPE_LEN + 20] ^= 1;
+        forged
+    }
+
+    /// The end, with a directory that was damaged once the pack had its name.
+    pub fn end_damaged(mut self) -> (Vec<u8>, SegmentPack) {
+        let end = self.bytes.len();
+        encode_pack_end(&self.rows, end as u32, &mut self.bytes);
+        let id = PackId::from_bytes(*blake3::hash(&self.bytes).as_bytes());
+        self.bytes[end + 3] ^= 1;
+        (self.bytes, SegmentPack { id, content: PackContent::Data, rows: self.rows })
     }
 
     fn end(mut self) -> Vec<u8> {
@@ -169,4 +200,56 @@ fn a_snapshot_under_another_name_is_none() {
     assert_eq!(done.code, 0, "{done:?}");
     assert_eq!(attack.restored()[&b"s/photo"[..]], b"photo");
     assert_eq!(attack.snap(&["verify"]).code, 14);
+}
+
+/// A file that holds a piece of another archive's pack, as a copy of an archive does once it is cut into chunks:
+/// where the head of its frame was damaged, the heads in it were believed, and what they led over was lost.
+#[test]
+fn a_piece_of_a_pack_in_a_file_hides_no_photo_behind_it() {
+    let mut inner = Forged::new();
+    inner.frame(ChunkId::of(ChunkKind::Data, b"within"), 0, 6, b"within");
+    inner.frame(ChunkId::of(ChunkKind::Data, &[9; 300]), 0, 300, &[9; 300]);
+    let cut = inner.bytes.len() - 280;
+    let piece = &inner.bytes[..cut];
+    let mut forged = Forged::new();
+    forged.frame(ChunkId::of(ChunkKind::Data, piece), 0, piece.len() as u32, piece);
+    forged.bytes[ENVELOPE_LEN + FRAME_HEADER_LEN - 1] ^= 1;
+    let id = ChunkId::of(ChunkKind::Data, b"the true bytes");
+    forged.frame(id, 0, 14, b"the true bytes");
+    let end = ChunkId::of(ChunkKind::Data, &[5; 400]);
+    forged.frame(end, 0, 400, &[5; 400]);
+    let (pack, _) = forged.end_damaged();
+    let (attack, done) = restored("a piece of a pack", &pack, wants("wanted", id, 14));
+    assert_eq!(done.code, 0, "{done:?}");
+    assert_eq!(attack.restored()[&b"s/wanted"[..]], b"the true bytes");
+    let found = verify(&attack.open(), &VerifyOptions::default(), &Heard::default()).unwrap();
+    assert!(found.lost.is_empty() && found.affected.is_empty(), "{:?}", found.affected);
+}
+
+/// `verify` named photos as lost that `restore` gives back: a segment tells where they lie, and only the search for
+/// frames in a damaged pack did not find them.
+#[test]
+fn what_is_restored_from_a_damaged_pack_is_not_called_lost() {
+    let id = ChunkId::of(ChunkKind::Data, b"the true bytes");
+    let mut forged = Forged::bomb(100, 4 << 20);
+    forged.frame(id, 0, 14, b"the true bytes");
+    let (pack, told) = forged.end_damaged();
+    let attack = Attack::new();
+    let store = Local::new(attack.path("archive"));
+    store.put_new(&names::pack(&told.id), &[&pack]).unwrap();
+    let segment = Segment::encode_of(&[told]);
+    let name = names::segment(&SegmentId::from_bytes(*blake3::hash(&segment).as_bytes()));
+    store.put_new(&name, &[&segment]).unwrap();
+    attack.snapshot(|writer| {
+        let entries = vec![file(writer, "good", b"photo"), wants("wanted", id, 14)];
+        store_entries(writer, vec![dir_of(writer, "s", entries)]).unwrap()
+    });
+    assert_eq!(attack.restore().code, 0);
+    assert_eq!(attack.restored()[&b"s/wanted"[..]], b"the true bytes");
+    for read_data in [false, true] {
+        let options = VerifyOptions { read_data, ..VerifyOptions::default() };
+        let found = verify(&attack.open(), &options, &Heard::default()).unwrap();
+        assert!(!found.damage.is_empty(), "the pack is damaged");
+        assert!(found.lost.is_empty() && found.affected.is_empty(), "{:?}", found.affected);
+    }
 }

@@ -18,6 +18,7 @@ use snapkeep::store::{Local, Store};
 
 use super::attack::{Attack, Done, MOST_MEMORY, dir_of, file, memory};
 use super::bombs;
+use super::packs::Forged;
 
 /// Exit codes that are documented and that may come of a hostile archive.
 const CODES: [i32; 6] = [0, 1, 3, 13, 14, 15];
@@ -388,4 +389,14 @@ fn what_a_source_really_had_is_never_too_much() {
         let done = attack.snap(command);
         assert!(done.code == 0 && !done.err.contains("claims"), "{command:?}: {done:?}");
     }
+}
+
+/// 20,000 heads that each claim the longest frame, in a pack whose directory is damaged: a backup ran for eight
+/// minutes, and did not hear that it should stop.
+#[test]
+fn a_pack_of_heads_that_claim_the_longest_frames_costs_no_time() {
+    let attack = attack(|writer| vec![dir_of(writer, "bad", bombs::evil(writer))]);
+    let (pack, told) = Forged::bomb(20_000, 16 << 20).end_damaged();
+    Local::new(attack.path("archive")).put_new(&names::pack(&told.id), &[&pack]).unwrap();
+    table("heads that claim", &Right { verify: 14, ..SOUND }, &attack);
 }

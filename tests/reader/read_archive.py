@@ -32,7 +32,7 @@ KIND_NAMES = {1: "header", 2: "pack", 3: "segment", 4: "snapshot", 6: "key slot"
 DATA, TREE, LIST = 0, 1, 2  # kinds of chunks
 CONTEXTS = {DATA: None, TREE: "photo archive 2026 tree page", LIST: "photo archive 2026 chunk list page"}
 CODEC_VERSIONS = {0: 0, 1: 0, 2: 1}
-MAX_CHUNK, MAX_PACK, MAX_OBJECT = 1 << 26, 1 << 31, {"segments": 1 << 29, "snapshots": 1 << 26, "marks": 1 << 20}
+MAX_CHUNK, MAX_PACK, MAX_OBJECT = 1 << 26, 1 << 27, {"segments": 1 << 26, "snapshots": 1 << 26, "marks": 1 << 20}
 MAX_LEVEL, MAX_ENTRIES, MAX_CHUNKS, MAX_NAME, MAX_TARGET, MAX_DEPTH = 8, 16777216, 4194304, 255, 65535, 2048
 MAX_PATH, MAX_ROWS, MAX_PAGE_ATTRIBUTES = 65535, 65536, 262144
 MAX_RESTORED = 1 << 24  # entries of one restore: a limit of this reader, so that a small archive cannot fill the drive
@@ -708,7 +708,7 @@ class Archive:
         size = os.fstat(file.fileno()).st_size
         file.seek(0)
         content = check_envelope(file.read(16), PACK)
-        if not 16 + 53 + 96 <= size < MAX_PACK:
+        if not 16 + 53 + 96 <= size <= MAX_PACK:
             raise Refused("its length cannot be that of a pack")
         file.seek(size - 48)
         start, count, magic, reserved, check = struct.unpack("<II4sI32s", file.read(48))
@@ -726,22 +726,28 @@ class Archive:
         return rows
 
     def frames_of(self, file, name, content=None):
-        """Finds frames from the front. After a damaged header a frame only counts if its bytes decode to its id: the bytes of a
-        file could look like frames. One of a codec that this reader lacks is kept, but its length is not believed."""
+        """Finds frames from the front. After a damaged header a frame only counts if its bytes decode to its id, to the end of the
+        pack: the bytes of a file could look like frames. One of a codec that this reader lacks is kept, but its length is not believed."""
         size, at, lost = os.fstat(file.fileno()).st_size, 16, False
+        left = 4 * size + (1 << 28)  # how much may be decoded of what was searched for
         while at + 52 <= size:
             file.seek(at)
             try:
                 frame = parse_frame_header(file.read(52))
             except Refused:
                 frame = None
+            if frame and at == 16:
+                content = int(frame[0] != DATA)
             if frame and (content is None or (frame[0] != DATA) == bool(content)):
                 kind, _, _, stored, plain, chunk = frame
                 try:
                     if lost:
+                        if 52 + stored + plain > left:
+                            raise Refused("too much is claimed")
+                        left -= 52 + stored + plain
                         self.read_frame(file, at, kind, chunk)
                     yield kind, chunk, at, plain
-                    at, lost = at + 52 + stored, False
+                    at += 52 + stored
                     continue
                 except Unsupported:
                     yield kind, chunk, at, plain

@@ -22,8 +22,6 @@ pub struct Location {
     pub pack_len: u64,
     /// The frame in it.
     pub row: Row,
-    /// Whether this program has written the pack here, so that the chunk is surely in it.
-    pub sure: bool,
 }
 
 /// A pack that the index knows.
@@ -225,7 +223,7 @@ pub(super) fn location(
         plain_len: field(8)?,
     };
     let row = Row { frame, offset: field(0)? };
-    Some((number, Location { pack: pack.id, pack_len: pack.len, row, sure: pack.sure }))
+    Some((number, Location { pack: pack.id, pack_len: pack.len, row }))
 }
 
 fn chunk_value(row: &Row) -> [u8; CHUNK_VALUE] {

@@ -330,6 +330,10 @@ impl<'a> Run<'a> {
 
     /// The same, by its chunks.
     pub(super) fn holds_content(&self, known: &Entry) -> Result<bool> {
+        self.holds_chunks(known, Writer::knows)
+    }
+
+    pub(super) fn holds_chunks(&self, known: &Entry, held: fn(&Writer<'a>, &ChunkId) -> Result<bool>) -> Result<bool> {
         let (Some(writer), EntryKind::File { content, size, .. }) = (&self.writer, &known.kind) else {
             return Ok(true);
         };
@@ -337,7 +341,7 @@ impl<'a> Run<'a> {
         let looked = each_chunk(&self.reader, content, *size, &mut |chunks| {
             check_stop(self.observer)?;
             for chunk in chunks {
-                all = all && writer.knows(&chunk.id)?;
+                all = all && held(writer, &chunk.id)?;
             }
             Ok(())
         });

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::same_chunks;
-use crate::archive::{Archive, Location, Reader, first_chunks, piece_of};
+use crate::archive::{Archive, Location, Probes, Reader, first_chunks, piece_of};
 use crate::error::Result;
 use crate::format::{ChunkRef, Content, EntryKind, FRAME_HEADER_LEN, decode_frame_header, names};
 use crate::id::{ChunkId, ChunkKind, FileHash, PackId};
@@ -20,6 +20,8 @@ use crate::view::{Episode, Past};
 const TRIED: usize = 16;
 /// A file with more chunks than this is not tried, unless the file itself is cut so.
 const MOST_CHUNKS: usize = 1 << 20;
+/// In no more than so many stretches of packs a block is looked at where the archive's bytes are not read.
+const PROBES: usize = 1 << 16;
 
 /// What identifies a state: the machine, the path there, and the position of the first snapshot that has it.
 type StateId = (String, Vec<u8>, u32);
@@ -45,6 +47,7 @@ pub(super) struct Holding<'a> {
     present: HashMap<PackId, u64>,
     folders: Folders<'a>,
     states: HashMap<StateId, State>,
+    probes: Probes,
     /// Chunks that were asked for, and whether they are held.
     chunks: HashMap<(ChunkId, u32), Option<bool>>,
 }
@@ -67,6 +70,7 @@ impl<'a> Holding<'a> {
             present,
             folders: Folders::new(archive),
             states,
+            probes: Probes::new(PROBES),
             chunks,
         })
     }
@@ -171,13 +175,21 @@ impl<'a> Holding<'a> {
         there && frame.kind == ChunkKind::Data && frame.plain_len == len
     }
 
-    /// Whether a frame with this chunk lies where the index says; where that is not so, whether the chunk can be read.
+    /// Whether a frame with this chunk lies where the index says and no zeros are seen in it; where that is not so,
+    /// whether the chunk can be read.
     fn lies_there(&self, id: &ChunkId, len: u32) -> Result<bool> {
         for place in self.archive.locate(id)?.iter().filter(|place| self.fits(place, len)) {
             let (name, offset) = (names::pack(&place.pack), u64::from(place.row.offset));
             let header = self.archive.store().get_range(&name, offset, FRAME_HEADER_LEN);
-            match header.and_then(|header| decode_frame_header(&header)) {
-                Ok(frame) if frame == place.row.frame => return Ok(true),
+            let frame = header.and_then(|header| decode_frame_header(&header));
+            let as_told = match frame {
+                Ok(frame) if frame == place.row.frame => {
+                    self.probes.see_zeros(&**self.archive.store(), place).map(|zeros| !zeros)
+                }
+                other => other.map(|_| false),
+            };
+            match as_told {
+                Ok(true) => return Ok(true),
                 Err(error) if !error.kind().is_of_an_object() => return Err(error),
                 _ => {}
             }

@@ -1,10 +1,11 @@
 //! Whether files are in the archive: by their bytes, whatever they are called. Nothing is written.
 //!
-//! People ask this before they delete. "Here" is said of a file only if its hash, made anew from all its bytes, is that
-//! of a recorded file, and if every chunk of that file lies in a pack that has the length that it must have, behind a
-//! header that names this chunk as part of a file and with this length; and only if these chunks make up the file:
-//! either they are those that the file itself is cut into, or they are read and hashed. Their bytes are read again only
-//! if that is asked for.
+//! People ask this before they delete. "Here" is said of a file only if its hash, made anew from all its bytes, is
+//! that of a recorded file, and if every chunk of that file lies in a pack that has the length that it must have,
+//! behind a header that names this chunk as part of a file and with this length; and only if these chunks make up the
+//! file: either they are those that the file itself is cut into, or they are read and hashed. Their bytes are read
+//! again only if that is asked for; else one block of them is looked at here and there, and where it is all zeros, as
+//! a drive leaves what it has lost, they are read.
 
 mod holding;
 
@@ -62,7 +63,7 @@ pub struct Has {
 }
 
 impl Has {
-    /// Whether everything is in the archive, bit for bit.
+    /// Whether everything is in the archive: what it has of it was read if that was asked for.
     pub fn all(&self) -> bool {
         self.unread.is_empty()
             && self.passed_over == 0

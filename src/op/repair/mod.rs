@@ -367,9 +367,7 @@ impl Work<'_> {
             check_stop(self.observer)?;
             let name = names::pack(id);
             // A power cut may have left it in quarantine only.
-            for bytes in repairer.remains(&name)? {
-                rescue.frames(id, &bytes, told.get(id))?;
-            }
+            repairer.each_remains(&name, &mut |bytes| rescue.frames(id, bytes, told.get(id)).map(drop))?;
         }
         rescue.finish()?;
         packs.iter().try_for_each(|id| repairer.set_aside(&names::pack(id)))

@@ -11,7 +11,7 @@
 use std::collections::{BTreeSet, HashSet};
 
 use super::{AffectedFile, Check, GoneRecord, LostChunk, Record};
-use crate::archive::{MAX_PACK_LEN, directory_of, restored};
+use crate::archive::{MAX_PACK_LEN, MAX_PARITY_LEN, directory_of, restored};
 use crate::error::{Kind, Result};
 use crate::format::{Mark, Snapshot, names};
 use crate::id::{ChunkId, ChunkKind, MarkId, PackId, SnapshotId};
@@ -119,7 +119,7 @@ impl Check<'_> {
                 return Ok(());
             }
         }
-        let is_whole = match store.get(&object.name, MAX_PACK_LEN).and_then(|bytes| Parity::from_bytes(&bytes)) {
+        let is_whole = match store.get(&object.name, MAX_PARITY_LEN).and_then(|bytes| Parity::from_bytes(&bytes)) {
             Ok(parity) => parity.is_whole(),
             Err(error) if error.kind() == Kind::Missing => true,
             Err(error) if error.kind().is_of_an_object() => false,

@@ -459,7 +459,9 @@ impl Check<'_> {
                 let parity = names::parity(told.id.as_bytes());
                 match self.packs.get(&told.id) {
                     Some(pack) if **pack == told => {}
-                    Some(_) | None if self.found.damage.iter().any(|damage| damage.object == name) => {}
+                    Some(_) | None if self.found.damage.iter().any(|damage| damage.object == name) => {
+                        self.held_as_told(&told)?;
+                    }
                     Some(_) => self.differs(&object.name, &told.id)?,
                     None => {
                         gone.push(told);

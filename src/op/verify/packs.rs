@@ -10,7 +10,8 @@ use rayon::prelude::*;
 use super::content::{Contents, Pieces};
 use super::{Check, Damage, Share, VerifyOptions, now};
 use crate::archive::{
-    Archive, MAX_PACK_LEN, directory_of, find_frames, read_directory, readable, restored, unpack_frame,
+    Archive, MAX_PACK_LEN, MAX_PARITY_LEN, StopCheck, directory_of, frame_at, read_directory, readable, restored,
+    rows_of, unpack_frame,
 };
 use crate::error::{Error, Kind, Result};
 use crate::format::{FRAME_HEADER_LEN, FrameHeader, Row, SegmentPack, names};
@@ -22,7 +23,7 @@ use crate::store::Object;
 /// So many packs are read at once, each by all cores, before what was read is written down and the next are chosen.
 const GROUP: usize = 4;
 /// Or fewer, if they have more bytes than this together.
-const GROUP_BYTES: u64 = 160 << 20;
+const GROUP_BYTES: u64 = 128 << 20;
 /// What is unpacked of a pack's chunks is kept until their files are hashed, up to so many bytes.
 const MOST_UNPACKED: usize = 40 << 20;
 
@@ -107,12 +108,32 @@ impl Looker<'_> {
             self.archive.set_verified(&whole, now())?;
         }
         self.read_all &= rest.is_empty();
-        let look = |at: usize| Ok(self.pack(new[at], None)?.map(|(looked, _)| (at, looked)));
-        let looked: Vec<Option<(usize, Looked)>> = rest.into_par_iter().map(look).collect::<Result<_>>()?;
-        for (at, looked) in looked.into_iter().flatten() {
-            self.seen.insert(new[at].name.clone(), looked);
+        let glance = |at: usize| Ok((at, self.glance(new[at])?));
+        let looked: Vec<(usize, Option<Looked>)> = rest.into_par_iter().map(glance).collect::<Result<_>>()?;
+        for (at, looked) in looked {
+            // Those that must be read whole one after the other: each may be as long as memory bears.
+            let looked = match looked {
+                Some(looked) => Some(looked),
+                None => self.pack(new[at], None)?.map(|(looked, _)| looked),
+            };
+            self.seen.extend(looked.map(|looked| (new[at].name.clone(), looked)));
         }
         Ok(())
+    }
+
+    /// A pack's directory, if nothing is wrong with it.
+    fn glance(&self, object: &Object) -> Result<Option<Looked>> {
+        check_stop(self.observer)?;
+        let id = PackId::from_hex(names::last(&object.name)).filter(|id| names::pack(id) == object.name);
+        let Some(id) = id else { return Ok(None) };
+        match read_directory(&**self.archive.store(), &id, object.len) {
+            Ok(pack) => {
+                self.observer.event(Event::Advance { files: 1, bytes: 0 });
+                Ok(Some(Looked { pack: Some(pack), ..Looked::default() }))
+            }
+            Err(error) if error.kind().is_of_an_object() => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Which packs are read, in their order: where all are, as they were written, so that files come in one piece; else
@@ -159,7 +180,8 @@ impl Looker<'_> {
         let Some(id) = id else {
             return Ok(Some((Looked::only_damage("its name is not that of a pack".to_owned()), None)));
         };
-        let Some((looked, pieces)) = look_at(self.archive, &id, object, read)? else { return Ok(None) };
+        let check = || check_stop(self.observer);
+        let Some((looked, pieces)) = look_at(self.archive, &id, object, read, &check)? else { return Ok(None) };
         self.observer.event(Event::Advance { files: 1, bytes: if read.is_some() { object.len } else { 0 } });
         Ok(Some((looked, pieces)))
     }
@@ -174,13 +196,14 @@ fn look_at(
     id: &PackId,
     object: &Object,
     read: Option<&GoesOn<'_>>,
+    check: &StopCheck<'_>,
 ) -> Result<Option<(Looked, Option<PackPieces>)>> {
     let looked = match read {
-        Some(goes_on) => match read_pack(archive, id, object, goes_on) {
+        Some(goes_on) => match read_pack(archive, id, object, goes_on, check) {
             Ok(None) => return Ok(None),
             read => read.map(Option::unwrap_or_default).map(|(looked, pieces)| (looked, Some(pieces))),
         },
-        None => look_at_pack(archive, id, object).map(|looked| (looked, None)),
+        None => look_at_pack(archive, id, object, check).map(|looked| (looked, None)),
     };
     let (mut looked, pieces) = match looked {
         // It was listed a moment ago: whoever stores its chunks anew has removed it.
@@ -190,6 +213,8 @@ fn look_at(
         Err(error) if error.kind().is_of_an_object() => (Looked::only_damage(error.to_string()), None),
         done => done?,
     };
+    // What is damaged is read once more to mend it, and not kept meanwhile; its files are read at the end.
+    let pieces = pieces.filter(|_| looked.damage.is_empty());
     if !looked.damage.is_empty() {
         look_at_mended(archive, id, &mut looked)?;
     }
@@ -198,12 +223,12 @@ fn look_at(
 }
 
 /// A pack's directory.
-fn look_at_pack(archive: &Archive, id: &PackId, object: &Object) -> Result<Looked> {
+fn look_at_pack(archive: &Archive, id: &PackId, object: &Object, check: &StopCheck<'_>) -> Result<Looked> {
     match read_directory(&**archive.store(), id, object.len) {
         Ok(pack) => Ok(Looked { pack: Some(pack), ..Looked::default() }),
         // What its frames hold is told by reading them.
         Err(error) if error.kind() == Kind::Damaged => {
-            let (mut looked, _) = read_pack(archive, id, object, &|| true)?.unwrap_or_default();
+            let (mut looked, _) = read_pack(archive, id, object, &|| true, check)?.unwrap_or_default();
             if !looked.damage.is_empty() {
                 looked.damage = vec![error.to_string()];
             }
@@ -219,6 +244,7 @@ fn read_pack(
     id: &PackId,
     object: &Object,
     goes_on: &GoesOn<'_>,
+    check: &StopCheck<'_>,
 ) -> Result<Option<(Looked, PackPieces)>> {
     let (bytes, unread) = readable(&**archive.store(), &object.name, MAX_PACK_LEN)?;
     let parity = look_at_parity(archive, id.as_bytes(), &bytes)?;
@@ -237,7 +263,7 @@ fn read_pack(
         }
         Err(error) if error.kind() == Kind::Damaged => {
             looked.damage.push(error.to_string());
-            find_frames(&bytes)
+            rows_of(id, &bytes, None, check)?
         }
         Err(error) => return Err(error),
     };
@@ -246,8 +272,7 @@ fn read_pack(
         if !goes_on() {
             return Err(Error::interrupted());
         }
-        let start = row.offset as usize;
-        let frame = bytes.get(start..start + row.frame_len() as usize).unwrap_or_default();
+        let (start, frame) = (row.offset as usize, frame_at(&bytes, row).unwrap_or_default());
         let _room = archive.unpacking(row.frame.plain_len.into());
         let plain = unpack_frame(row.frame.kind, &row.frame.id, frame)?;
         if plain.len() != row.frame.plain_len as usize {
@@ -270,7 +295,7 @@ fn read_pack(
         return Ok(None);
     }
     let mut pieces = PackPieces { bytes, order: Vec::new(), pieces: HashMap::new() };
-    for (Row { frame, offset }, piece) in rows.into_iter().zip(unpacked) {
+    for (Row { frame, offset }, piece) in rows.iter().copied().zip(unpacked) {
         match piece {
             Ok(piece) => {
                 looked.held.push(frame);
@@ -286,11 +311,13 @@ fn read_pack(
         looked.held = Vec::new(); // its directory says the same
     } else {
         // A directory may be whole and wrong: what it does not tell of is there all the same.
-        for Row { frame, offset } in find_frames(&pieces.bytes) {
-            let start = offset as usize;
-            let bytes = pieces.bytes.get(start..start + Row { frame, offset }.frame_len() as usize).unwrap_or_default();
-            if unpack_frame(frame.kind, &frame.id, bytes).is_ok() {
-                looked.held.push(frame);
+        let known: HashSet<(u32, ChunkId)> = rows.iter().map(|row| (row.offset, row.frame.id)).collect();
+        let more = rows_of(id, &pieces.bytes, None, check)?;
+        for row in more.into_iter().filter(|row| !known.contains(&(row.offset, row.frame.id))) {
+            check()?;
+            let frame = frame_at(&pieces.bytes, &row).unwrap_or_default();
+            if unpack_frame(row.frame.kind, &row.frame.id, frame).is_ok() {
+                looked.held.push(row.frame);
             }
         }
     }
@@ -364,7 +391,8 @@ impl Check<'_> {
         let name = names::pack(id);
         let len = self.archive.store().len(&name)?.unwrap_or_default();
         let all: &GoesOn<'_> = &|| true;
-        let looked = look_at(self.archive, id, &Object { name: name.clone(), len }, Some(all))?;
+        let (object, observer) = (Object { name: name.clone(), len }, self.observer);
+        let looked = look_at(self.archive, id, &object, Some(all), &|| check_stop(observer))?;
         let (looked, _) = looked.unwrap_or_default();
         looked.held.iter().for_each(|frame| self.held.add(frame));
         if let Some(pack) = &looked.pack {
@@ -383,6 +411,26 @@ impl Check<'_> {
         }
         for why in looked.damage {
             self.damaged(name.clone(), why);
+        }
+        Ok(())
+    }
+
+    /// Chunks that a segment tells of in a damaged pack, which no whole pack has: readers find them by what it tells,
+    /// and so they are held if they are whole there.
+    pub(super) fn held_as_told(&mut self, told: &SegmentPack) -> Result<()> {
+        let name = names::pack(&told.id);
+        for row in &told.rows {
+            if self.held.holds_frame(&row.frame) {
+                continue;
+            }
+            check_stop(self.observer)?;
+            let _room = self.archive.unpacking(row.frame_len() + u64::from(row.frame.plain_len));
+            let read = self.archive.store().get_range(&name, row.offset.into(), row.frame_len() as usize);
+            match read.and_then(|frame| unpack_frame(row.frame.kind, &row.frame.id, &frame).map(drop)) {
+                Ok(()) => self.held.add(&row.frame),
+                Err(error) if error.kind().is_of_an_object() => {}
+                Err(error) => return Err(error),
+            }
         }
         Ok(())
     }
@@ -418,7 +466,7 @@ fn look_at_mended(archive: &Archive, id: &PackId, looked: &mut Looked) -> Result
 /// What is wrong with the recovery data of an object with these bytes, if there are any.
 pub(super) fn look_at_parity(archive: &Archive, id: &[u8; 32], bytes: &[u8]) -> Result<Option<Damage>> {
     let name = names::parity(id);
-    let read = archive.store().get(&name, MAX_PACK_LEN).and_then(|stored| Parity::from_bytes(&stored));
+    let read = archive.store().get(&name, MAX_PARITY_LEN).and_then(|stored| Parity::from_bytes(&stored));
     let why = match read {
         Ok(parity) if !parity.is_whole() => "some of it is damaged".to_owned(),
         Ok(parity) if blake3::hash(bytes).as_bytes() == id && !parity.fits(bytes) => {

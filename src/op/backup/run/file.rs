@@ -59,6 +59,7 @@ impl Run<'_> {
             && !self.options.force
             && let Some(origin) = self.moved()?.origin(place.number, place.grounds, &node.stat)
             && self.holds(place, origin)?
+            && self.holds_chunks(origin, Writer::seems_to_have)?
         {
             let moved = node.stat.size == 0 || self.moved()?.claim(&origin.kind);
             self.counted(if moved { Action::Moved } else { Action::New }, path, node.stat.size, false);
