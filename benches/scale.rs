@@ -256,6 +256,10 @@ impl Throttled {
 }
 
 impl Store for Throttled {
+    fn make_place(&self) -> snapkeep::error::Result<()> {
+        self.inner.make_place()
+    }
+
     fn put_new(&self, name: &str, parts: &[&[u8]]) -> snapkeep::error::Result<Put> {
         self.inner.put_new(name, parts)
     }

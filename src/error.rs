@@ -115,6 +115,38 @@ impl Error {
     }
 }
 
+/// Whether it is that this process, or the whole system, has too many files open.
+pub fn is_out_of_handles(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let code = error.raw_os_error().map(Errno::from_raw_os_error);
+    matches!(code, Some(Errno::MFILE | Errno::NFILE))
+}
+
+/// A file system has room, but no numbers for more files.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct NoMoreFiles;
+
+impl NoMoreFiles {
+    /// Whether this error says so.
+    pub fn is(error: &io::Error) -> bool {
+        error.get_ref().is_some_and(|inner| inner.is::<Self>())
+    }
+}
+
+impl fmt::Display for NoMoreFiles {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the file system has room, and takes no more files: it was made for so many (df -i)")
+    }
+}
+
+impl std::error::Error for NoMoreFiles {}
+
+impl From<NoMoreFiles> for io::Error {
+    fn from(out: NoMoreFiles) -> Self {
+        Self::new(io::ErrorKind::StorageFull, out)
+    }
+}
+
 /// What the system said, in words: without its number, and plain where people meet it.
 pub fn words_of(error: &io::Error) -> String {
     use io::ErrorKind as Sort;

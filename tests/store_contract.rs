@@ -24,7 +24,9 @@ fn names(objects: &[Object]) -> Vec<&str> {
 fn every_store(ask: fn(&dyn Store)) {
     ask(&Memory::new());
     let dir = TempDir::new().unwrap();
-    ask(&Local::new(dir.path().join("not/yet/there")));
+    let fresh = Local::new(dir.path().join("not/yet/there"));
+    fresh.make_place().unwrap();
+    ask(&fresh);
     let dir = TempDir::new().unwrap();
     ask(&Local::new(dir.path()));
 }
@@ -248,6 +250,7 @@ fn a_name_that_is_a_link_or_folder_is_not_written_through() {
     let outside = dir.path().join("outside");
     fs::write(&outside, "mine").unwrap();
     let store = Local::new(dir.path().join("store"));
+    store.make_place().unwrap();
     store.put_new("a/one", &[b"x"]).unwrap();
     std::os::unix::fs::symlink(&outside, dir.path().join("store/a/link")).unwrap();
     std::os::unix::fs::symlink(Path::new("nowhere"), dir.path().join("store/a/dangling")).unwrap();

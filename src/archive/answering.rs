@@ -15,11 +15,11 @@ pub(super) struct Answering(pub(super) Arc<dyn Store>, pub(super) Vec<String>);
 
 impl Answering {
     fn judged<T>(&self, read: Result<T>) -> Result<T> {
-        read.map_err(|error| match error.kind() {
+        let read = read.map_err(|error| match error.kind() {
             Kind::Store if is_of_the_medium(&error) && answers(&*self.0, &self.1) => error.of_kind(Kind::Damaged),
-            Kind::Missing => self.still_there().err().unwrap_or(error),
             _ => error,
-        })
+        });
+        self.present(read)
     }
 
     /// In the empty folder of a drive that is no longer mounted nothing is there, and that says nothing of any object.
@@ -32,9 +32,19 @@ impl Answering {
                 Err(error) => trouble = Some(error),
             }
         }
-        let gone =
-            || Error::new(Kind::Store, format!("reading the archive in {}", self.0.place()), "it is no longer there");
+        let gone = || {
+            let why = std::io::Error::new(std::io::ErrorKind::NotConnected, "it is no longer there");
+            Error::caused(Kind::Store, format!("reading the archive in {}", self.0.place()), why)
+        };
         Err(trouble.unwrap_or_else(gone))
+    }
+
+    /// What is missing is judged as what is read: of a place that is gone nothing is missing.
+    fn present<T>(&self, done: Result<T>) -> Result<T> {
+        done.map_err(|error| match error.kind() {
+            Kind::Missing => self.still_there().err().unwrap_or(error),
+            _ => error,
+        })
     }
 }
 
@@ -68,6 +78,14 @@ pub(super) fn is_of_the_medium(error: &Error) -> bool {
 }
 
 impl Store for Answering {
+    fn make_place(&self) -> Result<()> {
+        self.0.make_place()
+    }
+
+    fn remember(&self) {
+        self.0.remember();
+    }
+
     fn get(&self, name: &str, limit: u64) -> Result<Vec<u8>> {
         self.judged(self.0.get(name, limit))
     }
@@ -95,11 +113,11 @@ impl Store for Answering {
     }
 
     fn confirm(&self, name: &str) -> Result<()> {
-        self.0.confirm(name)
+        self.present(self.0.confirm(name))
     }
 
     fn rename(&self, name: &str, to: &str) -> Result<()> {
-        self.0.rename(name, to)
+        self.present(self.0.rename(name, to))
     }
 
     fn answers(&self, name: &str) -> bool {
@@ -107,11 +125,11 @@ impl Store for Answering {
     }
 
     fn delete(&self, name: &str) -> Result<()> {
-        self.0.delete(name)
+        self.present(self.0.delete(name))
     }
 
     fn lock(&self, name: &str, mode: LockMode) -> Result<Lock> {
-        self.0.lock(name, mode)
+        self.present(self.0.lock(name, mode))
     }
 
     fn identity(&self, name: &str) -> Option<Vec<u8>> {

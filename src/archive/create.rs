@@ -7,6 +7,7 @@
 
 use std::collections::HashMap;
 
+use super::aside::put_over;
 use super::{Archive, Parameters, header};
 use crate::error::{Error, Kind, Result};
 use crate::format::{Header, names};
@@ -22,8 +23,8 @@ impl Archive {
     /// [`Kind::Exists`] if there is an archive already, or the store's error.
     pub fn create(store: &dyn Store, parameters: &Parameters, created: i64) -> Result<ArchiveId> {
         let exists = |why: &str| Error::new(Kind::Exists, format!("making an archive in {}", store.place()), why);
-        if is_taken(store)? {
-            return Err(exists("there is an archive already"));
+        if let Some(why) = is_taken(store)? {
+            return Err(exists(why));
         }
         let mut id = [0; 16];
         getrandom::fill(&mut id)
@@ -31,6 +32,7 @@ impl Archive {
         let archive = ArchiveId::from_bytes(id);
         let Parameters { chunker, pack_size, parity_permille } = *parameters;
         let header = Header { archive, created, chunker, pack_size, parity_permille };
+        store.make_place()?;
         put_readme(store, &readme(&header))?;
         let [first, copy] = names::HEADERS;
         for name in [copy, first] {
@@ -49,7 +51,7 @@ impl Archive {
         for name in names::HEADERS {
             match store.len(name)? {
                 None => drop(store.put_new(name, &[&header])?),
-                Some(0) => store.replace(name, &[&header])?,
+                Some(0) => put_over(&**store, name, &header)?,
                 Some(_) => continue,
             }
             lacked = true;
@@ -66,26 +68,28 @@ impl Archive {
     }
 }
 
-/// Whether there is an archive, or might have been one, whose headers are lost. Half a header and nothing else is none, and is
-/// removed.
-fn is_taken(store: &dyn Store) -> Result<bool> {
+/// What is there, if it is an archive, or may be what is left of one whose headers are lost. Half a header and nothing else is
+/// none, and is removed.
+fn is_taken(store: &dyn Store) -> Result<Option<&'static str>> {
     let mut halves = Vec::new();
     for name in names::HEADERS {
         match store.get(name, header::LONGEST).and_then(|bytes| Header::salvage(&[&bytes])) {
             Err(error) if error.kind() == Kind::Missing => {}
             Err(error) if error.kind() == Kind::Damaged => halves.push(name),
             Err(error) if error.kind() != Kind::Unsupported => return Err(error),
-            _ => return Ok(true),
+            _ => return Ok(Some("there is an archive already")),
         }
     }
     let folders = names::PLACES.into_iter().filter(|place| !place.is_empty());
     for folder in folders.chain([names::PACKS]) {
         if !store.list(folder, Leftovers::Leave)?.is_empty() {
-            return Ok(true);
+            return Ok(Some(
+                "there are parts of an archive already, and no header; choose another folder, or take them away",
+            ));
         }
     }
     halves.into_iter().try_for_each(|name| store.delete(name))?;
-    Ok(false)
+    Ok(None)
 }
 
 /// Puts the text for whoever finds the archive, but not over somebody else's. One that a power cut left of another beginning
@@ -93,7 +97,7 @@ fn is_taken(store: &dyn Store) -> Result<bool> {
 fn put_readme(store: &dyn Store, text: &str) -> Result<()> {
     match store.put_new(names::README, &[text.as_bytes()]) {
         Err(error) if error.kind() == Kind::Exists => match store.len(names::README)? {
-            Some(0) => store.replace(names::README, &[text.as_bytes()]),
+            Some(0) => put_over(store, names::README, text.as_bytes()),
             _ => Ok(()),
         },
         Ok(Put::Existed) => {

@@ -6,14 +6,15 @@
 //!
 //! Where both are lost, or so damaged that not even together they tell, reading goes on as well. The README says once more
 //! what they said; without it the archive gets the usual parameters and an id that follows from what is in it, so that every
-//! copy of it gets the same. That is no loss: ids of chunks and objects guard everything, parameters are for writers, and the
+//! copy of it gets the same. Where there are packs and nothing else, there is no archive. That is no loss: ids of chunks and objects guard everything, parameters are for writers, and the
 //! archive's own id only tells which index is about it. A repair writes them; until then nothing else is written.
 
 use super::answering::is_of_the_medium;
+use super::mend::restored;
 use super::{MAX_SNAPSHOT_LEN, Notice, Notify, Parameters};
 use crate::error::{Error, Kind, Result};
 use crate::format::{HEADER_BLOCK_LEN, Header, Snapshot, names};
-use crate::id::{ArchiveId, PackId};
+use crate::id::{ArchiveId, PackId, SnapshotId};
 use crate::store::{Leftovers, Store};
 
 /// A header or README that is longer is none of ours.
@@ -87,7 +88,7 @@ impl Headers {
             _ => true,
         };
         let known = known(store)?;
-        if known.is_empty() || faults.iter().any(|(_, error)| speaks(error)) {
+        if !is_an_archive(store, &known)? || faults.iter().any(|(_, error)| speaks(error)) {
             // The copy that is there says more than the one that is missing.
             let told = faults.into_iter().map(|(_, error)| error).find(|error| error.kind() != Kind::Missing);
             return Err(told.map_or_else(none, |error| error.within(place())));
@@ -158,6 +159,29 @@ fn known(store: &dyn Store) -> Result<Vec<String>> {
         }
     }
     Ok(Vec::new())
+}
+
+/// Whether what is there tells of an archive. Packs alone do not: a run that never came to an end may have left them, where a
+/// drive should have been. So something must say that one did: a snapshot or recovery data of one, a segment, or the text.
+fn is_an_archive(store: &dyn Store, known: &[String]) -> Result<bool> {
+    let Some(first) = known.first() else { return Ok(false) };
+    if first.starts_with(names::SNAPSHOTS) || in_readme(store).is_some() {
+        return Ok(true);
+    }
+    if !store.list(names::SEGMENTS, Leftovers::Leave)?.is_empty() {
+        return Ok(true);
+    }
+    for object in store.list(names::PARITY, Leftovers::Leave)? {
+        let id = PackId::from_hex(names::last(&object.name)).filter(|id| !known.contains(&names::pack(id)));
+        let Some(id) = id.filter(|_| object.len <= MAX_SNAPSHOT_LEN) else { continue };
+        let name = names::snapshot(&SnapshotId::from_bytes(*id.as_bytes()));
+        match restored(store, &name, id.as_bytes(), MAX_SNAPSHOT_LEN) {
+            Ok(restored) if Snapshot::decode(&restored.bytes).is_ok() => return Ok(true),
+            Err(error) if error.kind() == Kind::Store && !is_of_the_medium(&error) => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(false)
 }
 
 /// The line of a README that says what the header says.

@@ -7,6 +7,7 @@
 //! The index is only ever a hint. Whatever is wrong with it is mended here, by filling it again from segments and packs.
 
 mod answering;
+mod aside;
 mod belief;
 mod compare;
 mod create;
@@ -60,7 +61,8 @@ use crate::error::{Error, Kind, Result};
 use crate::format::{Chunker, Header, Mark, PackContent, Row, SegmentPack, names};
 use crate::id::{ChunkId, MarkId, PackId, SegmentId, SnapshotId};
 use crate::parity;
-use crate::store::{Leftovers, Put, Store};
+use crate::store::{Leftovers, Store};
+use aside::put_or_replace;
 
 /// Metadata is small and everything hangs on it: its recovery data is as long as itself.
 const METADATA_PERMILLE: u16 = 1000;
@@ -154,6 +156,7 @@ impl Archive {
     /// # Errors
     /// [`Kind::NoArchive`] if there is none, or what the store is. An archive that has lost its header is opened for reading.
     pub fn open(store: Arc<dyn Store>, cache: Option<&Path>, notify: Notify) -> Result<Self> {
+        store.remember();
         let headers = header::Headers::read(&*store, &notify)?;
         let header = &headers.header;
         let store: Arc<dyn Store> = Arc::new(answering::Answering(store, headers.signs.clone()));
@@ -571,20 +574,6 @@ impl Archive {
 pub(crate) fn put_checked(store: &dyn Store, name: &str, id: &[u8; 32], bytes: &[u8]) -> Result<()> {
     debug_assert_eq!(blake3::hash(bytes).as_bytes(), id, "the caller has just named these bytes so");
     put_or_replace(store, name, bytes)
-}
-
-/// Puts an object whose bytes follow from its name, in place of one with other bytes.
-pub(crate) fn put_or_replace(store: &dyn Store, name: &str, bytes: &[u8]) -> Result<()> {
-    let whole = match store.put_new(name, &[bytes]) {
-        Ok(Put::Written) => return Ok(()),
-        Ok(Put::Existed) => match store.get(name, bytes.len() as u64) {
-            Err(error) if error.kind() == Kind::Damaged => false,
-            read => read? == bytes,
-        },
-        Err(error) if error.kind() == Kind::Exists => false,
-        Err(error) => return Err(error),
-    };
-    if whole { Ok(()) } else { store.replace(name, &[bytes]) }
 }
 
 /// Puts the recovery data of an object, of so many thousandths of its length, in place of damaged ones. Returns how many

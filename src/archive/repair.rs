@@ -5,12 +5,12 @@
 //! A crash leaves a copy too many, or an object that lies in quarantine only: mending looks there as well.
 
 use super::answering::is_unreadable;
+use super::aside::{free_place, move_aside, put_or_replace};
 use super::create::readme;
 use super::segments::put_segments;
 use super::writer::{Writer, protect};
 use super::{
-    Archive, MAX_PACK_LEN, MAX_PARITY_LEN, Packing, frame_at, mend, put_or_replace, put_parity, read_directory,
-    rows_of, unpack_frame,
+    Archive, MAX_PACK_LEN, MAX_PARITY_LEN, Packing, frame_at, mend, put_parity, read_directory, rows_of, unpack_frame,
 };
 use crate::chunk::Chunk;
 use crate::error::{Kind, Result};
@@ -75,7 +75,7 @@ impl<'a> Repairer<'a> {
         match self.keep(name, Some(bytes))? {
             Kept::Copied => store.replace(name, &[bytes])?,
             Kept::Unreadable => {
-                self.move_aside(name)?;
+                move_aside(store, name)?;
                 put_or_replace(store, name, bytes)?;
             }
             Kept::Nothing => put_or_replace(store, name, bytes)?,
@@ -133,7 +133,7 @@ impl<'a> Repairer<'a> {
         match kept {
             Kept::Nothing => Ok(()),
             Kept::Copied => self.archive.store().delete(name),
-            Kept::Unreadable => self.move_aside(name),
+            Kept::Unreadable => move_aside(&**self.archive.store(), name),
         }
     }
 
@@ -155,24 +155,8 @@ impl<'a> Repairer<'a> {
                 return Ok(Kept::Copied);
             }
         }
-        store.put_new(&self.free_place(name)?, &[&bytes])?;
+        store.put_new(&free_place(&**store, name)?, &[&bytes])?;
         Ok(Kept::Copied)
-    }
-
-    /// Moves what cannot be read into quarantine as it is, with its bad sectors, so that nothing new is written onto them.
-    fn move_aside(&self, name: &str) -> Result<()> {
-        self.archive.store().rename(name, &self.free_place(name)?)
-    }
-
-    /// A name in quarantine that is not taken.
-    fn free_place(&self, name: &str) -> Result<String> {
-        let place = names::quarantine(name);
-        let (mut free, mut number) = (place.clone(), 0);
-        while self.archive.store().len(&free)?.is_some() {
-            number += 1;
-            free = format!("{place}.{number}");
-        }
-        Ok(free)
     }
 
     /// Hands on what is left of a pack: what has its name, and what lies in quarantine under it; one after the other.
@@ -199,7 +183,7 @@ impl<'a> Repairer<'a> {
         let is_metadata = Snapshot::decode(bytes).is_ok() || Mark::decode(bytes).is_ok();
         let content = if is_metadata { PackContent::Metadata } else { pack_content(bytes)? };
         if self.keep(&names::parity(id), None)? == Kept::Unreadable {
-            self.move_aside(&names::parity(id))?;
+            move_aside(&**self.archive.store(), &names::parity(id))?;
         }
         match self.archive.permille(content) {
             0 => Ok(()),

@@ -1,5 +1,6 @@
 //! Segments: telling of packs in as many objects as it takes, so that none is longer than readers accept.
 
+use super::aside::look_once_more;
 use super::{Archive, check_hash, put_checked};
 use crate::error::Result;
 use crate::format::{DIRECTORY_ROW_LEN, Segment, SegmentPack, names};
@@ -26,7 +27,7 @@ impl Archive {
     }
 }
 
-/// Writes segments that tell of these packs, durably. Returns their names.
+/// Writes segments that tell of these packs, durably, and looks whether they are there. Returns their names.
 ///
 /// # Errors
 /// The store's error.
@@ -34,7 +35,9 @@ pub(super) fn put_segments(store: &dyn Store, packs: &[SegmentPack]) -> Result<V
     let put = |packs: &[SegmentPack]| {
         let bytes = Segment::encode_of(packs);
         let id = SegmentId::from_bytes(*blake3::hash(&bytes).as_bytes());
-        put_checked(store, &names::segment(&id), id.as_bytes(), &bytes)?;
+        let name = names::segment(&id);
+        put_checked(store, &name, id.as_bytes(), &bytes)?;
+        look_once_more(store, &name, bytes.len() as u64)?;
         Ok(id)
     };
     divided(packs, MAX_LEN).into_iter().map(put).collect()

@@ -7,11 +7,13 @@
 //! can follow.
 
 use std::collections::{HashMap, HashSet};
+use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
+use super::aside::look_once_more;
 use super::belief::Belief;
 use super::locks::patiently;
 use super::segments::put_segments;
@@ -160,8 +162,11 @@ impl<'a> Writer<'a> {
         let source = Arc::new(Mutex::new(source));
         let workers = (0..WRITERS).map(|_| {
             let (shared, source) = (shared.clone(), source.clone());
-            std::thread::spawn(move || work(&shared, &source))
+            std::thread::Builder::new().spawn(move || work(&shared, &source))
         });
+        // Those that have begun end when nobody can send to them any more.
+        let workers: io::Result<Vec<JoinHandle<()>>> = workers.collect();
+        let workers = workers.map_err(|error| Error::caused(Kind::Internal, "starting a thread that writes", error))?;
         Ok(Self {
             archive,
             packing,
@@ -171,7 +176,7 @@ impl<'a> Writer<'a> {
             adopted,
             claimed: Mutex::default(),
             open: [PackContent::Data, PackContent::Metadata].map(|content| Mutex::new(Open::new(content, Vec::new()))),
-            workers: workers.collect(),
+            workers,
             sink: Some(sink),
             shared,
             chunks: AtomicU64::new(0),
@@ -263,8 +268,8 @@ impl<'a> Writer<'a> {
         if sent { Ok(()) } else { Err(self.failure()) }
     }
 
-    /// Writes what is still open and then the segment. All of it is durable when this returns; only then may a snapshot
-    /// be written that needs it.
+    /// Writes what is still open and then the segment. All of it is durable when this returns, and each object was there when
+    /// it was looked at once more; only then may a snapshot be written that needs it.
     ///
     /// # Errors
     /// The store's error, whenever it happened.
@@ -288,6 +293,9 @@ impl<'a> Writer<'a> {
         packs.extend(self.adopted.drain(..).filter(|pack| !written.contains(&pack.id)));
         let (mut indexed, mut told) = (true, Vec::new());
         if !packs.is_empty() {
+            for pack in &packs {
+                look_once_more(&*self.shared.store, &names::pack(&pack.id), pack.len())?;
+            }
             let segments = put_segments(&*self.shared.store, &packs)?;
             let change = Change { packs: &packs, segments: &segments, sure: &written, ..Change::default() };
             if self.archive.index().apply(&change).is_err() {

@@ -5,7 +5,7 @@
 
 use std::io::ErrorKind;
 
-use crate::error::{Error, Kind};
+use crate::error::{Error, Kind, NoMoreFiles, is_out_of_handles};
 
 /// An exit code.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -107,6 +107,14 @@ enum Cause {
     None,
     /// No room is left.
     Full,
+    /// There is room, and no more files are taken.
+    OutOfFiles,
+    /// Too many files are open.
+    TooManyOpen,
+    /// The system gives no more memory or threads.
+    NoMemory,
+    /// Something of another kind lies there.
+    InTheWay,
     /// Nothing may be written there.
     ReadOnly,
     /// This user may not.
@@ -120,7 +128,15 @@ enum Cause {
 impl Cause {
     fn of(error: &Error) -> Self {
         let Some(io) = error.io() else { return Self::None };
+        if NoMoreFiles::is(io) {
+            return Self::OutOfFiles;
+        }
+        if is_out_of_handles(io) {
+            return Self::TooManyOpen;
+        }
         match io.kind() {
+            ErrorKind::OutOfMemory | ErrorKind::WouldBlock => Self::NoMemory,
+            ErrorKind::NotADirectory | ErrorKind::IsADirectory => Self::InTheWay,
             ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Self::Full,
             ErrorKind::ReadOnlyFilesystem => Self::ReadOnly,
             ErrorKind::PermissionDenied => Self::Forbidden,
@@ -133,6 +149,20 @@ impl Cause {
 /// The one table: what went wrong and why, and what to do about it.
 fn hint(error: &Error) -> Option<&'static str> {
     Some(match (error.kind(), Cause::of(error)) {
+        (_, Cause::TooManyOpen) => {
+            "this program may not open so many files: raise the limit (ulimit -n 1024) and run the same again"
+        }
+        (Kind::Internal, Cause::NoMemory) => {
+            "the system gives this program no more memory or threads: close other programs or raise its limits (ulimit -a), then \
+             run the same again; the archive is as it was"
+        }
+        (Kind::Store, Cause::OutOfFiles) => {
+            "the file system that holds the archive takes no more files, though it has room: remove files from it that are not \
+             the archive's, or move the archive to a file system that was made for more; every snapshot in it is as it was"
+        }
+        (Kind::Store, Cause::InTheWay) => {
+            "something of another kind lies where the archive has to write: move it away, then run the same again"
+        }
         (Kind::Store, Cause::Full) => {
             "the drive that holds the archive is full; every snapshot in it is as it was, and what was stored now is kept: \
              make room and run the same again"
@@ -258,12 +288,22 @@ mod tests {
             (Kind::Internal, StorageFull, "--cache-dir"),
             (Kind::Internal, PermissionDenied, "--cache-dir"),
             (Kind::Internal, Other, "please report it"),
+            (Kind::Internal, WouldBlock, "no more memory or threads"),
+            (Kind::Store, NotADirectory, "move it away"),
+            (Kind::Store, NotConnected, "still connected"),
             (Kind::InUse, WouldBlock, "another run is at work"),
             (Kind::Damaged, Other, "repair mends"),
         ];
         for (kind, io, part) in table {
             assert!(hint(kind, io).contains(part), "{kind:?}, {io:?}: {}", hint(kind, io));
         }
+        let of = |io: std::io::Error| Failure::from(Error::caused(Kind::Store, "writing packs/x", io));
+        let full = of(NoMoreFiles.into());
+        assert!(
+            full.message.contains("takes no more files") && full.hint.is_some_and(|hint| !hint.contains("make room"))
+        );
+        let handles = of(std::io::Error::from(rustix::io::Errno::MFILE));
+        assert!(handles.hint.is_some_and(|hint| hint.contains("ulimit -n")), "it is not the drive");
         let drive = ["drive still connected", "drive connected"];
         for kind in [Kind::Store, Kind::Target, Kind::Source] {
             for io in [StorageFull, ReadOnlyFilesystem, PermissionDenied] {

@@ -1,11 +1,12 @@
 //! The operating system's file calls that a local store makes, behind one small trait, so that tests can record them,
 //! fail them or cut the power between them.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, TryLockError};
 use std::io;
 use std::path::Path;
 
 use super::LockMode;
+use super::held::Held;
 use crate::direct;
 
 /// What lies in a folder.
@@ -56,6 +57,23 @@ pub trait Fs: Send + Sync {
     fn remove(&self, path: &Path) -> io::Result<()>;
     /// What lies in a folder.
     fn list(&self, path: &Path) -> io::Result<Vec<FsItem>>;
+    /// From now on every path below `root` leads into the folder that is there now, wherever its own path may lead.
+    ///
+    /// # Errors
+    /// The system's, if there is no folder.
+    fn hold(&self, root: &Path) -> io::Result<()> {
+        let _ = root;
+        Ok(())
+    }
+
+    /// Whether the path of the folder that is held still leads to it.
+    ///
+    /// # Errors
+    /// The system's.
+    fn is_in_place(&self) -> io::Result<bool> {
+        Ok(true)
+    }
+
     /// What tells this file or folder from every other, a copy of it among them, for as long as it lies there; none if
     /// that cannot be told.
     fn identity(&self, _: &Path) -> Option<Vec<u8>> {
@@ -83,67 +101,63 @@ pub trait FsFile: Send + Sync {
     }
 }
 
-/// The real operating system. Long writes go past the page cache where the drive allows it.
+/// The real operating system, by plain paths.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Os;
 
 impl Fs for Os {
     fn create_new(&self, path: &Path) -> io::Result<Box<dyn FsFile>> {
-        Ok(Box::new(OsFile { file: OpenOptions::new().write(true).create_new(true).open(path)?, written: 0 }))
+        Held::default().create_new(path)
     }
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn FsFile>> {
-        Ok(Box::new(OsFile { file: File::open(path)?, written: 0 }))
+        Held::default().open(path)
     }
 
     fn open_to_lock(&self, path: &Path) -> io::Result<Box<dyn FsFile>> {
-        let file = OpenOptions::new().read(true).write(true).open(path).or_else(|_| File::open(path))?;
-        Ok(Box::new(OsFile { file, written: 0 }))
+        Held::default().open_to_lock(path)
     }
 
     fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
-        platform::rename_new(from, to)
+        Held::default().rename_new(from, to)
     }
 
     fn rename_over(&self, from: &Path, to: &Path) -> io::Result<()> {
-        std::fs::rename(from, to)
+        Held::default().rename_over(from, to)
     }
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        platform::sync(&File::open(path)?)
+        Held::default().sync_dir(path)
     }
 
     fn create_dir(&self, path: &Path) -> io::Result<()> {
-        std::fs::create_dir(path)
+        Held::default().create_dir(path)
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        std::fs::remove_file(path)
+        Held::default().remove(path)
     }
 
     fn list(&self, path: &Path) -> io::Result<Vec<FsItem>> {
-        let mut items = Vec::new();
-        for item in std::fs::read_dir(path)? {
-            let item = item?;
-            let Ok(name) = item.file_name().into_string() else { continue };
-            match item.metadata() {
-                Ok(meta) => items.push(FsItem { name, is_dir: meta.is_dir(), len: meta.len() }),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {} // renamed or removed meanwhile
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(items)
+        Held::default().list(path)
     }
 
     fn identity(&self, path: &Path) -> Option<Vec<u8>> {
-        super::identity::of(path)
+        Held::default().identity(path)
     }
 }
 
-struct OsFile {
+/// An open file. Long writes go past the page cache where the drive allows it.
+pub(super) struct OsFile {
     file: File,
     /// Bytes appended so far.
     written: u64,
+}
+
+impl OsFile {
+    pub(super) fn boxed(file: File) -> Box<dyn FsFile> {
+        Box::new(Self { file, written: 0 })
+    }
 }
 
 impl FsFile for OsFile {
@@ -211,9 +225,14 @@ pub(super) fn read_limited(file: &dyn FsFile, limit: u64) -> io::Result<Option<V
     Ok(Some(bytes))
 }
 
+/// Syncs a file or folder.
+pub(super) fn sync(file: &File) -> io::Result<()> {
+    platform::sync(file)
+}
+
 /// What differs between operating systems.
 mod platform {
-    use super::{File, Path, io};
+    use super::{File, io};
 
     /// Syncs a file or folder. Where the strongest flush is not supported (macOS on some drives), the plain one serves.
     pub fn sync(file: &File) -> io::Result<()> {
@@ -257,24 +276,6 @@ mod platform {
         use std::io::{Read, Seek};
         file.seek(io::SeekFrom::Start(offset))?;
         file.read_exact(buffer)
-    }
-
-    /// Renames without replacing. Where the file system cannot promise that, a look at the name comes before; objects
-    /// are named by their content or drawn at random, so two writers of one name write the same bytes.
-    pub fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
-        #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
-        {
-            use rustix::fs::{CWD, RenameFlags, renameat_with};
-            use rustix::io::Errno;
-            match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
-                Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {}
-                done => return done.map_err(io::Error::from),
-            }
-        }
-        if to.try_exists()? {
-            return Err(io::ErrorKind::AlreadyExists.into());
-        }
-        std::fs::rename(from, to)
     }
 }
 

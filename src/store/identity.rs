@@ -38,6 +38,11 @@ pub(super) fn of(path: &Path) -> Option<Vec<u8>> {
     Some(parts(&[b"path", &inode.to_le_bytes(), &time.to_le_bytes(), path.as_os_str().as_encoded_bytes()]))
 }
 
+/// Whether inode numbers last only as long as it is mounted on the file system that this lies on.
+pub(super) fn makes_numbers_up(path: &Path) -> bool {
+    system(path).makes_numbers_up
+}
+
 /// One run of bytes for each list.
 fn parts(parts: &[&[u8]]) -> Vec<u8> {
     let each = parts.iter().flat_map(|part| [&(part.len() as u64).to_le_bytes()[..], part].concat());

@@ -5,16 +5,22 @@
 //! the folder synced. Whoever sees the name sees the whole object, and whoever was told "written" keeps it through a
 //! power cut. After any error the temporary file is given up and never synced a second time, because a second sync may
 //! report success for data that the first one lost. A damaged object is replaced in the same way, but for its name.
+//!
+//! Before anything is locked, written or removed, the folder is held ([`super::held`]), and before each such step its path must
+//! still lead to it: whoever began at one place never goes on at another. The folder itself is made only where somebody asks
+//! for a new place: below the mount point of a drive that is gone nothing is ever made.
 
 use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
-use super::fs::{Fs, FsFile, Os, Tried, read_limited};
+use super::at::NotAFile;
+use super::fs::{Fs, FsFile, Tried, read_limited};
+use super::held::Held;
 use super::{Leftovers, Lock, LockMode, Object, Put, Store, check_name};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, NoMoreFiles, Result};
 
 /// How often a lock is tried whose file is replaced meanwhile. Where a file never is the one that its name leads to, nobody
 /// can tell who holds what.
@@ -22,6 +28,9 @@ const TURNS: usize = 8;
 
 /// Names beginning so are of writes under way or interrupted.
 const TEMPORARY: &str = ".tmp-";
+
+/// Names of so many hexadecimal digits are of objects, and a folder that bears one is none that holds objects.
+const HASH_DIGITS: usize = 64;
 
 /// How a written file gets its name.
 #[derive(Clone, Copy)]
@@ -39,17 +48,74 @@ pub struct Local {
     unconfirmed: AtomicBool,
     /// Folders in which the names of folders are durable.
     settled: Mutex<HashSet<PathBuf>>,
+    /// What tells the place at which its user began from every other.
+    remembered: OnceLock<Vec<u8>>,
+    held: AtomicBool,
 }
 
 impl Local {
-    /// The store in this folder, which need not exist until something is put into it.
+    /// The store in this folder, which need not exist until something is put into it ([`Store::make_place`]).
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self::with(root, Box::new(Os))
+        Self::with(root, Box::new(Held::default()))
     }
 
     /// The same, making its file calls through `fs`.
     pub fn with(root: impl Into<PathBuf>, fs: Box<dyn Fs>) -> Self {
-        Self { root: root.into(), fs, unconfirmed: AtomicBool::new(false), settled: Mutex::default() }
+        let (unconfirmed, held) = (AtomicBool::new(false), AtomicBool::new(false));
+        let (settled, remembered) = (Mutex::default(), OnceLock::new());
+        Self { root: root.into(), fs, unconfirmed, settled, remembered, held }
+    }
+
+    /// Holds the folder, which must be the one at which its user began and still be where it was.
+    fn enter(&self) -> io::Result<()> {
+        if !self.held.load(Ordering::Acquire) {
+            self.fs.hold(&self.root).map_err(|error| if is_absence(&error) { gone() } else { error })?;
+            let is_other = |remembered: &Vec<u8>| self.fs.identity(&self.root).as_ref() != Some(remembered);
+            if self.remembered.get().is_some_and(is_other) {
+                return Err(gone());
+            }
+            self.held.store(true, Ordering::Release);
+        }
+        if self.fs.is_in_place()? { Ok(()) } else { Err(gone()) }
+    }
+
+    /// An error about one object. What is not there although the place is no longer there says nothing of the object.
+    fn failed(&self, doing: &str, name: &str, error: io::Error) -> Error {
+        let is_held = self.held.load(Ordering::Acquire);
+        let error = if is_absence(&error) && is_held { self.enter().err().unwrap_or(error) } else { error };
+        let kind = match &error {
+            error if is_absence(error) => Kind::Missing,
+            error if NotAFile::is(error) => Kind::Damaged,
+            _ => Kind::Store,
+        };
+        Error::caused(kind, format!("{doing} {name}"), error)
+    }
+
+    /// An error of writing, which is always one of the place. What cannot be found while the place is there was removed by
+    /// somebody, and whoever removes anything does so alone.
+    fn unwritten(&self, doing: &str, name: &str, error: io::Error) -> Error {
+        let error = match error.kind() {
+            io::ErrorKind::NotFound => match self.enter() {
+                Err(error) => error,
+                Ok(()) => {
+                    let why = "what was being written was removed: another process is at work that does not see this one's lock, \
+                               on another computer or through another mount";
+                    return Error::new(Kind::InUse, format!("{doing} {name}"), why);
+                }
+            },
+            io::ErrorKind::StorageFull => self.what_is_full(error),
+            _ => error,
+        };
+        Error::caused(Kind::Store, format!("{doing} {name}"), error)
+    }
+
+    /// A file system may have room, and no numbers for more files.
+    fn what_is_full(&self, error: io::Error) -> io::Error {
+        let is_out = |about: &rustix::fs::StatVfs| about.f_files > 0 && about.f_favail == 0 && about.f_bavail > 0;
+        match rustix::fs::statvfs(&self.root) {
+            Ok(about) if is_out(&about) => NoMoreFiles.into(),
+            _ => error,
+        }
     }
 
     fn path(&self, name: &str) -> Result<PathBuf> {
@@ -68,12 +134,20 @@ impl Local {
         }
     }
 
-    /// Makes a folder and those above it, each durable in the one above, whoever else may be making them.
+    /// Makes a folder in the store and those above it, each durable in the one above, whoever else may be making them.
     fn make_dir(&self, path: &Path) -> io::Result<()> {
+        self.make_dir_below(path, &self.root)
+    }
+
+    /// The same, but for `top` and what is above it.
+    fn make_dir_below(&self, path: &Path, top: &Path) -> io::Result<()> {
+        if path == top {
+            return Err(gone());
+        }
         let made = match self.fs.create_dir(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let above = path.parent().filter(|above| !above.as_os_str().is_empty()).ok_or(error)?;
-                self.make_dir(above)?;
+                self.make_dir_below(above, top)?;
                 self.fs.create_dir(path)
             }
             made => made,
@@ -126,6 +200,7 @@ impl Local {
     fn write(&self, path: &Path, parts: &[&[u8]], name: Naming) -> io::Result<()> {
         let folder = path.parent().unwrap_or(&self.root);
         let temporary = folder.join(temporary_name()?);
+        self.enter()?;
         let mut file = self.create(folder, &temporary)?;
         let written = (|| {
             self.settle(folder)?;
@@ -133,6 +208,7 @@ impl Local {
                 file.append(part)?;
             }
             self.confirmed(file.sync())?;
+            self.enter()?;
             match name {
                 Naming::New => self.fs.rename_new(&temporary, path),
                 Naming::Replace => self.fs.rename_over(&temporary, path),
@@ -149,24 +225,26 @@ impl Local {
     }
 
     fn confirm_path(&self, path: &Path) -> io::Result<()> {
+        self.enter()?;
         self.confirmed(self.fs.open(path)?.sync())?;
         self.confirmed(self.fs.sync_dir(path.parent().unwrap_or(&self.root)))
     }
 
     fn list_into(&self, folder: &str, leftovers: Leftovers, objects: &mut Vec<Object>) -> Result<()> {
         let path = if folder.is_empty() { self.root.clone() } else { self.path(folder)? };
-        let items = match self.fs.list(&path) {
+        let items = match self.fs.list(&path).map_err(|error| self.failed("listing", folder, error)) {
             Ok(items) => items,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(failed("listing", folder, error)),
+            Err(error) if error.kind() == Kind::Missing => return Ok(()),
+            Err(error) => return Err(error),
         };
         for item in items {
             if item.name.starts_with(TEMPORARY) {
                 // In the top folder others may have files, so there the whole name has to fit.
                 let ours = !item.is_dir && (!folder.is_empty() || is_temporary(&item.name));
                 if leftovers == Leftovers::Remove && ours {
-                    let removed = self.fs.remove(&path.join(&item.name));
-                    removed.map_err(|error| failed("removing what an interrupted write left in", folder, error))?;
+                    let removed = self.enter().and_then(|()| self.fs.remove(&path.join(&item.name)));
+                    removed
+                        .map_err(|error| self.failed("removing what an interrupted write left in", folder, error))?;
                 }
                 if leftovers == Leftovers::Show && ours {
                     objects.push(Object { name: format!("{folder}/{}", item.name), len: item.len });
@@ -177,7 +255,8 @@ impl Local {
             if check_name(&name).is_err() || item.is_dir && folder.is_empty() {
                 continue; // none of ours: file managers leave such things
             }
-            if item.is_dir {
+            let is_object = !item.is_dir || is_hash(name.rsplit('/').next().unwrap_or_default());
+            if !is_object {
                 self.list_into(&name, leftovers, objects)?;
             } else {
                 objects.push(Object { name, len: item.len });
@@ -188,6 +267,22 @@ impl Local {
 }
 
 impl Store for Local {
+    fn make_place(&self) -> Result<()> {
+        let made = match self.fs.list(&self.root) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.make_dir_below(&self.root, Path::new("")).and_then(|()| self.enter())
+            }
+            _ => Ok(()), // whatever is wrong with it, the first write tells
+        };
+        made.map_err(|error| Error::caused(Kind::Store, format!("making the folder {}", self.place()), error))
+    }
+
+    fn remember(&self) {
+        if let Some(identity) = self.fs.identity(&self.root) {
+            let _ = self.remembered.set(identity); // the first time counts
+        }
+    }
+
     fn put_new(&self, name: &str, parts: &[&[u8]]) -> Result<Put> {
         let path = self.path(name)?;
         match self.write(&path, parts, Naming::New) {
@@ -205,19 +300,24 @@ impl Store for Local {
                     }
                 }
             }
-            Err(error) => Err(failed("writing", name, error)),
+            Err(error) => Err(self.unwritten("writing", name, error)),
         }
     }
 
     fn replace(&self, name: &str, parts: &[&[u8]]) -> Result<()> {
         let path = self.path(name)?;
-        self.write(&path, parts, Naming::Replace).map_err(|error| failed("replacing", name, error))
+        self.write(&path, parts, Naming::Replace).map_err(|error| match error.kind() {
+            io::ErrorKind::IsADirectory | io::ErrorKind::DirectoryNotEmpty => {
+                Error::caused(Kind::Exists, format!("replacing {name}"), error)
+            }
+            _ => self.unwritten("replacing", name, error),
+        })
     }
 
     fn get(&self, name: &str, limit: u64) -> Result<Vec<u8>> {
         let path = self.path(name)?;
         let bytes = self.fs.open(&path).and_then(|file| read_limited(&*file, limit));
-        match bytes.map_err(|error| failed("reading", name, error))? {
+        match bytes.map_err(|error| self.failed("reading", name, error))? {
             Some(bytes) => Ok(bytes),
             None => {
                 Err(Error::new(Kind::Damaged, format!("reading {name}"), format!("it is longer than {limit} bytes")))
@@ -231,15 +331,18 @@ impl Store for Local {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
                 Err(Error::new(Kind::Damaged, format!("reading {name}"), "it is shorter than it should be"))
             }
-            read => read.map_err(|error| failed("reading", name, error)),
+            read => read.map_err(|error| self.failed("reading", name, error)),
         }
     }
 
     fn len(&self, name: &str) -> Result<Option<u64>> {
         match self.fs.open(&self.path(name)?).and_then(|file| file.size()) {
             Ok(len) => Ok(Some(len)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(failed("looking at", name, error)),
+            Err(error) if NotAFile::is(&error) => Ok(Some(0)),
+            Err(error) => match self.failed("looking at", name, error) {
+                error if error.kind() == Kind::Missing => Ok(None),
+                error => Err(error),
+            },
         }
     }
 
@@ -251,13 +354,14 @@ impl Store for Local {
     }
 
     fn confirm(&self, name: &str) -> Result<()> {
-        self.confirm_path(&self.path(name)?).map_err(|error| failed("syncing", name, error))
+        self.confirm_path(&self.path(name)?).map_err(|error| self.failed("syncing", name, error))
     }
 
     fn rename(&self, name: &str, to: &str) -> Result<()> {
         let (from, path) = (self.path(name)?, self.path(to)?);
         let (left, entered) = (from.parent().unwrap_or(&self.root), path.parent().unwrap_or(&self.root));
         let renamed = (|| {
+            self.enter()?;
             self.make_dir(entered)?;
             self.fs.rename_new(&from, &path)?;
             self.confirmed(self.fs.sync_dir(entered))?;
@@ -265,7 +369,7 @@ impl Store for Local {
         })();
         renamed.map_err(|error| match error.kind() {
             io::ErrorKind::AlreadyExists => Error::caused(Kind::Exists, format!("renaming {name} to {to}"), error),
-            _ => failed("renaming", name, error),
+            _ => self.failed("renaming", name, error),
         })
     }
 
@@ -281,16 +385,20 @@ impl Store for Local {
     fn delete(&self, name: &str) -> Result<()> {
         let path = self.path(name)?;
         let folder = path.parent().unwrap_or(&self.root);
-        let removed = self.fs.remove(&path).and_then(|()| self.confirmed(self.fs.sync_dir(folder)));
-        removed.map_err(|error| failed("removing", name, error))
+        let removed =
+            self.enter().and_then(|()| self.fs.remove(&path)).and_then(|()| self.confirmed(self.fs.sync_dir(folder)));
+        removed.map_err(|error| self.failed("removing", name, error))
     }
 
     fn lock(&self, name: &str, mode: LockMode) -> Result<Lock> {
         let path = self.path(name)?;
-        let open = || self.fs.open_to_lock(&path).map_err(|error| failed("locking", name, error));
+        let open = || {
+            let opened = self.enter().and_then(|()| self.fs.open_to_lock(&path));
+            opened.map_err(|error| self.failed("locking", name, error))
+        };
         let mut file = open()?;
         for _ in 0..TURNS {
-            match file.try_lock(mode).map_err(|error| failed("locking", name, error))? {
+            match file.try_lock(mode).map_err(|error| self.failed("locking", name, error))? {
                 Tried::Held => {}
                 Tried::InUse => {
                     let doing = format!("locking the archive {}", self.place());
@@ -360,9 +468,19 @@ pub(super) fn is_unsupported(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::Unsupported || matches!(code, Some(Errno::INVAL | Errno::NOTTY | Errno::NOTSUP))
 }
 
-fn failed(doing: &str, name: &str, error: io::Error) -> Error {
-    let kind = if error.kind() == io::ErrorKind::NotFound { Kind::Missing } else { Kind::Store };
-    Error::caused(kind, format!("{doing} {name}"), error)
+/// What is told of a place that is no longer there.
+pub(super) fn gone() -> io::Error {
+    let why = "the archive is no longer in its place: its folder is gone, or another one lies there";
+    io::Error::new(io::ErrorKind::NotConnected, why)
+}
+
+/// Whether nothing has the name.
+fn is_absence(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
+fn is_hash(name: &str) -> bool {
+    name.len() == HASH_DIGITS && name.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 /// Whether this is a name such as [`temporary_name`] gives.

@@ -4,12 +4,15 @@
 //! has returned, it stays through a power cut. Names are opaque here. One suite of tests (`tests/store_contract.rs`)
 //! asks every store the same questions.
 
+mod at;
 mod fs;
+mod held;
 mod identity;
 mod local;
 mod memory;
 
 pub use fs::{Fs, FsFile, FsItem, Os, Tried};
+pub use held::Held;
 pub use local::Local;
 pub use memory::Memory;
 
@@ -59,8 +62,22 @@ pub struct Lock {
     certain: bool,
 }
 
-/// A place for objects. Every error is of kind [`Kind::Store`] or [`Kind::Missing`] and names the object.
+/// A place for objects. Every error names the object. What lies under an object's name and is no file is an object without
+/// bytes: it is listed, its length is 0, and reading it is an error of [`Kind::Damaged`] that says what it is. An error of
+/// [`Kind::Store`] tells of the place; so does one of writing to a place that is gone, or in which another one lies.
 pub trait Store: Send + Sync {
+    /// Makes the place itself, durably, unless it is there. Nothing else ever makes it.
+    ///
+    /// # Errors
+    /// The store's error.
+    fn make_place(&self) -> Result<()> {
+        Ok(())
+    }
+
+    /// From now on the place is the one that is found there now: nothing is written to another one that may have taken its
+    /// place by then.
+    fn remember(&self) {}
+
     /// Writes the concatenation of `parts` as a new object, durably. An existing object is never changed.
     ///
     /// # Errors
@@ -68,12 +85,13 @@ pub trait Store: Send + Sync {
     /// of that name has appeared, or it is complete but not known to be durable.
     fn put_new(&self, name: &str, parts: &[&[u8]]) -> Result<Put>;
 
-    /// Writes the concatenation of `parts` in place of whatever has this name, durably. Only for an object that is damaged,
+    /// Writes the concatenation of `parts` in place of whatever has this name and is no folder, durably. Only for an object that is damaged,
     /// by bytes that are right by its name; every other object is written once. A reader sees the old object or the new one.
     /// Only where a file system does not replace at once (FAT), a power cut in that moment may leave neither.
     ///
     /// # Errors
-    /// If writing or any sync fails; then the old object is there, or the new one is and is not known to be durable.
+    /// [`Kind::Exists`] if a folder has the name. If writing or any sync fails; then the old object is there, or the new one is
+    /// and is not known to be durable.
     fn replace(&self, name: &str, parts: &[&[u8]]) -> Result<()>;
 
     /// The whole object.

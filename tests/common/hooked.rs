@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use snapkeep::store::{Fs, FsFile, FsItem, Local, LockMode, Os, Tried};
+use snapkeep::store::{Fs, FsFile, FsItem, Held, Local, LockMode, Tried};
 
 /// A call, before it is made.
 pub enum At<'a> {
@@ -25,7 +25,7 @@ pub type Hook = Arc<dyn Fn(&At<'_>) -> io::Result<()> + Send + Sync>;
 
 /// A store in this folder, on such a drive.
 pub fn store(root: impl Into<PathBuf>, hook: Hook) -> Arc<Local> {
-    Arc::new(Local::with(root, Box::new(Hooked(hook))))
+    Arc::new(Local::with(root, Box::new(Hooked(hook, Held::default()))))
 }
 
 /// What a drive answers for a bad sector, and one that is gone for everything.
@@ -33,7 +33,7 @@ pub fn io_error() -> io::Error {
     rustix::io::Errno::IO.into()
 }
 
-struct Hooked(Hook);
+struct Hooked(Hook, Held);
 
 impl Hooked {
     fn file(&self, path: &Path, file: io::Result<Box<dyn FsFile>>) -> io::Result<Box<dyn FsFile>> {
@@ -46,24 +46,32 @@ impl Hooked {
 }
 
 impl Fs for Hooked {
+    fn hold(&self, root: &Path) -> io::Result<()> {
+        self.1.hold(root)
+    }
+
+    fn is_in_place(&self) -> io::Result<bool> {
+        self.1.is_in_place()
+    }
+
     fn create_new(&self, path: &Path) -> io::Result<Box<dyn FsFile>> {
         self.other(path)?;
-        self.file(path, Os.create_new(path))
+        self.file(path, self.1.create_new(path))
     }
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn FsFile>> {
         self.other(path)?;
-        self.file(path, Os.open(path))
+        self.file(path, self.1.open(path))
     }
 
     fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
         (self.0)(&At::Name(from, to))?;
-        Os.rename_new(from, to)
+        self.1.rename_new(from, to)
     }
 
     fn rename_over(&self, from: &Path, to: &Path) -> io::Result<()> {
         (self.0)(&At::Name(from, to))?;
-        Os.rename_over(from, to)
+        self.1.rename_over(from, to)
     }
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
@@ -72,21 +80,21 @@ impl Fs for Hooked {
 
     fn create_dir(&self, path: &Path) -> io::Result<()> {
         self.other(path)?;
-        Os.create_dir(path)
+        self.1.create_dir(path)
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
         self.other(path)?;
-        Os.remove(path)
+        self.1.remove(path)
     }
 
     fn list(&self, path: &Path) -> io::Result<Vec<FsItem>> {
         self.other(path)?;
-        Os.list(path)
+        self.1.list(path)
     }
 
     fn identity(&self, path: &Path) -> Option<Vec<u8>> {
-        Os.identity(path)
+        self.1.identity(path)
     }
 }
 

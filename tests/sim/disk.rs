@@ -426,6 +426,10 @@ impl Promising {
 }
 
 impl Store for Promising {
+    fn make_place(&self) -> Result<()> {
+        self.local.make_place()
+    }
+
     fn put_new(&self, name: &str, parts: &[&[u8]]) -> Result<Put> {
         self.promised(name, self.local.put_new(name, parts))
     }
