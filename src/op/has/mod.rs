@@ -71,6 +71,9 @@ impl Has {
     }
 }
 
+/// Of so many files the answers are sought at once: each takes some kilobytes until they are found.
+const AT_ONCE: usize = 1 << 16;
+
 /// Looks for these files, and for all files below these directories. With `read_data`, what the archive has of them is
 /// read and hashed as well.
 ///
@@ -107,51 +110,74 @@ pub fn has(
         observer.event(Event::Advance { files: 1, bytes: 0 });
         Ok(looked)
     };
-    let looked = files.par_iter().map(look).collect::<Result<Vec<_>>>()?;
     let past = Past::open(archive, filter)?;
-    let mut read = Vec::new();
-    for ((path, _), looked) in files.into_iter().zip(looked) {
-        match looked {
-            Ok(Looked { settled: false, .. }) => {
-                let why = "it changed each time it was read; what it holds now cannot be said".to_owned();
-                observer.event(Event::Trouble { path: &path, why: &why });
-                has.unread.push((path, why));
-            }
-            Ok(looked) if looked.size == looked.said => read.push((path, looked)),
-            // Where nobody knows how long a file is, a reading that was cut off looks as one that came to the end.
-            Ok(Looked { size, said, .. }) => {
-                let why = format!(
-                    "its file system says that it has {said} bytes, and {size} could be read; \
-                     whether that is all of it cannot be said"
-                );
-                observer.event(Event::Trouble { path: &path, why: &why });
-                has.unread.push((path, why));
-            }
-            Err(failure) => {
-                let (path, why) = told(&failure);
-                observer.event(Event::Trouble { path: &path, why: &why });
-                has.unread.push((path, why));
-            }
-        }
+    while !files.is_empty() {
+        let some = files.split_off(files.len().saturating_sub(AT_ONCE));
+        let looked = some.par_iter().map(look).collect::<Result<Vec<_>>>()?;
+        let read = has.read(some, looked, observer);
+        has.answer(&read, &past, Holding::new(archive, &past, read_data, observer)?)?;
     }
     observer.event(Event::Finishing);
-    // What several files are is asked once.
-    let (mut distinct, mut number): (Vec<&Looked>, HashMap<FileHash, usize>) = Default::default();
-    for (_, looked) in &read {
-        number.entry(looked.hash).or_insert_with(|| {
-            distinct.push(looked);
-            distinct.len() - 1
-        });
-    }
-    let answers = answers(&past, Holding::new(archive, &past, read_data, observer)?, &distinct)?;
-    for (path, looked) in &read {
-        let Some(answer) = number.get(&looked.hash).and_then(|at| answers.get(*at)) else { continue };
-        has.unrestorable += u64::from(answer.unrestorable);
-        let (path, verdict) = (path.clone(), answer.verdict.clone());
-        has.files.push(Finding { path, size: looked.size, hash: looked.hash, verdict });
-    }
     has.files.sort_by(|a, b| a.path.cmp(&b.path));
+    has.unread.sort();
     Ok(has)
+}
+
+impl Has {
+    /// Takes down what could not be read, and gives what could.
+    fn read(
+        &mut self,
+        files: Vec<(PathBuf, Stat)>,
+        looked: Vec<std::result::Result<Looked, Failure>>,
+        observer: &dyn Observer,
+    ) -> Vec<(PathBuf, Looked)> {
+        let mut read = Vec::new();
+        for ((path, _), looked) in files.into_iter().zip(looked) {
+            match looked {
+                Ok(Looked { settled: false, .. }) => {
+                    let why = "it changed each time it was read; what it holds now cannot be said".to_owned();
+                    observer.event(Event::Trouble { path: &path, why: &why });
+                    self.unread.push((path, why));
+                }
+                Ok(looked) if looked.size == looked.said => read.push((path, looked)),
+                // Where nobody knows how long a file is, a reading that was cut off looks as one that came to the end.
+                Ok(Looked { size, said, .. }) => {
+                    let why = format!(
+                        "its file system says that it has {said} bytes, and {size} could be read; \
+                         whether that is all of it cannot be said"
+                    );
+                    observer.event(Event::Trouble { path: &path, why: &why });
+                    self.unread.push((path, why));
+                }
+                Err(failure) => {
+                    let (path, why) = told(&failure);
+                    observer.event(Event::Trouble { path: &path, why: &why });
+                    self.unread.push((path, why));
+                }
+            }
+        }
+        read
+    }
+
+    /// Answers for these files.
+    fn answer(&mut self, read: &[(PathBuf, Looked)], past: &Past<'_>, holding: Holding<'_>) -> Result<()> {
+        // What several files are is asked once.
+        let (mut distinct, mut number): (Vec<&Looked>, HashMap<FileHash, usize>) = Default::default();
+        for (_, looked) in read {
+            number.entry(looked.hash).or_insert_with(|| {
+                distinct.push(looked);
+                distinct.len() - 1
+            });
+        }
+        let answers = answers(past, holding, &distinct)?;
+        for (path, looked) in read {
+            let Some(answer) = number.get(&looked.hash).and_then(|at| answers.get(*at)) else { continue };
+            self.unrestorable += u64::from(answer.unrestorable);
+            let (path, verdict) = (path.clone(), answer.verdict.clone());
+            self.files.push(Finding { path, size: looked.size, hash: looked.hash, verdict });
+        }
+        Ok(())
+    }
 }
 
 /// What is known of certain bytes.
