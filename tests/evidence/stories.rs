@@ -76,6 +76,10 @@ fn a_photo_that_reads_well_the_second_time_is_stored_where_the_archive_has_it_no
     let (done, _) = backed_up_after(&archive, &disk, &["."], 2000);
     assert_eq!((done.read, data(&archive).len()), (0, 1), "it was not read");
     fs::remove_file(&data(&archive)[0].1).unwrap();
+    // The recovery data of so small a pack is as good as a copy of it.
+    for (_, path) in archive.objects_in("parity/") {
+        fs::remove_file(path).unwrap();
+    }
     let (done, heard) = backed_up_after(&archive, &disk, &["."], 3000);
     let trouble = heard.trouble.lock().unwrap();
     assert!(trouble.iter().any(|(_, why)| why.contains("reads differently each time")), "{trouble:?}");
