@@ -24,6 +24,7 @@ mod packs;
 mod past;
 mod place;
 mod probe;
+mod put;
 mod reader;
 mod repair;
 mod rewrite;
@@ -48,6 +49,7 @@ pub use notes::DamageNote;
 pub use packs::{MAX_PACK_LEN, MAX_PARITY_LEN, StopCheck, directory_of, frame_at, read_directory, read_pack, rows_of};
 pub use place::CACHE_TAG;
 pub use probe::Probes;
+pub(crate) use put::{put_checked, put_or_replace, put_parity};
 pub use reader::{Reader, piece_of, unpack_frame};
 pub use repair::{Repairer, Rescue};
 pub use rewrite::{InTime, Recompressed, Rewriter, Trial};
@@ -59,8 +61,7 @@ pub use writer::{Packing, Writer, Written};
 use crate::error::{Error, Kind, Result};
 use crate::format::{Chunker, Header, Mark, PackContent, Row, SegmentPack, names};
 use crate::id::{ChunkId, MarkId, PackId, SegmentId, SnapshotId};
-use crate::parity;
-use crate::store::{Leftovers, Put, Store};
+use crate::store::{Leftovers, Store};
 
 /// Metadata is small and everything hangs on it: its recovery data is as long as itself.
 const METADATA_PERMILLE: u16 = 1000;
@@ -564,35 +565,6 @@ impl Archive {
             _ => Err(error),
         }
     }
-}
-
-/// Puts an object named by the hash of its bytes. If one of that name is there already and is damaged, these take its
-/// place: they are what it was.
-pub(crate) fn put_checked(store: &dyn Store, name: &str, id: &[u8; 32], bytes: &[u8]) -> Result<()> {
-    debug_assert_eq!(blake3::hash(bytes).as_bytes(), id, "the caller has just named these bytes so");
-    put_or_replace(store, name, bytes)
-}
-
-/// Puts an object whose bytes follow from its name, in place of one with other bytes.
-pub(crate) fn put_or_replace(store: &dyn Store, name: &str, bytes: &[u8]) -> Result<()> {
-    let whole = match store.put_new(name, &[bytes]) {
-        Ok(Put::Written) => return Ok(()),
-        Ok(Put::Existed) => match store.get(name, bytes.len() as u64) {
-            Err(error) if error.kind() == Kind::Damaged => false,
-            read => read? == bytes,
-        },
-        Err(error) if error.kind() == Kind::Exists => false,
-        Err(error) => return Err(error),
-    };
-    if whole { Ok(()) } else { store.replace(name, &[bytes]) }
-}
-
-/// Puts the recovery data of an object, of so many thousandths of its length, in place of damaged ones. Returns how many
-/// bytes that took.
-pub(crate) fn put_parity(store: &dyn Store, id: &[u8; 32], bytes: &[u8], permille: u16) -> Result<u64> {
-    let parity = parity::make(bytes, u32::from(permille))?.to_bytes();
-    put_or_replace(store, &names::parity(id), &parity)?;
-    Ok(parity.len() as u64)
 }
 
 /// Checks that an object is what its name says.
