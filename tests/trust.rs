@@ -435,7 +435,8 @@ fn a_hole_in_the_middle_of_a_photo_is_met_before_the_photo_counts_as_stored() {
     let card = archive.beside("card/source");
     fs::create_dir_all(&card).unwrap();
     fs::copy(&photo, card.join("IMG_1.jpg")).unwrap();
-    let asked = has(&archive.open(), &[card.clone()], &Filter::default(), false, &Heard::default()).unwrap();
+    let asked =
+        has(&archive.open(), std::slice::from_ref(&card), &Filter::default(), false, &Heard::default()).unwrap();
     assert!(!asked.all(), "has says that the card may be deleted");
     archive.notices.lock().unwrap().clear();
     stored_anew("copied", &archive, &card, false);

@@ -25,6 +25,7 @@ mod packs;
 mod past;
 mod place;
 mod probe;
+mod put;
 mod reader;
 mod repair;
 mod rewrite;
@@ -49,6 +50,7 @@ pub use notes::DamageNote;
 pub use packs::{MAX_PACK_LEN, MAX_PARITY_LEN, StopCheck, directory_of, frame_at, read_directory, read_pack, rows_of};
 pub use place::CACHE_TAG;
 pub use probe::Probes;
+pub(crate) use put::{put_checked, put_parity};
 pub use reader::{Reader, piece_of, unpack_frame};
 pub use repair::{Repairer, Rescue};
 pub use rewrite::{InTime, Recompressed, Rewriter, Trial};
@@ -60,9 +62,7 @@ pub use writer::{Packing, Writer, Written};
 use crate::error::{Error, Kind, Result};
 use crate::format::{Chunker, Header, Mark, PackContent, Row, SegmentPack, names};
 use crate::id::{ChunkId, MarkId, PackId, SegmentId, SnapshotId};
-use crate::parity;
 use crate::store::{Leftovers, Store};
-use aside::put_or_replace;
 
 /// Metadata is small and everything hangs on it: its recovery data is as long as itself.
 const METADATA_PERMILLE: u16 = 1000;
@@ -568,22 +568,6 @@ impl Archive {
         }
     }
 }
-
-/// Puts an object named by the hash of its bytes. If one of that name is there already and is damaged, these take its
-/// place: they are what it was.
-pub(crate) fn put_checked(store: &dyn Store, name: &str, id: &[u8; 32], bytes: &[u8]) -> Result<()> {
-    debug_assert_eq!(blake3::hash(bytes).as_bytes(), id, "the caller has just named these bytes so");
-    put_or_replace(store, name, bytes)
-}
-
-/// Puts the recovery data of an object, of so many thousandths of its length, in place of damaged ones. Returns how many
-/// bytes that took.
-pub(crate) fn put_parity(store: &dyn Store, id: &[u8; 32], bytes: &[u8], permille: u16) -> Result<u64> {
-    let parity = parity::make(bytes, u32::from(permille))?.to_bytes();
-    put_or_replace(store, &names::parity(id), &parity)?;
-    Ok(parity.len() as u64)
-}
-
 /// Checks that an object is what its name says.
 pub(crate) fn check_hash(name: &str, id: &[u8; 32], bytes: &[u8]) -> Result<()> {
     if blake3::hash(bytes).as_bytes() == id {
