@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
 /// The library's result.
@@ -145,6 +146,13 @@ impl From<NoMoreFiles> for io::Error {
     fn from(out: NoMoreFiles) -> Self {
         Self::new(io::ErrorKind::StorageFull, out)
     }
+}
+
+/// The error of a file system that is full, told apart: one at this path may have room, and no numbers for more files.
+pub fn what_is_full(path: &Path, error: io::Error) -> io::Error {
+    let about = path.ancestors().find_map(|path| rustix::fs::statvfs(path).ok());
+    let is_out = about.is_some_and(|about| about.f_files > 0 && about.f_favail == 0 && about.f_bavail > 0);
+    if error.kind() == io::ErrorKind::StorageFull && is_out { NoMoreFiles.into() } else { error }
 }
 
 /// What the system said, in words: without its number, and plain where people meet it.

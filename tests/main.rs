@@ -21,6 +21,7 @@ mod guard;
 mod hostile;
 mod kinds;
 mod layering;
+mod limits;
 mod linear;
 mod locks;
 mod marks;

@@ -204,3 +204,21 @@ fn packs_that_a_run_without_snapshot_left_are_no_archive() {
             .unwrap_or_else(|error| panic!("{left}: {error}"));
     }
 }
+
+/// A repair through another mount, whose locks are others, swept what a run was writing, and the run was told as damage.
+#[test]
+fn what_is_removed_under_a_run_is_told_as_the_work_of_others() {
+    let archive = begun();
+    let hook: Hook = Arc::new(|at| {
+        if let At::Name(from, _) = at {
+            fs::remove_file(from).unwrap();
+        }
+        Ok(())
+    });
+    let opened = archive.open_through(hooked::store(archive.path(), hook), &archive.cache()).unwrap();
+    let error = backup(&opened, &options(&[&archive.source()]), &Heard::default()).unwrap_err();
+    assert_eq!(error.kind(), Kind::InUse, "{error}");
+    assert!(error.to_string().contains("another mount"), "{error}");
+    drop(opened);
+    assert_eq!(whole(&archive.path()), 1);
+}

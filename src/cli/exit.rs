@@ -179,6 +179,9 @@ fn hint(error: &Error) -> Option<&'static str> {
             "is the drive still connected? every snapshot that was reported is safe: run the same again when it is back"
         }
         (Kind::Target, Cause::Full) => "the drive that is restored to is full: make room and run the same again",
+        (Kind::Target, Cause::OutOfFiles) => {
+            "the file system that is restored to takes no more files, though it has room: restore into a folder on another drive"
+        }
         (Kind::Target, Cause::ReadOnly) => "nothing can be written there: name another folder with --target FOLDER",
         (Kind::Target, Cause::Forbidden) => {
             "this user may not write there: name another folder with --target FOLDER, or run the same as the one who may"

@@ -48,10 +48,13 @@ mod verify;
 mod wish;
 mod words;
 
+use std::error::Error as _;
 use std::ffi::OsString;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::SystemTime;
 
+use crate::error::without_numbers;
 use app::App;
 use args::{Command, Global};
 use exit::{Code, Failure};
@@ -96,6 +99,8 @@ fn perform(screen: &Arc<Screen>, global: Global, command: Command) -> Result<Cod
         Command::Man(asked) => return generate::man(screen, asked),
         _ => {}
     }
+    start_threads()?;
+    check_clock(SystemTime::now())?;
     let app = App::new(Arc::clone(screen), global)?;
     match command {
         Command::Init(asked) => init::run(&app, &asked),
@@ -119,6 +124,26 @@ fn perform(screen: &Arc<Screen>, global: Global, command: Command) -> Result<Cod
         Command::Mount(asked) => mount::run(&app, &asked),
         Command::Browse(asked) => browse::run(&app, &asked),
         Command::Completions(_) | Command::Man(_) => Ok(Code::Done),
+    }
+}
+
+/// Starts the threads that all commands share: who comes too late for an error could only panic.
+fn start_threads() -> Result<(), Failure> {
+    let started = rayon::ThreadPoolBuilder::new().build_global();
+    started.or_else(|error| if error.source().is_none() { Ok(()) } else { Err(error) }).map_err(|error| {
+        Failure::new(Code::Failed, format!("starting threads: {}", without_numbers(&error.to_string()))).hint(
+            "the system gives this program no more memory or threads: close other programs or raise its limits (ulimit -a), \
+             then run the same again",
+        )
+    })
+}
+
+/// Refuses to go by a clock that shows a year with five digits: no date can be written with it.
+fn check_clock(now: SystemTime) -> Result<(), Failure> {
+    match jiff::Timestamp::try_from(now) {
+        Ok(_) => Ok(()),
+        Err(_) => Err(Failure::new(Code::Failed, "the clock of this computer shows no date of the years up to 9999")
+            .hint("set it right and run the same again")),
     }
 }
 
@@ -147,4 +172,19 @@ fn misunderstood(name: &'static str, arguments: &[OsString], error: &clap::Error
 fn eprint_name(name: &str) {
     use std::io::Write;
     let _ = write!(std::io::stderr(), "{name}: ");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    /// A clock that was set to the year 20000 ended `create` with a panic.
+    #[test]
+    fn a_clock_beyond_all_dates_is_told() {
+        assert_eq!(check_clock(SystemTime::now()), Ok(()));
+        let far = SystemTime::UNIX_EPOCH + Duration::from_secs(569_000_000_000);
+        let failure = check_clock(far).expect_err("it is in the year 20000");
+        assert!(failure.message.contains("clock") && failure.code == Code::Failed);
+    }
 }

@@ -1,7 +1,7 @@
 //! `restore`: files of a snapshot, written into a folder.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::error::{Error, Kind, words_of};
@@ -124,6 +124,7 @@ pub fn run(app: &App, asked: Arguments) -> Result<Code, Failure> {
             (None, false, None) => continue,
         };
         missing += never_read(&view, &node);
+        outside(app, &target)?;
         jobs.push((view, node, find.only, target));
     }
     let words = Words {
@@ -159,6 +160,19 @@ pub fn run(app: &App, asked: Arguments) -> Result<Code, Failure> {
         (false, true) => Code::Damage,
         (false, false) => Code::Incomplete,
     })
+}
+
+/// Refuses to restore into the archive's own folder, where nothing but its objects may lie.
+fn outside(app: &App, target: &Path) -> Result<(), Failure> {
+    let (archive, target) = (std::fs::canonicalize(app.place_of_new()?), std::path::absolute(target));
+    let (Ok(archive), Ok(target)) = (archive, target) else { return Ok(()) };
+    // What is not there yet lies where the nearest folder above it leads.
+    let above = target.ancestors().find_map(|above| std::fs::canonicalize(above).ok());
+    if above.is_some_and(|above| above.starts_with(&archive)) {
+        let message = format!("{} is in the archive's own folder", names::path(&target));
+        return Err(Failure::usage(message).hint("name a folder elsewhere with --target FOLDER"));
+    }
+    Ok(())
 }
 
 /// How much of what is at a place, or around it, is named as not read in the snapshot.

@@ -20,7 +20,7 @@ use super::at::NotAFile;
 use super::fs::{Fs, FsFile, Tried, read_limited};
 use super::held::Held;
 use super::{Leftovers, Lock, LockMode, Object, Put, Store, check_name};
-use crate::error::{Error, Kind, NoMoreFiles, Result};
+use crate::error::{Error, Kind, Result, what_is_full};
 
 /// How often a lock is tried whose file is replaced meanwhile. Where a file never is the one that its name leads to, nobody
 /// can tell who holds what.
@@ -103,19 +103,9 @@ impl Local {
                     return Error::new(Kind::InUse, format!("{doing} {name}"), why);
                 }
             },
-            io::ErrorKind::StorageFull => self.what_is_full(error),
-            _ => error,
+            _ => what_is_full(&self.root, error),
         };
         Error::caused(Kind::Store, format!("{doing} {name}"), error)
-    }
-
-    /// A file system may have room, and no numbers for more files.
-    fn what_is_full(&self, error: io::Error) -> io::Error {
-        let is_out = |about: &rustix::fs::StatVfs| about.f_files > 0 && about.f_favail == 0 && about.f_bavail > 0;
-        match rustix::fs::statvfs(&self.root) {
-            Ok(about) if is_out(&about) => NoMoreFiles.into(),
-            _ => error,
-        }
     }
 
     fn path(&self, name: &str) -> Result<PathBuf> {

@@ -25,7 +25,7 @@ pub use metadata::{Metadata, Notes, Policy};
 pub use name::{LONGEST as LONGEST_NAME, check_name, is_temp_name};
 pub use temp::{Finished, Replace, Temp};
 
-use crate::error::{Error, Kind};
+use crate::error::{Error, Kind, what_is_full};
 use crate::source::Time;
 use std::io;
 use std::path::Path;
@@ -37,5 +37,5 @@ pub fn is_same_time(one: Time, other: Time) -> bool {
 
 /// An error of the target: what was being done to which path, and what the system said.
 fn failed(doing: &str, path: &Path, cause: impl Into<io::Error>) -> Error {
-    Error::caused(Kind::Target, format!("{doing} {}", path.display()), cause.into())
+    Error::caused(Kind::Target, format!("{doing} {}", path.display()), what_is_full(path, cause.into()))
 }

@@ -12,10 +12,19 @@ use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
-/// How many directories besides the root are kept open. macOS allows 256 open files by default.
+/// How many directories besides the root are kept open at most. macOS allows 256 open files by default.
 const HANDLES: usize = 64;
+
+/// How many are: a quarter of what this process may open, so that whatever else is open finds its room.
+fn handles() -> usize {
+    static MOST: OnceLock<usize> = OnceLock::new();
+    *MOST.get_or_init(|| {
+        let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+        limit.map_or(HANDLES, |limit| usize::try_from(limit / 4).unwrap_or(HANDLES).clamp(4, HANDLES))
+    })
+}
 
 /// One directory of the target, or its root.
 #[derive(Debug)]
@@ -97,7 +106,7 @@ impl Handles {
             let opened = openat(&*handle, os(name), flags, Mode::empty());
             handle = Arc::new(opened.map_err(|cause| failed("entering", &place.path(root), cause))?);
             // On the way down a very long chain only the last ones are worth keeping.
-            if closed.len() < HANDLES {
+            if closed.len() < handles() {
                 self.keep(place, Arc::clone(&handle));
             }
         }
@@ -111,7 +120,7 @@ impl Handles {
         }
         let mut line = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         line.push_back(Arc::downgrade(place));
-        while line.len() > HANDLES {
+        while line.len() > handles() {
             let Some(oldest) = line.pop_front().and_then(|weak| weak.upgrade()) else { continue };
             if oldest.used.swap(false, Relaxed) {
                 line.push_back(Arc::downgrade(&oldest));

@@ -112,7 +112,7 @@ pub fn backup(archive: &Archive, options: &BackupOptions, observer: &dyn Observe
     let previous = Previous::find(archive, options, &roots)?;
     unmounted::mark(archive, &mut roots, &previous)?;
     let pool = rayon::ThreadPoolBuilder::new().stack_size(STACK).build();
-    let pool = pool.map_err(|error| Error::caused(Kind::Internal, "starting threads", error))?;
+    let pool = pool.map_err(no_threads)?;
     let coming = pool.install(|| guard::check(archive, options, &roots, &previous, observer))?;
     if let Some(free) = archive.store().free().filter(|free| *free < coming) {
         observer.event(Event::ScarceRoom { free, coming });
@@ -165,6 +165,16 @@ pub fn backup(archive: &Archive, options: &BackupOptions, observer: &dyn Observe
     let (summary, unread, kept, read, decayed) = (done.summary, done.unread, done.kept, done.read, done.decayed);
     let (parent, unknown) = (previous.parent(), done.unknown);
     Ok(Backup { id, summary, parent, read, unread, unknown, kept, passed_over, unchanged, decayed })
+}
+
+/// What the system said when it gave no threads.
+fn no_threads(error: rayon::ThreadPoolBuildError) -> Error {
+    use std::error::Error as _;
+    let code = error.source().and_then(|cause| cause.downcast_ref()).and_then(std::io::Error::raw_os_error);
+    match code {
+        Some(code) => Error::caused(Kind::Internal, "starting threads", std::io::Error::from_raw_os_error(code)),
+        None => Error::caused(Kind::Internal, "starting threads", error),
+    }
 }
 
 /// One source: its name in the snapshot, where it is, and what is there.

@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::plan::{Item, Plan};
 use super::{Restore, RestoreOptions, tell};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, is_out_of_handles};
 use crate::op::{Action, Event, Observer};
 use crate::target::Notes;
 use crate::view::Gap;
@@ -111,6 +111,10 @@ fn gap_error(gap: &Gap) -> Error {
 
 /// Whether nothing else could be restored either after this error.
 pub(super) fn is_hopeless(error: &Error, archive_is_reachable: impl FnOnce() -> bool) -> bool {
+    // It is of this process, and neither of the file nor of a drive.
+    if error.io().is_some_and(is_out_of_handles) {
+        return true;
+    }
     match error.kind() {
         Kind::Interrupted | Kind::Internal => true,
         Kind::Target => error.io().is_some_and(|cause| {
