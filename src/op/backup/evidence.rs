@@ -149,14 +149,15 @@ impl Evidence<'_> {
     }
 
     /// Whether the file system says nothing of a file that was read just now but what was recorded of it. That is asked when its
-    /// bytes are others: then they changed while nothing else did. It does not matter why the file was read, so what only makes
-    /// it necessary to read is not asked (an entry that was carried forward, a clock that was set back).
+    /// bytes are others: then they changed while nothing else did. Where all of its word is good, it does not matter why the
+    /// file was read, and what only makes it necessary to read is not asked (an entry that was carried forward, a clock that was
+    /// set back). Elsewhere an edit may look the same then.
     fn looks_the_same(&self) -> bool {
         use Check::*;
         let asked: &[Check] = match self.ground.trust {
             Trust::Whole => &[Tick, Length, Mtime, Ctime, Born, Inode, Device],
-            Trust::Place => &[Tick, Skew, Length, Mtime, Ctime, Born, Inode],
-            Trust::Name | Trust::Never => &[Tick, Skew, Length, Mtime, Ctime, Born],
+            Trust::Place => SAME_PLACE,
+            Trust::Name | Trust::Never => SAME_NAME,
         };
         let settled = !matches!(self.entry.kind, EntryKind::File { unsettled: true, .. });
         settled && self.is_file() && self.all(asked)
